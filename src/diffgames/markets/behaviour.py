@@ -1,0 +1,124 @@
+"""What the agents learned: measurements on recorded episodes (Vadori et al., Section 5.2).
+
+Everything here takes a `StepRecord` whose leaves are stacked over time and episodes, [T, B, …], and looks at one
+provider i. Conventions:
+
+* skew intensity: slope of the regression of ε_skew on the inventory q_t. Steps of an episode are not independent, so
+  the standard error is clustered by episode: se² = Σ_b (Σ_t x_bt e_bt)² / (Σ_bt x_bt²)², times B/(B−1), with x the
+  centred inventory and e the residual;
+* holding time at t: steps until the inventory is first zero or of the other sign; a spell still open at the end of the
+  episode counts up to the end (restricted mean), so that slow agents are not measured by their fast spells alone;
+* flow response F(ε), equation (27): mean volume traded on a side given its price ε_ask = ½ε_spread + ε_skew or
+  ε_bid = ½ε_spread − ε_skew, averaged over both sides within bins of ε, per connected taker of a supertype.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from diffgames.markets.market_state import StepRecord
+
+
+class Regression(NamedTuple):
+    """Least-squares line with standard error of the slope clustered by episode, and the sample size."""
+
+    slope: float
+    standard_error: float
+    intercept: float
+    samples: int
+
+
+class FlowResponse(NamedTuple):
+    """F(ε) per bin: centres, mean flow per connected taker of each supertype, and how many quotes fell in the bin."""
+
+    price: Float[np.ndarray, " bins"]
+    flow: Float[np.ndarray, "bins taker_supertypes"]
+    standard_error: Float[np.ndarray, "bins taker_supertypes"]
+    quotes: Float[np.ndarray, " bins"]
+
+
+def skew_regression(record: StepRecord, provider: int = 0) -> Regression:
+    """Regression of ε_skew on inventory for one provider, all steps and episodes pooled."""
+    return clustered_regression(_of(record.inventory, provider), _of(record.skew_tweak, provider))
+
+
+def clustered_regression(x: Float[np.ndarray, "steps episodes"], y: Float[np.ndarray, "steps episodes"]) -> Regression:
+    """Line y = intercept + slope·x with the slope's standard error clustered by episode (the second axis).
+
+    A constant x has no slope: slope and standard error are NaN.
+    """
+    centred = x - x.mean()
+    total = float(np.sum(centred**2))
+    if total == 0.0:
+        return Regression(float("nan"), float("nan"), float(y.mean()), x.size)
+    slope = float(np.sum(centred * (y - y.mean())) / total)
+    intercept = float(y.mean() - slope * x.mean())
+    residual = y - intercept - slope * x
+    episodes = x.shape[1]
+    score = np.sum(centred * residual, axis=0)
+    variance = np.sum(score**2) / total**2 * episodes / max(episodes - 1, 1)
+    return Regression(slope, float(np.sqrt(variance)), intercept, x.size)
+
+
+def hedge_fraction(record: StepRecord, provider: int = 0) -> float:
+    """Mean hedge fraction over the steps at which there is an inventory to hedge; zero when there never is."""
+    inventory, fraction = _of(record.inventory, provider), _of(record.hedge_fraction, provider)
+    held = np.abs(inventory) > 1e-6
+    return float(fraction[held].mean()) if held.any() else 0.0
+
+
+def mean_abs_inventory(record: StepRecord, provider: int = 0) -> float:
+    """Mean of |q_t| in lots."""
+    return float(np.abs(_of(record.inventory, provider)).mean())
+
+
+def holding_time(record: StepRecord, provider: int = 0) -> float:
+    """Restricted mean holding time in steps; zero when there never is an inventory."""
+    times = holding_times(_of(record.inventory, provider))
+    return float(np.nanmean(times)) if np.isfinite(times).any() else 0.0
+
+
+def holding_times(inventory: Float[np.ndarray, "steps episodes"]) -> Float[np.ndarray, "steps episodes"]:
+    """Steps until the inventory's sign changes, or until the episode ends; NaN where the inventory is zero."""
+    sign = np.sign(np.where(np.abs(inventory) > 1e-6, inventory, 0.0))
+    steps = sign.shape[0]
+    change = np.full(sign.shape[1], steps)
+    times = np.full(sign.shape, np.nan)
+    for t in range(steps - 1, -1, -1):
+        if t + 1 < steps:
+            change = np.where(sign[t + 1] != sign[t], t + 1, change)
+        times[t] = np.where(sign[t] != 0, change - t, np.nan)
+    return times
+
+
+def flow_response(
+    record: StepRecord, bins: Float[np.ndarray, " edges"], taker_counts: tuple[int, ...], provider: int = 0
+) -> FlowResponse:
+    """F(ε) of one provider on the bins with the given edges, per connected taker of each supertype.
+
+    `taker_counts` is the number of takers of each supertype.
+    """
+    spread, skew = _of(record.spread_tweak, provider) / 2, _of(record.skew_tweak, provider)
+    price = np.stack([spread + skew, spread - skew], axis=-1)  # [T, B, side]
+    flow = np.asarray(record.flow, np.float64)[:, :, provider]  # [T, B, side, taker supertype]
+    connected = np.asarray(record.network.provider_fraction, np.float64)[:, :, provider] * np.asarray(taker_counts)
+    flow = flow / np.maximum(connected, 1.0)[:, :, None, :]
+    index = np.digitize(price, bins) - 1
+    centres, means, errors, counts = (bins[1:] + bins[:-1]) / 2, [], [], []
+    for position in range(len(centres)):
+        chosen = flow[index == position]
+        counts.append(len(chosen))
+        means.append(chosen.mean(axis=0) if len(chosen) else np.full(flow.shape[-1], np.nan))
+        spread_of = chosen.std(axis=0, ddof=1) / np.sqrt(len(chosen)) if len(chosen) > 1 else np.nan
+        errors.append(np.broadcast_to(spread_of, flow.shape[-1]))
+    return FlowResponse(centres, np.stack(means), np.stack(errors), np.asarray(counts, np.float64))
+
+
+def episode_total(values, provider: int = 0) -> Float[np.ndarray, " episodes"]:
+    """Sum over an episode of a per-step quantity of one provider."""
+    return _of(values, provider).sum(axis=0)
+
+
+def _of(values, provider: int) -> Float[np.ndarray, "steps episodes"]:
+    return np.asarray(values, np.float64)[:, :, provider]

@@ -1,0 +1,144 @@
+"""The order book as volumes on a fixed tick grid, with closed-form fills.
+
+A book holds the volume resting at every tick k = 0, …, K−1: `bid[k]` and `ask[k]`. When the only aggressive orders of
+a timestep are market orders in a fixed order, no loop over orders is needed. With the cumulative ask volume
+C_k = Σ_{l≤k} ask_l, buying a total of Q consumes
+
+    fill_k(Q) = clip(Q − C_{k−1}, 0, ask_k)          and costs          F(Q) = Σ_k p_k fill_k(Q),
+
+so the n-th of a sequence of market orders of sizes Q_1, Q_2, … pays F(S_n) − F(S_{n−1}) with S_n = Σ_{i≤n} Q_i: every
+fill of the step is a difference of one function at cumulative sums. Sales run down the bid side in the same way. The
+quantity-normalised spreads of Vadori et al. (Section 2.2.2, above equation (5)) are
+
+    xᵃ(q) = F_ask(q)/q − P,      xᵇ(q) = P − F_bid(q)/q,      P = mid price.
+
+Prices are in ticks from the centre of the grid (tick k has price p_k = k − K//2), exact in single precision. A part of
+an order that finds no volume is not filled; the unfilled quantity is returned, never dropped silently.
+"""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+
+class DepthBook(eqx.Module):
+    """Volumes (lots) resting at each tick, on both sides, in increasing price."""
+
+    bid: Float[Array, "*batch grid"]
+    ask: Float[Array, "*batch grid"]
+
+
+class Fills(eqx.Module):
+    """What a sequence of market orders obtained: quantity filled (lots) and cash paid or received (ticks × lots)."""
+
+    quantity: Float[Array, " orders"]
+    cash: Float[Array, " orders"]
+
+
+def tick_prices(grid: int, dtype=jnp.float32) -> Float[Array, " grid"]:
+    """Price of each tick, in ticks from the centre of the grid."""
+    return jnp.arange(grid, dtype=dtype) - (grid // 2)
+
+
+def best_ask(book: DepthBook) -> Int[Array, ""]:
+    """Index of the lowest tick with ask volume; the grid's length when the side is empty."""
+    occupied = book.ask > 0
+    grid = book.ask.shape[-1]
+    return jnp.where(jnp.any(occupied), jnp.argmax(occupied).astype(jnp.int32), jnp.int32(grid))
+
+
+def best_bid(book: DepthBook) -> Int[Array, ""]:
+    """Index of the highest tick with bid volume; −1 when the side is empty."""
+    occupied = book.bid > 0
+    grid = book.bid.shape[-1]
+    return jnp.where(jnp.any(occupied), jnp.int32(grid - 1) - jnp.argmax(occupied[::-1]).astype(jnp.int32), jnp.int32(-1))
+
+
+def mid_price(book: DepthBook) -> Float[Array, ""]:
+    """Mid price in ticks from the grid's centre: half the sum of best ask and best bid."""
+    grid = book.ask.shape[-1]
+    return (best_ask(book) + best_bid(book)).astype(book.ask.dtype) / 2 - (grid // 2)
+
+
+def market_spread(book: DepthBook) -> Float[Array, ""]:
+    """Best ask minus best bid, in ticks."""
+    return (best_ask(book) - best_bid(book)).astype(book.ask.dtype)
+
+
+def taking_cost(
+    volume: Float[Array, " grid"], best: Float[Array, ""], step: float, quantity: Float[Array, " orders"]
+) -> tuple[Float[Array, " orders"], Float[Array, " orders"]]:
+    """Cash F(Q) and filled quantity when Q lots in total are taken from `volume` in the order of its entries.
+
+    `volume[k]` rests at a price one `step` (+1 or −1 tick) further than `volume[k−1]`; `best` is the price of the first
+    non-empty entry. Summing by parts turns Σ_k p_k fill_k(Q) into best·Q + step·Σ_k max(Q − C_k, 0) over the ticks from
+    the best on: one subtraction, one maximum and one addition per tick, with the orders on the contiguous axis.
+    """
+    cumulative = jnp.cumsum(volume)
+    filled = jnp.minimum(quantity, cumulative[-1])
+    passed = jnp.where(cumulative > 0, cumulative, jnp.inf)  # ticks before the best are never passed
+    beyond = jnp.sum(jnp.maximum(filled[None, :] - passed[:, None], 0.0), axis=0)
+    return best * filled + step * beyond, filled
+
+
+def ask_cost(book: DepthBook, quantity: Float[Array, " orders"]) -> tuple[Float[Array, " orders"], Float[Array, " orders"]]:
+    """Cash to buy `quantity` lots from the asks, and what is filled of it, for each entry on its own."""
+    return taking_cost(book.ask, _price(best_ask(book), book), 1.0, quantity)
+
+
+def bid_cost(book: DepthBook, quantity: Float[Array, " orders"]) -> tuple[Float[Array, " orders"], Float[Array, " orders"]]:
+    """Cash from selling `quantity` lots to the bids, and what is filled of it, for each entry on its own."""
+    return taking_cost(book.bid[::-1], _price(best_bid(book), book), -1.0, quantity)
+
+
+def average_prices(
+    book: DepthBook, quantity: Float[Array, " sizes"]
+) -> tuple[Float[Array, " sizes"], Float[Array, " sizes"]]:
+    """Average price (ticks) of buying and of selling `quantity` > 0 lots at the current book.
+
+    Where the book holds less than `quantity`, the missing part is priced at the grid's far end: the quote of a size
+    that the exchange cannot serve is bad, not undefined.
+    """
+    last = float(book.ask.shape[-1] - 1 - book.ask.shape[-1] // 2)
+    first = -float(book.ask.shape[-1] // 2)
+    bought, filled_ask = ask_cost(book, quantity)
+    sold, filled_bid = bid_cost(book, quantity)
+    return (bought + (quantity - filled_ask) * last) / quantity, (sold + (quantity - filled_bid) * first) / quantity
+
+
+def market_orders(
+    book: DepthBook, buy: Float[Array, " orders"], sell: Float[Array, " orders"]
+) -> tuple[DepthBook, Fills, Fills]:
+    """Execute market orders in the order given: order n buys `buy[n]` and sells `sell[n]` lots (0 = none).
+
+    Returns the book after all of them, and the fills of the purchases and of the sales. `Fills.cash` is what the buyer
+    pays, or what the seller receives, in ticks × lots with prices counted from the grid's centre.
+    """
+    bought, sold = jnp.cumsum(buy), jnp.cumsum(sell)
+    paid, filled_ask = ask_cost(book, bought)
+    received, filled_bid = bid_cost(book, sold)
+    ask = book.ask - _consumed(book.ask, bought[-1])
+    bid = (book.bid[::-1] - _consumed(book.bid[::-1], sold[-1]))[::-1]
+    return (
+        DepthBook(bid=bid, ask=ask),
+        Fills(quantity=_increments(filled_ask), cash=_increments(paid)),
+        Fills(quantity=_increments(filled_bid), cash=_increments(received)),
+    )
+
+
+def apply_variation(book: DepthBook, bid: Float[Array, " grid"], ask: Float[Array, " grid"]) -> DepthBook:
+    """The book after signed volume variations (lots); no volume falls below zero."""
+    return DepthBook(bid=jnp.maximum(book.bid + bid, 0.0), ask=jnp.maximum(book.ask + ask, 0.0))
+
+
+def _price(index: Int[Array, ""], book: DepthBook) -> Float[Array, ""]:
+    return (index - book.ask.shape[-1] // 2).astype(book.ask.dtype)
+
+
+def _consumed(volume: Float[Array, " grid"], total: Float[Array, ""]) -> Float[Array, " grid"]:
+    before = jnp.cumsum(volume) - volume
+    return jnp.clip(total - before, 0.0, volume)
+
+
+def _increments(cumulative: Float[Array, " orders"]) -> Float[Array, " orders"]:
+    return jnp.diff(cumulative, prepend=jnp.zeros((1,), cumulative.dtype))

@@ -1,0 +1,280 @@
+"""The over-the-counter market as a Markov game (Vadori et al., Section 2.2.2).
+
+Liquidity providers and takers trade with one another and with electronic exchanges (ECNs). One step runs in the order
+
+    1. providers quote price curves and choose hedge fractions          (role "provider" acts)
+    2. takers see the quotes of the venues they are connected to        (role "taker" acts: hold, buy or sell)
+       and trade at the best of them, ties broken fairly at random
+    3. market orders reach the exchanges: takers' first, then hedges of −ε_hedge·q_t
+    4. every exchange's own agent moves its book
+    5. everything is marked at the new reference price P_{t+1}, the liquidity-weighted mid of the exchanges.
+
+Quotes are equation (5) with the exchange's quantity-normalised spread x_t(q); rewards are equations (4) and (6) (see
+`agents`). Trades at an exchange pay the book they really meet, so an order's price includes its own impact and that of
+the orders before it. Cash and inventory of agents and exchanges add up to zero after every step: the exchanges' account
+is taken from the volumes that left their books, not from the agents' fills.
+
+Where the paper leaves a choice: a taker's decision is routed by the prices quoted at the start of the step; the market
+share of a step without taker volume is not counted (the average holds); with several exchanges x_t(q) is the best of
+them, a hedge goes to the connected exchange that serves it best, and each exchange's mid is pulled half-way back to the
+reference price (arbitrage), which changes nothing when there is one exchange.
+
+Units: prices in ticks from the initial mid, quantities in lots, time in steps.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from diffgames.games.markov import AbstractMarkovGame, Actions, Continuous, Discrete, Role
+from diffgames.markets import observations
+from diffgames.markets.agents import ProviderType, QuadraticPenalty, TakerType, draw_types, price_curves
+from diffgames.markets.depth_book import average_prices, best_ask, best_bid, market_spread, mid_price, tick_prices
+from diffgames.markets.ecn import ExchangeModel, reference_price
+from diffgames.markets.engines import AbstractEngine, DepthEngine
+from diffgames.markets.market_state import Account, ExchangeTrades, MarketState, Quotes, Routes, StepRecord
+from diffgames.markets.network import Connectivity, draw_network
+from diffgames.markets.routing import route, venue_prices
+from diffgames.markets.settlement import Settlement, imbalance, settle
+
+
+class OTCMarket(AbstractMarkovGame):
+    """The market: supertypes, connectivity, exchanges and scales.
+
+    Attributes:
+        providers, takers: types as distributions per supertype.
+        connectivity: connection probabilities per pair of supertypes.
+        exchanges: one fitted exchange agent per exchange, stacked on a leading axis.
+        price_scale, inventory_scale, volume_scale: what observations are divided by (ticks, lots, lots).
+        penalty: the inventory penalty ℓ of equation (3).
+        engine: how market orders and variations act on a book.
+        provider_supertype, taker_supertype: the supertype index of each agent.
+        steps: horizon T. grid: ticks of the price grid.
+        quote_granularity: quote grid ξ_LP in ticks (0.1 bp against a tick of 0.5 bp is 0.2).
+        spread_bounds, skew_bound: range of ε_spread and |ε_skew| that a policy's outputs cover.
+        sizes_vary: whether trade sizes differ between takers of one supertype (then every taker has its price row).
+    """
+
+    providers: ProviderType
+    takers: TakerType
+    connectivity: Connectivity
+    exchanges: ExchangeModel
+    price_scale: Float[Array, ""]
+    inventory_scale: Float[Array, ""]
+    volume_scale: Float[Array, ""]
+    penalty: QuadraticPenalty
+    engine: AbstractEngine = DepthEngine()
+    provider_supertype: tuple[int, ...] = eqx.field(static=True, default=(0,))
+    taker_supertype: tuple[int, ...] = eqx.field(static=True, default=(0,))
+    steps: int = eqx.field(static=True, default=100)
+    grid: int = eqx.field(static=True, default=128)
+    quote_granularity: float = eqx.field(static=True, default=0.2)
+    spread_bounds: tuple[float, float] = eqx.field(static=True, default=(-1.0, 1.0))
+    skew_bound: float = eqx.field(static=True, default=1.0)
+    sizes_vary: bool = eqx.field(static=True, default=False)
+
+    @property
+    def horizon(self) -> int:
+        return self.steps
+
+    @property
+    def n_exchanges(self) -> int:
+        """Number of exchanges, n_ECN."""
+        return self.connectivity.taker_exchange.shape[1]
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        provider_supertypes, taker_supertypes = self.connectivity.provider_taker.mean.shape
+        tweaks = Continuous(
+            names=("spread", "skew", "hedge"),
+            low=(self.spread_bounds[0], -self.skew_bound, 0.0),
+            high=(self.spread_bounds[1], self.skew_bound, 1.0),
+        )
+        seen_by_provider = observations.provider_features(self.exchanges.levels, taker_supertypes)
+        seen_by_taker = observations.taker_features(provider_supertypes)
+        return (
+            Role("provider", len(self.provider_supertype), seen_by_provider, tweaks),
+            Role("taker", len(self.taker_supertype), seen_by_taker, Discrete(("hold", "buy", "sell"))),
+        )
+
+    def reset(self, key: PRNGKeyArray) -> MarketState:
+        book_key, provider_key, taker_key, network_key = jax.random.split(key, 4)
+        provider_index = jnp.asarray(self.provider_supertype, jnp.int32)
+        taker_index = jnp.asarray(self.taker_supertype, jnp.int32)
+        n_providers, n_takers = len(self.provider_supertype), len(self.taker_supertype)
+        keys = jax.random.split(book_key, self.n_exchanges)
+        books = jax.vmap(lambda model, k: self.engine.open(model.sample_snapshot(k, self.grid)))(self.exchanges, keys)
+        return MarketState(
+            time=jnp.int32(0),
+            books=books,
+            price=self._reference(books),
+            providers=Account.empty(n_providers),
+            takers=Account.empty(n_takers),
+            exchanges=Account.empty(self.n_exchanges),
+            market_share=jnp.zeros((n_providers,), jnp.float32),
+            trading_steps=jnp.zeros((), jnp.float32),
+            sold_fraction=jnp.zeros((n_takers,), jnp.float32),
+            bought_fraction=jnp.zeros((n_takers,), jnp.float32),
+            provider_type=draw_types(self.providers, provider_index, provider_key),
+            taker_type=draw_types(self.takers, taker_index, taker_key),
+            network=draw_network(self.connectivity, provider_index, taker_index, network_key),
+        )
+
+    def observe(self, state: MarketState, actions: Actions, role: str) -> Float[Array, "agents features"]:
+        if role == "provider":
+            return observations.observe_providers(
+                state,
+                jax.vmap(self.engine.depth)(state.books),
+                self.exchanges.levels,
+                self.steps,
+                self.price_scale,
+                self.inventory_scale,
+                self.volume_scale,
+                jnp.max(self.providers.normalizer.high),
+            )
+        quotes = self.quotes(state, actions["provider"])
+        buying, selling = venue_prices(quotes, self._size_row(), self._connected(state))
+        return observations.observe_takers(
+            state,
+            jnp.min(buying, axis=0),
+            jnp.min(selling, axis=0),
+            self.steps,
+            self.price_scale,
+            jnp.max(self.takers.normalizer.high),
+            jnp.max(self.takers.quantity.high),
+        )
+
+    def step(
+        self, state: MarketState, actions: Actions, key: PRNGKeyArray
+    ) -> tuple[MarketState, dict[str, Float[Array, " agents"]], StepRecord]:
+        tie_key, exchange_key = jax.random.split(key)
+        quotes = self.quotes(state, actions["provider"])
+        routes = route(
+            quotes, self._size_row(), state.taker_type.quantity, self._connected(state), actions["taker"], tie_key
+        )
+        books, fills = self._trade_at_exchanges(state, routes, -actions["provider"][:, 2] * state.providers.inventory)
+        books = self._move_exchanges(books, exchange_key)
+        next_price = self._reference(books)
+        settled = settle(state, self.penalty, routes, fills, books, next_price)
+        return settled.state, settled.rewards, self._record(state, actions["provider"], quotes, routes, fills, settled)
+
+    def quotes(self, state: MarketState, tweaks: Float[Array, "providers 3"]) -> Quotes:
+        """Every venue's prices: one row per taker supertype, or per taker where sizes vary."""
+        size = state.taker_type.quantity if self.sizes_vary else self.takers.quantity.mean
+        depth = jax.vmap(self.engine.depth)(state.books)
+        ask, bid = jax.vmap(lambda book: average_prices(book, size))(depth)
+        half_spread = (jnp.min(ask, axis=0) - jnp.max(bid, axis=0)) / 2
+        narrowest = jnp.min(jax.vmap(market_spread)(depth))
+        provider_ask, provider_bid = price_curves(
+            state.price, half_spread, narrowest, tweaks[:, 0], tweaks[:, 1], self.quote_granularity
+        )
+        return Quotes(
+            ask=jnp.concatenate([provider_ask, ask], axis=0), bid=jnp.concatenate([provider_bid, bid], axis=0)
+        )
+
+    def _size_row(self) -> tuple[int, ...]:
+        return tuple(range(len(self.taker_supertype))) if self.sizes_vary else self.taker_supertype
+
+    def _connected(self, state: MarketState) -> Bool[Array, "venues takers"]:
+        return jnp.concatenate([state.network.provider_taker, state.network.taker_exchange.T], axis=0)
+
+    def _reference(self, books) -> Float[Array, ""]:
+        return reference_price(jax.vmap(self.engine.depth)(books), self.exchanges.levels)
+
+    def _trade_at_exchanges(
+        self, state: MarketState, routes: Routes, hedge: Float[Array, " providers"]
+    ) -> tuple[MarketState, ExchangeTrades]:
+        """Market orders of takers, then hedges (signed lots to buy), at every exchange."""
+        n_providers, n_takers = len(self.provider_supertype), len(self.taker_supertype)
+        taker_orders = routes.venue[n_providers:] * (routes.quantity * routes.direction)[None, :]
+        hedges = self._hedge_venue(state, hedge) * hedge[None, :]
+        orders = jnp.concatenate([taker_orders, hedges], axis=1)
+        books, bought, sold = jax.vmap(self.engine.market_orders)(
+            state.books, jnp.maximum(orders, 0.0), jnp.maximum(-orders, 0.0)
+        )
+        quantity = jnp.sum(bought.quantity - sold.quantity, axis=0)
+        cash = jnp.sum(sold.cash - bought.cash, axis=0)
+        before, after = jax.vmap(self.engine.depth)(state.books), jax.vmap(self.engine.depth)(books)
+        asked, bid = before.ask - after.ask, before.bid - after.bid
+        exchanges = Account(
+            inventory=jnp.sum(bid - asked, axis=-1), cash=(asked - bid) @ tick_prices(self.grid, asked.dtype)
+        )
+        return books, ExchangeTrades(
+            takers=Account(inventory=quantity[:n_takers], cash=cash[:n_takers]),
+            providers=Account(inventory=quantity[n_takers:], cash=cash[n_takers:]),
+            exchanges=exchanges,
+            unfilled=jnp.sum(jnp.abs(orders)) - jnp.sum(bought.quantity + sold.quantity),
+        )
+
+    def _hedge_venue(
+        self, state: MarketState, hedge: Float[Array, " providers"]
+    ) -> Float[Array, "exchanges providers"]:
+        """One-hot column of the exchange that serves each provider's hedge best; zero where none is connected."""
+        connected = state.network.provider_exchange.T
+        if self.n_exchanges == 1:
+            return connected.astype(jnp.float32)
+        depth = jax.vmap(self.engine.depth)(state.books)
+        ask, bid = jax.vmap(lambda book: average_prices(book, jnp.maximum(jnp.abs(hedge), 1e-3)))(depth)
+        price = jnp.where(connected, jnp.where((hedge > 0)[None, :], ask, -bid), jnp.inf)
+        chosen = jax.nn.one_hot(jnp.argmin(price, axis=0), self.n_exchanges, axis=0, dtype=jnp.float32)
+        return chosen * jnp.any(connected, axis=0, keepdims=True).astype(jnp.float32)
+
+    def _move_exchanges(self, books, key: PRNGKeyArray):
+        """Every exchange agent samples a variation of its book and sends it."""
+        depth = jax.vmap(self.engine.depth)(books)
+        pull = self._reference(books) - jax.vmap(mid_price)(depth)  # ticks; as half-ticks it is half of the way back
+        keys = jax.random.split(key, (self.n_exchanges, 2))
+
+        def move(model, book, volumes, pull, keys):
+            variation = model.sample_variation(keys[0], volumes, pull)
+            return self.engine.vary(book, variation, model.order_sizes, keys[1])
+
+        return jax.vmap(move)(self.exchanges, books, depth, pull, keys)
+
+    def _record(
+        self,
+        state: MarketState,
+        tweaks: Float[Array, "providers 3"],
+        quotes: Quotes,
+        routes: Routes,
+        fills: ExchangeTrades,
+        settled: Settlement,
+    ) -> StepRecord:
+        n_providers = len(self.provider_supertype)
+        depth = jax.vmap(self.engine.depth)(state.books)
+        supertypes = self.connectivity.provider_taker.mean.shape[1]
+        member = jax.nn.one_hot(jnp.asarray(self.taker_supertype, jnp.int32), supertypes, dtype=jnp.float32)
+        signed, with_provider = routes.quantity * routes.direction, routes.venue[:n_providers]
+        flow = [
+            jnp.matmul(jnp.maximum(side * signed, 0.0)[None, :] * with_provider, member, precision="highest")
+            for side in (1.0, -1.0)
+        ]
+        return StepRecord(
+            price=state.price,
+            next_price=settled.state.price,
+            best_bid=jax.vmap(best_bid)(depth).astype(jnp.float32) - (self.grid // 2),
+            best_ask=jax.vmap(best_ask)(depth).astype(jnp.float32) - (self.grid // 2),
+            provider_ask=quotes.ask[:n_providers, 0],
+            provider_bid=quotes.bid[:n_providers, 0],
+            spread_tweak=tweaks[:, 0],
+            skew_tweak=tweaks[:, 1],
+            hedge_fraction=tweaks[:, 2],
+            inventory=state.providers.inventory,
+            hedged=fills.providers.inventory,
+            flow=jnp.stack(flow, axis=1),
+            pnl_spread=settled.providers.spread,
+            pnl_inventory=settled.providers.inventory,
+            market_share=settled.share,
+            running_share=settled.state.market_share,
+            taker_volume=settled.volume,
+            taker_direction=routes.direction,
+            taker_price=routes.price,
+            taker_inventory=settled.state.takers.inventory,
+            taker_pnl=settled.takers.total,
+            unfilled=fills.unfilled,
+            imbalance=imbalance(settled.state),
+            provider_type=state.provider_type,
+            taker_type=state.taker_type,
+            network=state.network,
+        )

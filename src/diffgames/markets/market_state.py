@@ -1,0 +1,106 @@
+"""What an episode of the market carries, quotes and records: the data of `environment`, without any rule.
+
+Units: prices in ticks from the initial mid, quantities in lots, cash and PnL in ticks × lots. Venues are numbered
+providers first, then exchanges. Sides of a provider: 0 = its ask (takers buy), 1 = its bid (takers sell).
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from diffgames.markets.agents import ProviderType, TakerType
+from diffgames.markets.network import Network
+
+HOLD, BUY, SELL = 0, 1, 2
+
+
+class Account(eqx.Module):
+    """Running account of a group: inventory (lots), cash (ticks × lots)."""
+
+    inventory: Float[Array, " members"]
+    cash: Float[Array, " members"]
+
+    @staticmethod
+    def empty(members: int) -> "Account":
+        """Nothing held, nothing owed."""
+        return Account(inventory=jnp.zeros((members,), jnp.float32), cash=jnp.zeros((members,), jnp.float32))
+
+    def add(self, quantity: Float[Array, " members"], cash: Float[Array, " members"]) -> "Account":
+        """The account after receiving `quantity` lots and `cash`."""
+        return Account(inventory=self.inventory + quantity, cash=self.cash + cash)
+
+
+class MarketState(eqx.Module):
+    """The state s_t of an episode."""
+
+    time: Int[Array, ""]
+    books: Any  # the engine's books, one per exchange on the leading axis
+    price: Float[Array, ""]  # reference price P_t
+    providers: Account
+    takers: Account
+    exchanges: Account
+    market_share: Float[Array, " providers"]  # running average m̂_t
+    trading_steps: Float[Array, ""]  # steps with any taker volume so far
+    sold_fraction: Float[Array, " takers"]  # q̂ᵃ_t
+    bought_fraction: Float[Array, " takers"]  # q̂ᵇ_t
+    provider_type: ProviderType
+    taker_type: TakerType
+    network: Network
+
+
+class Quotes(eqx.Module):
+    """Prices at which each trade size can be bought (`ask`) and sold (`bid`) at each venue."""
+
+    ask: Float[Array, "venues sizes"]
+    bid: Float[Array, "venues sizes"]
+
+
+class Routes(eqx.Module):
+    """Where each taker trades: direction (+1 buys, −1 sells, 0 none), lots, the venue's one-hot column, quoted price."""
+
+    direction: Float[Array, " takers"]
+    quantity: Float[Array, " takers"]
+    venue: Float[Array, "venues takers"]
+    price: Float[Array, " takers"]
+
+
+class ExchangeTrades(eqx.Module):
+    """What the exchanges did for the agents: lots received (negative: delivered) and cash received, per account."""
+
+    takers: Account
+    providers: Account
+    exchanges: Account
+    unfilled: Float[Array, ""]
+
+
+class StepRecord(eqx.Module):
+    """What a step leaves behind for figures and measurements."""
+
+    price: Float[Array, ""]  # P_t, at which the step's trades are judged
+    next_price: Float[Array, ""]  # P_{t+1}
+    best_bid: Float[Array, " exchanges"]
+    best_ask: Float[Array, " exchanges"]
+    provider_ask: Float[Array, " providers"]  # quotes for the smallest trade size
+    provider_bid: Float[Array, " providers"]
+    spread_tweak: Float[Array, " providers"]  # ε_spread
+    skew_tweak: Float[Array, " providers"]  # ε_skew
+    hedge_fraction: Float[Array, " providers"]  # ε_hedge
+    inventory: Float[Array, " providers"]  # q_t
+    hedged: Float[Array, " providers"]  # lots received from the exchanges
+    flow: Float[Array, "providers sides taker_supertypes"]  # lots traded with takers
+    pnl_spread: Float[Array, " providers"]
+    pnl_inventory: Float[Array, " providers"]
+    market_share: Float[Array, " providers"]  # share of this step's taker volume
+    running_share: Float[Array, " providers"]  # m̂_{t+1}
+    taker_volume: Float[Array, ""]
+    taker_direction: Float[Array, " takers"]
+    taker_price: Float[Array, " takers"]
+    taker_inventory: Float[Array, " takers"]
+    taker_pnl: Float[Array, " takers"]
+    unfilled: Float[Array, ""]  # lots of market orders that met no volume
+    imbalance: Float[Array, "2"]  # sums of inventory and of cash over all accounts: zero up to rounding
+    provider_type: ProviderType
+    taker_type: TakerType
+    network: Network

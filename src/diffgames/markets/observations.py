@@ -1,0 +1,131 @@
+"""What providers and takers observe (Vadori et al., Table 1), scaled to order one.
+
+Partial observability: exchange information reaches only agents connected to an exchange, quotes only takers connected
+to the provider, and everything of an agent's own stays its own. Prices are divided by the price scale (the standard
+deviation of the mid over an episode), inventories by the inventory scale, volumes by the mean level volume; spreads and
+costs are in units of one tick and capped at `COST_CAP`, which is also what an unreachable venue shows.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from diffgames.markets.depth_book import DepthBook, average_prices, best_ask, best_bid
+from diffgames.markets.market_state import MarketState
+
+HEDGE_FRACTIONS = (0.25, 0.5, 0.75, 1.0)
+COST_CAP = 5.0
+
+
+def provider_features(levels: int, taker_supertypes: int) -> tuple[str, ...]:
+    """Names of a provider's observations, in order."""
+    return (
+        *("price", "inventory", "time", "market_share", "market_spread"),
+        *(f"bid_volume_{level}" for level in range(1, levels + 1)),
+        *(f"ask_volume_{level}" for level in range(1, levels + 1)),
+        *(f"hedge_cost_{fraction:g}" for fraction in HEDGE_FRACTIONS),
+        *("risk_aversion", "pnl_weight", "normalizer", "share_target"),
+        *(f"connected_takers_{index}" for index in range(taker_supertypes)),
+    )
+
+
+def taker_features(provider_supertypes: int) -> tuple[str, ...]:
+    """Names of a taker's observations, in order."""
+    return (
+        *("price", "inventory", "time", "sold_fraction", "bought_fraction", "buying_cost", "selling_cost"),
+        *("risk_aversion", "pnl_weight", "normalizer", "sell_target", "buy_target", "quantity"),
+        *(f"connected_providers_{index}" for index in range(provider_supertypes)),
+    )
+
+
+def observe_providers(
+    state: MarketState,
+    depth: DepthBook,
+    levels: int,
+    steps: int,
+    price_scale: Float[Array, ""],
+    inventory_scale: Float[Array, ""],
+    volume_scale: Float[Array, ""],
+    normalizer_scale: Float[Array, ""],
+) -> Float[Array, "providers features"]:
+    """One row per provider; `depth` holds the exchanges' volumes on its leading axis."""
+    inventory = state.providers.inventory
+    connected = state.network.provider_exchange.astype(jnp.float32)
+    reach = connected / jnp.maximum(jnp.sum(connected, axis=1, keepdims=True), 1.0)
+    volumes = reach @ jax.vmap(lambda book: top_levels(book, levels))(depth) / volume_scale
+    spread = reach @ jax.vmap(lambda book: (best_ask(book) - best_bid(book)).astype(jnp.float32))(depth)
+    common = _columns(inventory, state.price / price_scale, state.time.astype(jnp.float32) / steps)
+    types = state.provider_type
+    return jnp.concatenate(
+        [
+            common[:, :1],
+            (inventory / inventory_scale)[:, None],
+            common[:, 1:],
+            jnp.stack([state.market_share, jnp.minimum(spread, COST_CAP)], axis=1),
+            volumes,
+            hedge_costs(inventory, state.price, depth, state.network.provider_exchange),
+            jnp.stack([types.risk_aversion, types.pnl_weight, types.normalizer / normalizer_scale], axis=1),
+            types.share_target[:, None],
+            state.network.provider_fraction,
+        ],
+        axis=1,
+    )
+
+
+def observe_takers(
+    state: MarketState,
+    buying: Float[Array, " takers"],
+    selling: Float[Array, " takers"],
+    steps: int,
+    price_scale: Float[Array, ""],
+    normalizer_scale: Float[Array, ""],
+    quantity_scale: Float[Array, ""],
+) -> Float[Array, "takers features"]:
+    """One row per taker; `buying`, `selling` are the best cost and the best negated proceeds it can reach."""
+    types = state.taker_type
+    common = _columns(buying, state.price / price_scale, state.time.astype(jnp.float32) / steps)
+    columns = [
+        common[:, 0],
+        state.takers.inventory / (types.quantity * jnp.sqrt(jnp.float32(steps))),
+        common[:, 1],
+        state.sold_fraction,
+        state.bought_fraction,
+        jnp.minimum(buying - state.price, COST_CAP),
+        jnp.minimum(selling + state.price, COST_CAP),
+        types.risk_aversion,
+        types.pnl_weight,
+        types.normalizer / normalizer_scale,
+        types.sell_target,
+        types.buy_target,
+        types.quantity / quantity_scale,
+    ]
+    return jnp.concatenate([jnp.stack(columns, axis=1), state.network.taker_fraction], axis=1)
+
+
+def top_levels(book: DepthBook, levels: int) -> Float[Array, " levels2"]:
+    """Volumes of the best `levels` ticks: bid side best first, then ask side best first."""
+    first = jax.lax.dynamic_slice(jnp.pad(book.ask, (0, levels)), (best_ask(book),), (levels,))
+    grid = book.bid.shape[-1]
+    mirrored = jax.lax.dynamic_slice(jnp.pad(book.bid[::-1], (0, levels)), (grid - 1 - best_bid(book),), (levels,))
+    return jnp.concatenate([mirrored, first])
+
+
+def hedge_costs(
+    inventory: Float[Array, " providers"],
+    price: Float[Array, ""],
+    depth: DepthBook,
+    connected: Array,
+) -> Float[Array, "providers fractions"]:
+    """Cost per lot, in ticks from the reference price, of hedging each fraction of the inventory at the best exchange."""
+    fractions = jnp.asarray(HEDGE_FRACTIONS, jnp.float32)
+    size = jnp.maximum(jnp.abs(inventory)[:, None] * fractions[None, :], 1e-3)
+    ask, bid = jax.vmap(lambda book: average_prices(book, size.reshape(-1)))(depth)
+    sells = (inventory > 0)[None, :, None]
+    shape = (depth.ask.shape[0], *size.shape)
+    cost = jnp.where(sells, price - bid.reshape(shape), ask.reshape(shape) - price)
+    reachable = jnp.where(connected.T[:, :, None], cost, COST_CAP)
+    return jnp.minimum(jnp.min(reachable, axis=0), COST_CAP)
+
+
+def _columns(like: Float[Array, " agents"], *values: Float[Array, ""]) -> Float[Array, "agents columns"]:
+    return jnp.broadcast_to(jnp.stack(values)[None, :], (like.shape[0], len(values)))
