@@ -17,8 +17,12 @@ an order that finds no volume is not filled; the unfilled quantity is returned, 
 """
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
+
+TICK_BLOCK = 16  # ticks summed per scan step
+ORDER_BLOCK = 64  # orders summed per triangular product
 
 
 class DepthBook(eqx.Module):
@@ -66,29 +70,41 @@ def market_spread(book: DepthBook) -> Float[Array, ""]:
 
 
 def taking_cost(
-    volume: Float[Array, " grid"], best: Float[Array, ""], step: float, quantity: Float[Array, " orders"]
+    volume: Float[Array, " grid"], best: Float[Array, ""], step: Float[Array, ""], quantity: Float[Array, " orders"]
 ) -> tuple[Float[Array, " orders"], Float[Array, " orders"]]:
     """Cash F(Q) and filled quantity when Q lots in total are taken from `volume` in the order of its entries.
 
     `volume[k]` rests at a price one `step` (+1 or −1 tick) further than `volume[k−1]`; `best` is the price of the first
     non-empty entry. Summing by parts turns Σ_k p_k fill_k(Q) into best·Q + step·Σ_k max(Q − C_k, 0) over the ticks from
-    the best on: one subtraction, one maximum and one addition per tick, with the orders on the contiguous axis.
+    the best on: one subtraction, one maximum and one addition per tick and order. The sum runs over blocks of ticks
+    with the orders on the contiguous axis, which a compiler vectorises where a plain reduction stays scalar.
     """
     cumulative = jnp.cumsum(volume)
     filled = jnp.minimum(quantity, cumulative[-1])
     passed = jnp.where(cumulative > 0, cumulative, jnp.inf)  # ticks before the best are never passed
-    beyond = jnp.sum(jnp.maximum(filled[None, :] - passed[:, None], 0.0), axis=0)
+    padding = -passed.shape[0] % TICK_BLOCK
+    blocks = jnp.pad(passed, (0, padding), constant_values=jnp.inf).reshape(-1, TICK_BLOCK)
+
+    def add_block(beyond, block):
+        for tick in range(TICK_BLOCK):
+            beyond = beyond + jnp.maximum(filled - block[tick], 0.0)
+        return beyond, None
+
+    beyond, _ = jax.lax.scan(add_block, jnp.zeros_like(filled), blocks)
     return best * filled + step * beyond, filled
 
 
-def ask_cost(book: DepthBook, quantity: Float[Array, " orders"]) -> tuple[Float[Array, " orders"], Float[Array, " orders"]]:
-    """Cash to buy `quantity` lots from the asks, and what is filled of it, for each entry on its own."""
-    return taking_cost(book.ask, _price(best_ask(book), book), 1.0, quantity)
+def both_costs(
+    book: DepthBook, buy: Float[Array, " orders"], sell: Float[Array, " orders"]
+) -> tuple[Float[Array, "2 orders"], Float[Array, "2 orders"]]:
+    """Cash and filled quantity of taking `buy` lots from the asks (row 0) and giving `sell` lots to the bids (row 1).
 
-
-def bid_cost(book: DepthBook, quantity: Float[Array, " orders"]) -> tuple[Float[Array, " orders"], Float[Array, " orders"]]:
-    """Cash from selling `quantity` lots to the bids, and what is filled of it, for each entry on its own."""
-    return taking_cost(book.bid[::-1], _price(best_bid(book), book), -1.0, quantity)
+    Every entry stands for itself: it meets the whole book.
+    """
+    best = jnp.stack([best_ask(book), best_bid(book)]) - book.ask.shape[-1] // 2
+    step = jnp.asarray([1.0, -1.0], book.ask.dtype)
+    sides = jnp.stack([book.ask, book.bid[::-1]])
+    return jax.vmap(taking_cost)(sides, best.astype(book.ask.dtype), step, jnp.stack([buy, sell]))
 
 
 def average_prices(
@@ -101,9 +117,9 @@ def average_prices(
     """
     last = float(book.ask.shape[-1] - 1 - book.ask.shape[-1] // 2)
     first = -float(book.ask.shape[-1] // 2)
-    bought, filled_ask = ask_cost(book, quantity)
-    sold, filled_bid = bid_cost(book, quantity)
-    return (bought + (quantity - filled_ask) * last) / quantity, (sold + (quantity - filled_bid) * first) / quantity
+    cash, filled = both_costs(book, quantity, quantity)
+    ask, bid = cash[0] + (quantity - filled[0]) * last, cash[1] + (quantity - filled[1]) * first
+    return ask / quantity, bid / quantity
 
 
 def market_orders(
@@ -114,15 +130,14 @@ def market_orders(
     Returns the book after all of them, and the fills of the purchases and of the sales. `Fills.cash` is what the buyer
     pays, or what the seller receives, in ticks × lots with prices counted from the grid's centre.
     """
-    bought, sold = jnp.cumsum(buy), jnp.cumsum(sell)
-    paid, filled_ask = ask_cost(book, bought)
-    received, filled_bid = bid_cost(book, sold)
+    bought, sold = running_total(buy), running_total(sell)
+    cash, filled = both_costs(book, bought, sold)
     ask = book.ask - _consumed(book.ask, bought[-1])
     bid = (book.bid[::-1] - _consumed(book.bid[::-1], sold[-1]))[::-1]
     return (
         DepthBook(bid=bid, ask=ask),
-        Fills(quantity=_increments(filled_ask), cash=_increments(paid)),
-        Fills(quantity=_increments(filled_bid), cash=_increments(received)),
+        Fills(quantity=_increments(filled[0]), cash=_increments(cash[0])),
+        Fills(quantity=_increments(filled[1]), cash=_increments(cash[1])),
     )
 
 
@@ -131,8 +146,15 @@ def apply_variation(book: DepthBook, bid: Float[Array, " grid"], ask: Float[Arra
     return DepthBook(bid=jnp.maximum(book.bid + bid, 0.0), ask=jnp.maximum(book.ask + ask, 0.0))
 
 
-def _price(index: Int[Array, ""], book: DepthBook) -> Float[Array, ""]:
-    return (index - book.ask.shape[-1] // 2).astype(book.ask.dtype)
+def running_total(values: Float[Array, " orders"]) -> Float[Array, " orders"]:
+    """Cumulative sum; for long vectors block by block with a triangular matrix, several times faster than a scan."""
+    if values.shape[0] <= ORDER_BLOCK:
+        return jnp.cumsum(values)
+    padded = jnp.pad(values, (0, -values.shape[0] % ORDER_BLOCK)).reshape(-1, ORDER_BLOCK)
+    triangle = jnp.triu(jnp.ones((ORDER_BLOCK, ORDER_BLOCK), values.dtype))
+    within = jnp.matmul(padded, triangle, precision="highest")
+    before = jnp.cumsum(within[:, -1]) - within[:, -1]
+    return (within + before[:, None]).reshape(-1)[: values.shape[0]]
 
 
 def _consumed(volume: Float[Array, " grid"], total: Float[Array, ""]) -> Float[Array, " grid"]:

@@ -1,0 +1,50 @@
+"""How a process that runs diffgames sets JAX up: float64 available, compiled programs kept, logs quiet.
+
+Only entry points (the command line, benchmarks, tests) call this. Importing the library changes no global setting.
+"""
+
+import hashlib
+import os
+import platform
+import sys
+from pathlib import Path
+
+
+def _machine_tag() -> str:
+    """Names the instruction set: compiled programs must not travel between unlike machines that share a home."""
+    cpu = Path("/proc/cpuinfo")
+    features = platform.processor()
+    if cpu.is_file():
+        lines = cpu.read_text(errors="replace").splitlines()
+        features = next((line for line in lines if line.startswith(("flags", "Features"))), features)
+    return f"{platform.machine()}-{hashlib.sha256(features.encode()).hexdigest()[:12]}"
+
+
+def compilation_cache() -> Path | None:
+    """Folder of the persistent compilation cache, in the user's cache folder; None where that cannot be written."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
+    try:
+        folder = (Path(base) if base else Path.home() / ".cache") / "diffgames" / "jax" / _machine_tag()
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):
+        return None
+    return folder if os.access(folder, os.W_OK) else None
+
+
+def prepare_jax() -> None:
+    """Make float64 available and keep compiled programs between processes; what the user has set stands."""
+    settings = {"JAX_ENABLE_X64": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    cache = compilation_cache()
+    if cache is not None:
+        settings["JAX_COMPILATION_CACHE_DIR"] = str(cache)
+        # The default of one second stores none of our functions.
+        settings["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+    if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+        # Queued collectives over several virtual CPU devices deadlock in a thread pool of few threads.
+        settings["NPROC"] = "16"
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
+    if "jax" in sys.modules:  # already imported: the environment comes too late
+        import jax
+
+        jax.config.update("jax_enable_x64", os.environ["JAX_ENABLE_X64"].lower() in ("1", "true"))

@@ -1,0 +1,188 @@
+"""The market's invariants under random play, and its rules against a plain-Python reading of the paper."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from conftest import random_play
+from diffgames.markets.agents import clipped_normal
+
+
+@settings(max_examples=6, deadline=None, derandomize=True)
+@given(
+    providers=st.sampled_from([(1,), (1, 2)]),
+    takers=st.sampled_from([(3,), (4, 3)]),
+    exchanges=st.sampled_from([1, 2]),
+    probability=st.sampled_from([0.3, 1.0]),
+    seed=st.integers(0, 2**31 - 1),
+)
+def test_inventory_and_cash_add_up_to_zero(build_market, providers, takers, exchanges, probability, seed):
+    """Over all agents and exchanges, at every step, to single-precision rounding.
+
+    Cash is a sum of T·(takers + providers) terms of size |price|·q < 100 each, rounded at 2⁻²⁴ relatively: 30 steps
+    of ten agents stay far below 0.02 tick × lots.
+    """
+    market = build_market(providers, takers, exchanges, probability)
+    _, (_, record, _) = random_play(market, jax.random.key(seed), 8)
+    assert np.abs(np.asarray(record.imbalance[..., 0])).max() < 1e-3
+    assert np.abs(np.asarray(record.imbalance[..., 1])).max() < 2e-2
+
+
+def test_wealth_is_the_sum_of_spread_and_inventory_pnl(build_market):
+    market = build_market(exchanges=2)
+    state, (_, record, _) = random_play(market, jax.random.key(1), 16)
+    wealth = state.providers.cash + state.providers.inventory * state.price[:, None]
+    parts = jnp.sum(record.pnl_spread + record.pnl_inventory, axis=1)
+    np.testing.assert_allclose(wealth, parts, atol=5e-3)
+    taker_wealth = state.takers.cash + state.takers.inventory * state.price[:, None]
+    np.testing.assert_allclose(taker_wealth, jnp.sum(record.taker_pnl, axis=1), atol=5e-3)
+
+
+def test_rewards_equal_a_plain_reading_of_equations_4_and_6(build_market):
+    market = build_market(penalty=0.03)
+    _, (rewards, record, _) = random_play(market, jax.random.key(2), 5)
+    record, rewards = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), (record, rewards))
+    for b in range(5):
+        mean, count, previous = np.zeros(3), 0, None
+        for t in range(market.horizon):
+            types = jax.tree.map(lambda leaf: leaf[b, t], record.provider_type)
+            before = np.abs(mean - types.share_target)
+            if record.taker_volume[b, t] > 0:
+                count += 1
+                mean = mean + (record.market_share[b, t] - mean) / count
+            after = np.abs(mean - types.share_target)
+            q = record.inventory[b, t]
+            q_next = q + record.hedged[b, t] + np.sum(record.flow[b, t, :, 1] - record.flow[b, t, :, 0], axis=-1)
+            if t + 1 < market.horizon:
+                np.testing.assert_allclose(q_next, record.inventory[b, t + 1], atol=1e-4)
+            inventory = q_next * (record.next_price[b, t] - record.price[b, t])
+            pnl = record.pnl_spread[b, t] + inventory - 0.03 * (q_next**2 - q**2)
+            expected = types.pnl_weight * types.normalizer * (pnl - types.risk_aversion * np.abs(inventory))
+            expected -= (1 - types.pnl_weight) * (after - before)
+            np.testing.assert_allclose(rewards["provider"][b, t], expected, atol=2e-4)
+        taken = record.taker_direction[b]
+        for agent in range(7):
+            types = jax.tree.map(lambda leaf: leaf[b, 0, agent], record.taker_type)
+            sold, bought = np.mean(taken[:, agent] < 0), np.mean(taken[:, agent] > 0)
+            distance = (abs(sold - types.sell_target) + abs(bought - types.buy_target)) / 2
+            start = (types.sell_target + types.buy_target) / 2
+            held = record.taker_inventory[b, :, agent]
+            drift = held * (record.next_price[b] - record.price[b])
+            expected = types.pnl_weight * types.normalizer * np.sum(
+                record.taker_pnl[b, :, agent] - types.risk_aversion * np.abs(drift)
+            ) - (1 - types.pnl_weight) * (distance - start)
+            np.testing.assert_allclose(np.sum(rewards["taker"][b, :, agent]), expected, atol=1e-3)
+
+
+def test_market_shares_count_the_exchanges_volume(build_market):
+    """Shares are fractions of all takers' volume: they sum to at most one, and to less where exchanges get some."""
+    _, (_, record, _) = random_play(build_market(), jax.random.key(3), 32)
+    total = np.asarray(jnp.sum(record.market_share, axis=-1))
+    assert total.max() <= 1 + 1e-6 and (total < 1 - 1e-3).any()
+    flow = np.asarray(jnp.sum(record.flow, axis=(-1, -2)))
+    volume = np.asarray(record.taker_volume)[..., None]
+    expected = np.where(volume > 0, flow / np.maximum(volume, 1e-9), 0.0)
+    np.testing.assert_allclose(record.market_share, expected, atol=1e-6)
+
+
+def test_everyone_trades_at_the_best_connected_price(build_market):
+    """No taker pays more than the narrowest quote of a fully connected market would ask."""
+    market = build_market(probability=1.0, takers=(5,))
+    _, (_, record, _) = random_play(market, jax.random.key(4), 32)
+    ask = np.minimum(np.asarray(record.provider_ask).min(axis=-1), np.asarray(record.best_ask)[..., 0] + 0.5)
+    bought = np.asarray(record.taker_direction) > 0
+    assert bought.any()
+    assert (np.asarray(record.taker_price)[bought] <= np.broadcast_to(ask[..., None], bought.shape)[bought] + 1e-3).all()
+
+
+def test_quotes_lie_on_the_granularity_grid(build_market):
+    _, (_, record, _) = random_play(build_market(), jax.random.key(5), 8)
+    steps = np.asarray(record.provider_ask, np.float64) / 0.2
+    np.testing.assert_allclose(steps, np.round(steps), atol=1e-3)
+
+
+def test_hedging_all_leaves_the_flow_of_the_step(build_market):
+    """With ε_hedge = 1 and a connected exchange the inventory carried over is the step's own flow."""
+    market = build_market(probability=1.0)
+    state = market.reset(jax.random.key(6))
+    for seed in range(5):
+        tweaks = jnp.asarray([[-0.5, 0.0, 1.0]] * 3, jnp.float32)
+        decision = jax.random.randint(jax.random.key(seed), (7,), 0, 3, jnp.int32)
+        before = state.providers.inventory
+        state, _, record = market.step(state, {"provider": tweaks, "taker": decision}, jax.random.key(seed))
+        np.testing.assert_allclose(record.hedged, -before, atol=1e-5)
+
+
+def test_a_large_order_moves_the_book_and_the_reference_price(build_market):
+    """The market's mid after a large purchase is above that of the same random path without it, on average."""
+    market = build_market(takers=(1,), quantity=clipped_normal([60.0], 0.0, 0.0, 100.0), probability=1.0)
+    tweaks = jnp.asarray([[1.0, 0.0, 0.0]] * 3, jnp.float32)
+
+    def price_after(key, decision):
+        state = market.reset(key)
+        decision = jnp.full((1,), decision, jnp.int32)
+        state, _, _ = market.step(state, {"provider": tweaks, "taker": decision}, key)
+        return state.price
+
+    keys = jax.random.split(jax.random.key(7), 200)
+    moved = jax.vmap(price_after, in_axes=(0, None))(keys, 1) - jax.vmap(price_after, in_axes=(0, None))(keys, 0)
+    mean, error = float(jnp.mean(moved)), float(jnp.std(moved)) / np.sqrt(200)
+    assert mean > 0.5 and mean > 5 * error
+
+
+def test_takers_see_the_quotes_they_will_pay(build_market):
+    """Ordered stages: the takers' observation responds to the providers' actions of the same step."""
+    market = build_market(probability=1.0)
+    state = market.reset(jax.random.key(8))
+    index = market.role("taker").observation_names.index("buying_cost")
+    tight = jnp.asarray([[-1.0, 0.0, 0.0]] * 3, jnp.float32)
+    wide = jnp.asarray([[0.6, 0.0, 0.0]] * 3, jnp.float32)
+    cost = [market.observe(state, {"provider": tweaks}, "taker")[:, index] for tweaks in (tight, wide)]
+    assert bool(jnp.all(cost[0] < cost[1]))
+
+
+def test_several_exchanges_share_one_reference_price(build_market):
+    """Mids of three exchanges stay within a few ticks of one another over an episode."""
+    _, (_, record, _) = random_play(build_market(exchanges=3, steps=60), jax.random.key(9), 16)
+    mid = (np.asarray(record.best_bid) + np.asarray(record.best_ask)) / 2
+    assert np.abs(mid - mid.mean(axis=-1, keepdims=True)).mean() < 2.0
+
+
+def test_observation_names_match_the_vectors(build_market):
+    market = build_market()
+    _, (_, _, seen) = random_play(market, jax.random.key(10), 2)
+    for role in market.roles:
+        assert seen[role.name].shape[-1] == role.observation_size
+        assert np.isfinite(np.asarray(seen[role.name])).all()
+
+
+def test_unreachable_takers_do_not_trade(build_market):
+    market = build_market(probability=0.0)
+    state, (_, record, _) = random_play(market, jax.random.key(11), 4)
+    assert float(jnp.max(record.taker_volume)) == 0.0 and float(jnp.max(jnp.abs(state.takers.cash))) == 0.0
+
+
+def test_single_precision_everywhere(build_market):
+    """The same dtypes inside an x64 process: no leaf of state, rewards or observations is widened."""
+    out = random_play(build_market(), jax.random.key(12), 2)
+    floats = [leaf for leaf in jax.tree.leaves(out) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    assert {leaf.dtype for leaf in floats} == {np.dtype("float32")}
+
+
+@pytest.mark.parametrize("exchanges", [1, 2])
+def test_one_trace_per_shape(build_market, exchanges):
+    market, traces = build_market(exchanges=exchanges), []
+
+    @jax.jit
+    def step(market, state, actions, key):
+        traces.append(1)
+        return market.step(state, actions, key)[0]
+
+    state = market.reset(jax.random.key(0))
+    actions = {"provider": jnp.zeros((3, 3), jnp.float32), "taker": jnp.zeros((7,), jnp.int32)}
+    for seed in range(3):
+        state = step(market, state, actions, jax.random.key(seed))
+    assert len(traces) == 1
