@@ -1,0 +1,201 @@
+"""Trees of arrays on disk: written whole or not at all, guarded by a digest, read without pickle.
+
+A file is one line of JSON, `{"format", "version", "sha256", "bytes", "structure"}`, followed by the leaves as
+consecutive `.npy` blocks. Typed random keys are stored through their data. `structure` describes plain containers
+(dictionaries, lists, tuples, numbers, strings) and policies (`learning.policy.describe`), so that such a tree can be
+rebuilt from the file alone; any other tree is read into the structure of a `like`.
+"""
+
+import hashlib
+import io
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from diffgames.errors import InvalidInput
+
+FORMAT, VERSION = "diffgames-tree", 1
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace `path` by `content`: whenever the process is killed, the old file or the new one stands, never a part."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(
+            temporary, 0o666 & ~umask
+        )  # mkstemp makes files private; a run folder is as open as its owner's others
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable; folders cannot be opened on every system, where the rename alone must do."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is_key(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _is_stored(leaf: Any) -> bool:
+    return eqx.is_array(leaf) or isinstance(leaf, bool | int | float | np.generic | jax.ShapeDtypeStruct)
+
+
+def _describe(tree: Any) -> Any:
+    """JSON description of a tree that can be rebuilt from it; raises `TypeError` for one that cannot."""
+    if tree is None or isinstance(tree, str):
+        return {"value": tree}
+    if isinstance(tree, dict) and all(isinstance(key, str) for key in tree):
+        # jax.tree orders dictionaries by key, and the leaves follow that order
+        return {"dict": {key: _describe(tree[key]) for key in sorted(tree)}, "order": list(tree)}
+    if type(tree) in (list, tuple):
+        return {type(tree).__name__: [_describe(item) for item in tree]}
+    if isinstance(tree, bool | int | float):
+        return {"leaf": type(tree).__name__}
+    if _is_key(tree):
+        return {"leaf": "key", "implementation": str(jax.random.key_impl(tree))}
+    if eqx.is_array(tree) or isinstance(tree, np.generic):
+        return {"leaf": "jax" if isinstance(tree, jax.Array) else "numpy"}
+    from diffgames.learning.policy import describe
+
+    return {"policy": describe(tree)}
+
+
+def _rebuild(structure: Any, leaves: "_Leaves") -> Any:
+    """The tree that `_describe` described, its leaves taken in order."""
+    match structure:
+        case {"value": value}:
+            return value
+        case {"dict": items, "order": order}:
+            built = {key: _rebuild(item, leaves) for key, item in items.items()}
+            return {key: built[key] for key in order}
+        case {"list": items}:
+            return [_rebuild(item, leaves) for item in items]
+        case {"tuple": items}:
+            return tuple(_rebuild(item, leaves) for item in items)
+        case {"leaf": "key", "implementation": implementation}:
+            return jax.random.wrap_key_data(jnp.asarray(leaves.next()), impl=implementation)
+        case {"leaf": kind}:
+            array = leaves.next()
+            return {"jax": jnp.asarray, "numpy": lambda x: x, "bool": bool, "int": int, "float": float}[kind](array)
+        case {"policy": description}:
+            from diffgames.learning.policy import build
+
+            return _fill(build(description), leaves)
+        case _:
+            raise ValueError(f"unknown structure {structure!r}")
+
+
+class _Leaves:
+    """Reads the consecutive arrays of a file."""
+
+    def __init__(self, payload: bytes):
+        self._file, self._size = io.BytesIO(payload), len(payload)
+
+    def next(self) -> np.ndarray:
+        if self.exhausted:
+            raise ValueError("it holds fewer arrays than expected")
+        return np.load(self._file, allow_pickle=False)
+
+    @property
+    def exhausted(self) -> bool:
+        return self._file.tell() == self._size
+
+
+def _fill(like: Any, leaves: _Leaves) -> Any:
+    """`like` with its arrays and numbers replaced by the stored ones, whose shapes and types must be the same."""
+
+    def one(leaf: Any) -> Any:
+        if not _is_stored(leaf):
+            return leaf
+        array = leaves.next()
+        if isinstance(leaf, bool | int | float):
+            return type(leaf)(array)
+        expected = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
+        if array.shape != expected.shape or array.dtype != expected.dtype:
+            raise ValueError(
+                f"it holds {array.dtype}{list(array.shape)} where {expected.dtype}{list(expected.shape)} is expected"
+            )
+        if _is_key(leaf):
+            return jax.random.wrap_key_data(jnp.asarray(array), impl=jax.random.key_impl(leaf))
+        return array if isinstance(leaf, np.ndarray | np.generic) else jnp.asarray(array)
+
+    return jax.tree.map(one, like)
+
+
+def save_tree(path: Path, tree: Any) -> str:
+    """Write a tree atomically; returns the digest of its leaves."""
+    buffer = io.BytesIO()
+    for leaf in jax.tree.leaves(tree):
+        if _is_stored(leaf):
+            np.save(buffer, np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf), allow_pickle=False)
+    payload = buffer.getvalue()
+    try:
+        structure = _describe(tree)
+    except TypeError:
+        structure = None  # can be read with a `like` only
+    digest = hashlib.sha256(payload).hexdigest()
+    head = {"format": FORMAT, "version": VERSION, "sha256": digest, "bytes": len(payload), "structure": structure}
+    head["head_sha256"] = _head_digest(head)
+    write_atomically(path, json.dumps(head).encode() + b"\n" + payload)
+    return digest
+
+
+def _head_digest(head: dict[str, Any]) -> str:
+    body = {key: value for key, value in head.items() if key != "head_sha256"}
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def load_tree(path: Path, like: Any = None) -> Any:
+    """Read a tree back exactly; a missing, damaged or unfitting file raises `InvalidInput` naming it."""
+    allowed = "an undamaged file written by diffgames"
+    try:
+        line, _, payload = path.read_bytes().partition(b"\n")
+        head = json.loads(line)
+        if head["format"] != FORMAT or head["version"] != VERSION:
+            raise ValueError(f"format {head['format']} version {head['version']}")
+        intact = len(payload) == head["bytes"] and hashlib.sha256(payload).hexdigest() == head["sha256"]
+        if not intact or _head_digest(head) != head["head_sha256"]:
+            raise ValueError("its digest does not match its content")
+    except OSError as error:
+        raise InvalidInput("file", str(path), f"{allowed} ({error.strerror})") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidInput("file", str(path), f"{allowed}; this one is damaged ({_short(error)})") from error
+    if like is None and head["structure"] is None:
+        raise InvalidInput("file", str(path), "a tree of plain containers and policies, or a `like` to read it into")
+    leaves = _Leaves(payload)
+    try:
+        tree = _rebuild(head["structure"], leaves) if like is None else _fill(like, leaves)
+        if not leaves.exhausted:
+            raise ValueError("it holds more arrays than expected")
+    except (ValueError, TypeError, KeyError) as error:
+        raise InvalidInput("file", str(path), f"a file that fits this run ({_short(error)})") from error
+    return tree
+
+
+def _short(error: Exception) -> str:
+    text = str(error).splitlines()
+    return text[0] if isinstance(error, ValueError) and text else f"unexpected {type(error).__name__}"

@@ -1,0 +1,98 @@
+"""Finding a study: by its registered name, by the entry points of other packages, or in the user's own file."""
+
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import sys
+import traceback
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from diffgames.errors import InvalidInput
+from diffgames.studies.study import Study
+
+STUDIES: dict[str, str] = {}
+"""Every study that ships with the package: name → "module:NAME"."""
+
+ENTRY_POINT_GROUP = "diffgames.studies"
+
+
+def suggestion(word: str, known: list[str]) -> str:
+    """What is allowed, in words: the nearest known name first when there is one."""
+    listed = ", ".join(known) if known else "none"
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}? (one of {listed})" if near else f"one of {listed}"
+
+
+def _foreign() -> dict[str, EntryPoint]:
+    """Studies of other installed packages; the names of our own cannot be taken over."""
+    return {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP) if entry.name not in STUDIES}
+
+
+def study_names() -> list[str]:
+    """Names `diffgames run` knows, the package's own first."""
+    return [*STUDIES, *sorted(_foreign())]
+
+
+def find_study(target: str) -> Study:
+    """The study called `target`, or in the file `FILE.py:NAME`; `InvalidInput` suggests the nearest name."""
+    path, colon, name = target.rpartition(":")
+    if colon and path.endswith(".py"):
+        return _as_study(_member(load_file(Path(path)), name, target), target)
+    if target.endswith(".py"):
+        raise InvalidInput("STUDY", target, "FILE.py:NAME, the file and the name of the study or game in it")
+    if target in STUDIES:
+        module, _, member = STUDIES[target].partition(":")
+        return getattr(importlib.import_module(module), member)
+    foreign = _foreign()
+    if target in foreign:
+        return _as_study(foreign[target].load(), target)
+    raise InvalidInput("STUDY", target, suggestion(target, [*STUDIES, *foreign]) + ", or FILE.py:NAME")
+
+
+def source_digest(target: str) -> str | None:
+    """Digest of the user's file behind `FILE.py:NAME`; None for a registered study."""
+    path = target.rpartition(":")[0]
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path.endswith(".py") else None
+
+
+def load_file(path: Path) -> ModuleType:
+    """Import a file of the user's, its own folder importable; its errors are told in one line with the line number."""
+    if not path.is_file():
+        raise InvalidInput("STUDY", str(path), "a Python file that exists")
+    name = f"diffgames_user_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise InvalidInput("STUDY", str(path), "a Python file")
+    module = importlib.util.module_from_spec(spec)
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    sys.modules[name] = module  # dataclasses look their module up by name
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        line = error.lineno if isinstance(error, SyntaxError) else (lines[-1] if lines else None)
+        where = f"line {line}: " if line is not None else ""
+        what = f"{where}{type(error).__name__}: {error}".splitlines()[0]
+        raise InvalidInput("STUDY", str(path), f"a file that imports without error ({what})") from error
+    return module
+
+
+def _member(module: ModuleType, name: str, target: str) -> Any:
+    try:
+        return getattr(module, name)
+    except AttributeError:
+        known = [key for key, value in vars(module).items() if isinstance(value, Study)]
+        raise InvalidInput("STUDY", target, suggestion(name, known) + " in that file") from None
+
+
+def _as_study(found: Any, target: str) -> Study:
+    if isinstance(found, Study):
+        return found
+    raise InvalidInput("STUDY", target, f"a diffgames.studies.Study; found a {type(found).__name__}")

@@ -1,0 +1,101 @@
+"""What a study is: one claim of a paper, reproduced.
+
+A study is a frozen configuration, a function `run(config, context) -> StudyResult`, and the words a reader needs to
+judge the numbers: unit and meaning of every parameter and of every headline value. A study of your own:
+
+    @dataclass(frozen=True)
+    class Config:
+        paths: Annotated[int, Parameter(unit="paths", meaning="simulated paths", minimum=1)] = 1000
+
+    def run(config, context):
+        draws = jax.random.normal(context.key, (config.paths,))
+        return StudyResult(headline={"mean": float(draws.mean())})
+
+    STUDY = Study(name="my-study", ..., config=Config, run=run, headline={"mean": Headline(meaning="sample mean")})
+
+run with `diffgames run my_file.py:STUDY --set paths=5000`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from diffgames.errors import RunFailed
+
+if TYPE_CHECKING:
+    from diffgames.studies.context import RunContext
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """The words and bounds of one field of a configuration, attached by `Annotated[type, Parameter(...)]`.
+
+    `minimum` and `maximum` are enforced (for every number in a list); outside `plausible` a warning is drawn.
+    """
+
+    unit: str = ""
+    meaning: str = ""
+    shape: str = "scalar"
+    minimum: float | None = None
+    maximum: float | None = None
+    plausible: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The words of one headline value.
+
+    `optional` values may be null (does not exist) in whole or in part; `timing` values depend on the machine and are
+    left out where runs are compared bit for bit; `normalisation` says which value is meant, xᵀPx or ½xᵀPx.
+    """
+
+    shape: str = "scalar"
+    unit: str = ""
+    meaning: str = ""
+    optional: bool = False
+    timing: bool = False
+    normalisation: str | None = None
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """What a study hands back; the run folder is written from it.
+
+    `headline` values are numbers, nested lists of numbers or one level of {label: number or list}. `certificate` is an
+    object with `to_dict()` or a dictionary, `published` the paper's numbers under the same keys, `arrays` the labelled
+    arrays behind the figures (xarray datasets), `profile` the strategies (a pytree of policies and arrays), `figures`
+    matplotlib figures or functions that return one. `failure` marks a run that ended without its claim but still has
+    something to show.
+    """
+
+    headline: Mapping[str, Any]
+    certificate: Any = None
+    published: Mapping[str, Any] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+    arrays: Mapping[str, Any] = field(default_factory=dict)
+    profile: Any = None
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    failure: RunFailed | None = None
+
+
+@dataclass(frozen=True)
+class Study:
+    """One study; see the module's docstring.
+
+    Optional members: `verify(config, profile, context) -> certificate` recomputes the certificate from the stored
+    profile (`diffgames verify`); `run_seeds(config, context, seeds) -> list[StudyResult]` runs several seeds at once
+    (`--seeds`), which otherwise run in turn. `presets` map a name to the fields it changes; `quick` always exists.
+    `minutes` says what each preset takes on two CPU cores.
+    """
+
+    name: str
+    source: str
+    shows: str
+    config: type
+    run: Callable[[Any, "RunContext"], StudyResult]
+    headline: Mapping[str, Headline]
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"quick": {}})
+    minutes: Mapping[str, float] = field(default_factory=dict)
+    example: str = ""
+    verify: Callable[[Any, Any, "RunContext"], Any] | None = None
+    run_seeds: Callable[[Any, "RunContext", Sequence[int]], Sequence[StudyResult]] | None = None

@@ -1,0 +1,30 @@
+"""Strict numerics for every test: float64 by default, no silent promotion of types or ranks, warnings are errors."""
+
+import os
+from pathlib import Path
+
+# XLA's thread pool is sized when JAX starts: with several virtual CPU devices on few cores, queued collectives
+# deadlock in a small pool. Set before anything imports jax.
+os.environ.setdefault("NPROC", "16")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import jax
+import pytest
+
+from diffgames.runtime import compilation_cache
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+if (cache := compilation_cache()) is not None:
+    jax.config.update("jax_compilation_cache_dir", str(cache))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real data lying beside the repository; skips where there is none."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"needs the real data files, which are not part of the repository (looked in {folder})")
+    return folder
