@@ -4,6 +4,9 @@
 correctly (exit code 1).
 """
 
+import difflib
+from collections.abc import Iterable
+
 
 class InvalidInput(ValueError):
     """Bad input: names the key, the value and what is allowed."""
@@ -22,3 +25,11 @@ class RunFailed(RuntimeError):
     def __init__(self, reason: str, remedy: str):
         self.reason, self.remedy = reason, remedy
         super().__init__(f"{reason}; {remedy}")
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """What is allowed, in words, for an `InvalidInput`: the nearest known name first when there is one."""
+    names = list(known)
+    listed = ", ".join(names) if names else "none"
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}? (one of {listed})" if near else f"one of {listed}"

@@ -27,12 +27,19 @@ def figures_text(figures: dict[str, float | int | str]) -> str:
 class Progress:
     """Shows the newest state of each labelled piece of work; a context manager.
 
-    `log` receives every line that is shown as plain text, so that the log of a run tells the same story.
+    `log` receives every line that is shown as plain text, so that the log of a run tells the same story; `prefix`
+    stands before every label.
     """
 
-    def __init__(self, console: Console | None = None, log: Callable[[str], None] | None = None, quiet: bool = False):
+    def __init__(
+        self,
+        console: Console | None = None,
+        log: Callable[[str], None] | None = None,
+        quiet: bool = False,
+        prefix: str = "",
+    ):
         self._console = console if console is not None else Console(stderr=True)
-        self._log, self._quiet = log, quiet
+        self._log, self._quiet, self._prefix = log, quiet, prefix
         self._live = RichProgress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -53,11 +60,12 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._live.stop()
+        if self._live.live.is_started:  # stopping one that never started would print an empty line
+            self._live.stop()
 
     def update(self, label: str, fraction: float, **figures: float | int | str) -> None:
         """Say that `label` is done to `fraction` (0 to 1), with the figures that matter now."""
-        fraction = min(max(float(fraction), 0.0), 1.0)
+        label, fraction = self._prefix + label, min(max(float(fraction), 0.0), 1.0)
         figures = {name: value if isinstance(value, int | str) else float(value) for name, value in figures.items()}
         text = figures_text(figures)
         if self._console.is_terminal and not self._quiet:

@@ -9,8 +9,6 @@ rebuilt from the file alone; any other tree is read into the structure of a `lik
 import hashlib
 import io
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -19,41 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from diffgames.atomic import write_atomically
 from diffgames.errors import InvalidInput
 
 FORMAT, VERSION = "diffgames-tree", 1
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace `path` by `content`: whenever the process is killed, the old file or the new one stands, never a part."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(
-            temporary, 0o666 & ~umask
-        )  # mkstemp makes files private; a run folder is as open as its owner's others
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename durable; folders cannot be opened on every system, where the rename alone must do."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _is_key(leaf: Any) -> bool:
@@ -75,7 +42,7 @@ def _describe(tree: Any) -> Any:
         return {type(tree).__name__: [_describe(item) for item in tree]}
     if isinstance(tree, bool | int | float):
         return {"leaf": type(tree).__name__}
-    if _is_key(tree):
+    if isinstance(tree, jax.Array) and _is_key(tree):
         return {"leaf": "key", "implementation": str(jax.random.key_impl(tree))}
     if eqx.is_array(tree) or isinstance(tree, np.generic):
         return {"leaf": "jax" if isinstance(tree, jax.Array) else "numpy"}

@@ -34,9 +34,13 @@ class CheckpointSlot:
 
 @dataclass(frozen=True)
 class CheckpointStore:
-    """Named trees of arrays in a folder, written atomically and guarded by a digest."""
+    """Named trees of arrays in a folder, written atomically and guarded by a digest.
+
+    `saved` is called after every save (the run's stopwatch).
+    """
 
     folder: Path
+    saved: Callable[[], None] = lambda: None
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name.replace('/', '.')}.ckpt"
@@ -53,6 +57,7 @@ class CheckpointStore:
         """Write `tree` under `name`: whole or not at all, whenever the process is killed."""
         self.folder.mkdir(parents=True, exist_ok=True)
         save_tree(self._path(name), tree)
+        self.saved()
 
     def slot(self, name: str) -> CheckpointSlot:
         """The hook for one training run."""

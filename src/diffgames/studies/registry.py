@@ -1,6 +1,5 @@
 """Finding a study: by its registered name, by the entry points of other packages, or in the user's own file."""
 
-import difflib
 import hashlib
 import importlib
 import importlib.util
@@ -11,20 +10,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from diffgames.errors import InvalidInput
+from diffgames.errors import InvalidInput, suggestion
 from diffgames.studies.study import Study
 
 STUDIES: dict[str, str] = {}
 """Every study that ships with the package: name → "module:NAME"."""
 
 ENTRY_POINT_GROUP = "diffgames.studies"
-
-
-def suggestion(word: str, known: list[str]) -> str:
-    """What is allowed, in words: the nearest known name first when there is one."""
-    listed = ", ".join(known) if known else "none"
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}? (one of {listed})" if near else f"one of {listed}"
 
 
 def _foreign() -> dict[str, EntryPoint]:

@@ -1,0 +1,260 @@
+"""Carrying out a study: resolve the folder, check the words, run, write the run folder, verify its certificate.
+
+`run_study` is what `diffgames run` does and can be called from Python:
+
+    run = run_study("replay", settings={"messages": "…", "orderbook": "…"})
+    run.headline["match_best"]
+"""
+
+import dataclasses
+import importlib.metadata
+import platform
+import re
+import shlex
+import shutil
+import traceback
+import warnings as python_warnings
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from diffgames import __version__, records
+from diffgames.errors import InvalidInput, RunFailed
+from diffgames.outcome import finish, internal_failure, summary, write_outcome
+from diffgames.progress import Progress
+from diffgames.records import Run
+from diffgames.studies.context import CheckpointStore, RunContext
+from diffgames.studies.parameters import build_config, parameter_values, parameters_of
+from diffgames.studies.registry import find_study, source_digest
+from diffgames.studies.study import Study, StudyResult
+
+
+def run_study(
+    target: str,
+    *,
+    preset: str | None = None,
+    seed: int | None = None,
+    seeds: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+) -> Run:
+    """Run a study (a registered name, or `FILE.py:NAME`) into a folder and return the finished run.
+
+    What is None takes its default: preset quick, seed 0, one seed, `runs/STUDY-seedN-TIME`; with `resume`, what the
+    run that is resumed was started with. Raises `InvalidInput` for a slip of the caller's. A run that failed is
+    returned with status "failed" and the reason, not raised.
+    """
+    study = find_study(target)
+    for name, number, least in (("--seed", seed, 0), ("--seeds", seeds, 1)):
+        if number is not None and number < least:
+            raise InvalidInput(name, number, f"an integer, at least {least}")
+    folder = Path(out) if out is not None else None
+    if folder is None and resume:
+        folder = records.newest_run(Path("runs"), study.name, seed or 0)
+    before = None
+    if folder is not None and not records.is_fresh(folder):
+        if not resume:
+            raise InvalidInput("--out", str(folder), "an empty or absent folder, or --resume to finish the run in it")
+        before = records.open_run(folder)
+    description, config, drawn = _describe_run(study, target, before, preset, seed, seeds, settings or {})
+    if before is not None and before.result is not None and before.result["status"] == "ok":
+        return before
+    made = folder is None or not folder.exists()
+    if folder is None:
+        folder = records.new_folder(Path("runs"), _file_name(study.name), description["seed"])
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput("--out", str(folder), f"a folder that can be made ({error.strerror})") from error
+    with records.locked(folder):
+        if before is None:
+            records.write_config(folder, description)
+        records.clear_leftovers(folder)
+        try:
+            _carry_out(study, config, folder, description, drawn, quiet)
+        except KeyboardInterrupt:
+            command = shlex.join(["diffgames", "run", target, "--out", str(folder), "--resume"])
+            raise KeyboardInterrupt(f"to go on: {command}") from None
+        except InvalidInput:
+            if before is None and not any(folder.rglob("*.ckpt")):
+                _withdraw(folder, made)
+            raise
+    return records.open_run(folder)
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", name)
+
+
+def _withdraw(folder: Path, made: bool) -> None:
+    """Undo the start of a run whose input turned out unusable, so that the corrected command can use the folder."""
+    for item in folder.iterdir():  # the folder was empty before
+        shutil.rmtree(item) if item.is_dir() else item.unlink()
+    if made:
+        folder.rmdir()
+
+
+def _describe_run(
+    study: Study,
+    target: str,
+    before: Run | None,
+    preset: str | None,
+    seed: int | None,
+    seeds: int | None,
+    settings: Mapping[str, Any],
+) -> tuple[dict[str, Any], Any, list[str]]:
+    """The content of config.json, the configuration, and its warnings; what is resumed must not be changed."""
+    if before is None:
+        config, drawn = build_config(study, preset or "quick", settings)
+        file, colon, name = target.rpartition(":")
+        path = f"{Path(file).resolve()}:{name}" if colon and file.endswith(".py") else target
+        description = {
+            "study": study.name,
+            "target": path,
+            "source_sha256": source_digest(target),
+            "preset": preset or "quick",
+            "seed": seed or 0,
+            "seeds": seeds or 1,
+            "parameters": parameter_values(config),
+            "versions": _versions(),
+            "device": _device(),
+            "started": datetime.now().astimezone().isoformat(),
+            "words": _words(study),
+        }
+        return description, config, drawn
+    stored = before.config
+    asked = {"study": study.name, "--preset": preset, "--seed": seed, "--seeds": seeds}
+    for name, value in asked.items():
+        kept = stored.get(name.removeprefix("--"), 1)
+        if value is not None and value != kept:
+            raise InvalidInput(name, value, f"{kept!r}, as in the run to be resumed, or another --out")
+    config, drawn = build_config(study, stored["preset"], {**stored["parameters"], **settings})
+    for key, value in parameter_values(config).items():
+        if key in stored["parameters"] and value != stored["parameters"][key]:
+            kept = stored["parameters"][key]
+            raise InvalidInput(key, value, f"{kept!r}, as in the run to be resumed, or another --out")
+    now = {"versions": _versions(), "device": _device(), "source_sha256": source_digest(target)}
+    drawn += [
+        f"resumed with other {name.replace('_sha256', ' file')} than the run was started with; "
+        "its numbers may differ from those of an uninterrupted run"
+        for name, value in now.items()
+        if value != stored.get(name)
+    ]
+    return stored, config, drawn
+
+
+def _versions() -> dict[str, str]:
+    libraries = ("jax", "jaxlib", "equinox", "optax", "numpy", "scipy", "scikit-learn")
+    installed = {name: importlib.metadata.version(name) for name in libraries}
+    return {"diffgames": __version__, "python": platform.python_version(), **installed}
+
+
+def _device() -> str:
+    import jax
+
+    devices = jax.devices()
+    return f"{len(devices)} x {devices[0].platform} ({devices[0].device_kind})"
+
+
+def _words(study: Study) -> dict[str, Any]:
+    """What a reader of the folder needs to judge its numbers without the study at hand."""
+    return {
+        "source": study.source,
+        "shows": study.shows,
+        "parameters": parameters_of(study),
+        "headline": {key: dataclasses.asdict(value) for key, value in study.headline.items()},
+    }
+
+
+def _carry_out(
+    study: Study, config: Any, folder: Path, description: Mapping[str, Any], drawn: list[str], quiet: bool
+) -> None:
+    """Run one seed, or several into subfolders, and write what came out."""
+    seed, count = description["seed"], description["seeds"]
+    if count == 1:
+        _one_seed(study, config, folder, description, drawn, quiet)
+        return
+    watch = records.Stopwatch(folder)
+    folders = {seed + i: folder / f"seed{seed + i}" for i in range(count)}
+    for number, place in folders.items():
+        place.mkdir(exist_ok=True)
+        if records.is_fresh(place):
+            records.write_config(place, {**description, "seed": number, "seeds": 1})
+    if study.run_seeds is not None:
+        _seeds_at_once(study, config, folder, folders, drawn, quiet)
+    else:
+        for number, place in folders.items():
+            single = records.open_run(place)
+            if single.result is None or single.result["status"] != "ok":
+                _one_seed(study, config, place, single.config, drawn, quiet, label=f"seed {number}: ")
+    results = {number: records.open_run(place).finished() for number, place in folders.items()}
+    finish(folder, description, summary(description, results, watch.seconds()))
+
+
+def _one_seed(
+    study: Study,
+    config: Any,
+    folder: Path,
+    description: Mapping[str, Any],
+    drawn: list[str],
+    quiet: bool,
+    label: str = "",
+) -> None:
+    """Run one seed in its own folder."""
+    watch = records.Stopwatch(folder)
+    outcome = _supervised(folder, description["seed"], quiet, watch, label, lambda c: study.run(config, c))
+    write_outcome(study, folder, description, outcome, drawn, watch.seconds())
+
+
+def _seeds_at_once(
+    study: Study, config: Any, folder: Path, folders: Mapping[int, Path], drawn: list[str], quiet: bool
+) -> None:
+    """Let the study run all seeds together, then write each seed's folder."""
+    watch, together = records.Stopwatch(folder), study.run_seeds
+    assert together is not None
+    outcomes = _supervised(folder, min(folders), quiet, watch, "", lambda c: together(config, c, tuple(folders)))
+    if isinstance(outcomes, StudyResult):  # the joint run failed: every seed has failed
+        outcomes = [outcomes] * len(folders)
+    for place, outcome in zip(folders.values(), outcomes, strict=True):
+        write_outcome(study, place, records.read_config(place), outcome, drawn, watch.seconds() / len(folders))
+
+
+def _supervised(
+    folder: Path,
+    seed: int,
+    quiet: bool,
+    watch: records.Stopwatch,
+    label: str,
+    work: Callable[[RunContext], Any],
+) -> Any:
+    """Call `work` with a context on `folder`; a failure becomes a `StudyResult` that says so."""
+
+    def log(text: str) -> None:
+        records.log_line(folder, text)
+
+    def noted(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
+        log(f"{category.__name__}: {message} ({filename}:{lineno})")
+
+    with python_warnings.catch_warnings(), Progress(Console(stderr=True), log, quiet, label) as progress:
+        python_warnings.showwarning = noted  # kept in the log, out of the user's sight
+        store = CheckpointStore(folder / "checkpoints", saved=watch.save)
+        context = RunContext(seed=seed, folder=folder, progress=progress, checkpoint=store, log=log)
+        log("started")
+        try:
+            return work(context)
+        except RunFailed as failure:
+            log(f"failed: {failure}")
+            return StudyResult(headline={}, failure=failure)
+        except InvalidInput:
+            raise
+        except KeyboardInterrupt:
+            log("interrupted")
+            raise
+        except Exception as error:
+            log("".join(traceback.format_exception(error)))
+            return StudyResult(headline={}, failure=internal_failure(error, folder))

@@ -1,0 +1,88 @@
+"""Recompute a stored run's certificate from its stored profile, and say whether the stored numbers are reproduced.
+
+The study's own `verify` gets the stored configuration, the profile read back from disk, and a context with the run's
+seed whose checkpoints are thrown away: nothing the run computed but the profile reaches the new certificate.
+"""
+
+import math
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diffgames.errors import InvalidInput, RunFailed
+from diffgames.headline import numbers
+from diffgames.outcome import certificate_json
+from diffgames.progress import Progress
+from diffgames.records import Run, open_run
+from diffgames.studies.context import CheckpointStore, RunContext
+from diffgames.studies.parameters import build_config
+from diffgames.studies.registry import find_study
+
+TOLERANCE = 1e-6
+"""Relative difference up to which a number counts as reproduced (0 is usual on the same kind of device)."""
+
+
+@dataclass(frozen=True)
+class Recheck:
+    """What came out: the new certificate and, in words, each number that differs from the stored one."""
+
+    certificate: dict[str, Any]
+    differences: tuple[str, ...]
+    exact: bool
+
+    @property
+    def reproduced(self) -> bool:
+        """Whether every stored number was reproduced."""
+        return not self.differences
+
+
+def recheck(run: Run, quiet: bool = False) -> Recheck:
+    """Recompute the certificate of one finished run; `InvalidInput` where the run has none to recompute."""
+    stored = run.finished()["certificate"]
+    study = find_study(run.config["target"])
+    if study.verify is None or not stored:
+        raise InvalidInput("run", str(run.folder), "a run whose study issues a certificate")
+    config, _ = build_config(study, run.config["preset"], run.parameters)
+    profile = run.profile()
+    with tempfile.TemporaryDirectory() as scratch, Progress(quiet=quiet) as progress:
+        context = RunContext(
+            seed=run.config["seed"],
+            folder=Path(scratch),
+            progress=progress,
+            checkpoint=CheckpointStore(Path(scratch) / "checkpoints"),
+            log=lambda text: None,
+        )
+        certificate = certificate_json(study.verify(config, profile, context))
+    if certificate is None:
+        raise RunFailed("the study's verify returned no certificate", "let it return what its run returns")
+    differences, exact = _compare(stored, certificate)
+    return Recheck(certificate=certificate, differences=differences, exact=exact)
+
+
+def seed_runs(run: Run) -> list[Run]:
+    """The single-seed runs of a run folder: itself, or one for each of its seeds."""
+    if run.config.get("seeds", 1) == 1:
+        return [run]
+    return [open_run(run.folder / f"seed{run.config['seed'] + i}") for i in range(run.config["seeds"])]
+
+
+def _compare(stored: dict[str, Any], fresh: dict[str, Any]) -> tuple[tuple[str, ...], bool]:
+    """The numbers that differ by more than the tolerance (timings aside), and whether all are the same bit for bit."""
+    old, new = dict(numbers(stored)), dict(numbers(fresh))
+    differences, exact = [], True
+    for name in sorted({*old, *new}):
+        if "second" in name:
+            continue
+        before, after = old.get(name), new.get(name)
+        if before == after and (name in old) == (name in new):
+            continue
+        exact = False
+        close = (
+            isinstance(before, int | float)
+            and isinstance(after, int | float)
+            and math.isclose(before, after, rel_tol=TOLERANCE, abs_tol=1e-12)
+        )
+        if not close:
+            differences.append(f"{name}: stored {before}, recomputed {after}")
+    return tuple(differences), exact
