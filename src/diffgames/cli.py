@@ -178,8 +178,9 @@ def _show(run: "Run") -> None:
         print(f"{name:<{widths[0]}}  {text:<{widths[1]}}  {unit}".rstrip())
     for warning in result["warnings"]:
         print(f"warning: {warning}")
-    print(f"{result['status']} after {result['seconds']:.1f} s\nrun folder: {run.folder}")
-    print(f"report: {run.folder / 'report.html'}")
+    folder = run.folder.resolve()
+    print(f"{result['status']} after {result['seconds']:.1f} s\nrun folder: {folder}")
+    print(f"report: {folder / 'report.html'}")
 
 
 def _compare(options: argparse.Namespace) -> int:

@@ -8,7 +8,6 @@ A call costs next to nothing when nothing is due to be shown, and nothing is eve
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -52,7 +51,7 @@ class Progress:
         self._tasks: dict[str, int] = {}
         self._shown: dict[str, float] = {}
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Progress":
         if self._console.is_terminal and not self._quiet:
             self._live.start()
         return self

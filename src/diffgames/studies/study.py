@@ -36,9 +36,9 @@ class Parameter:
     unit: str = ""
     meaning: str = ""
     shape: str = "scalar"
-    minimum: float | None = None
-    maximum: float | None = None
-    plausible: tuple[float, float] | None = None
+    minimum: int | float | None = None
+    maximum: int | float | None = None
+    plausible: tuple[int | float, int | float] | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Study:
     run: Callable[[Any, "RunContext"], StudyResult]
     headline: Mapping[str, Headline]
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"quick": {}})
-    minutes: Mapping[str, float] = field(default_factory=dict)
+    minutes: Mapping[str, int | float] = field(default_factory=dict)
     example: str = ""
     verify: Callable[[Any, Any, "RunContext"], Any] | None = None
     run_seeds: Callable[[Any, "RunContext", Sequence[int]], Sequence[StudyResult]] | None = None

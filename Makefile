@@ -1,0 +1,40 @@
+# make demo    learn the over-the-counter market and print where the report is
+# make test    the test suite (without the tests marked slow)
+# make lint    ruff and pyright        make docs    the documentation, in docs/_build
+#
+# Needs python3 (3.11 or newer), pip and make. Works from any working directory (make -C DIR) and without git.
+
+PYTHON ?= python3
+ROOT := $(if $(wildcard pyproject.toml),.,$(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST)))))
+PY := .venv/bin/python
+
+# An environment that another checkout left here, or whose Python is gone, is built anew.
+HEALTHY := $(shell cd "$(ROOT)" && $(PY) -c "import os, diffgames; \
+  print(os.path.samefile(os.path.dirname(diffgames.__file__), 'src/diffgames'))" 2>/dev/null)
+
+.PHONY: demo test slow lint docs environment clean
+.DEFAULT_GOAL := demo
+
+demo: environment
+	@cd "$(ROOT)" && $(PY) -m diffgames run otc-market --preset quick
+
+test: environment
+	@cd "$(ROOT)" && $(PY) -m pytest -q
+
+slow: environment
+	@cd "$(ROOT)" && $(PY) -m pytest -q -m slow
+
+lint: environment
+	@cd "$(ROOT)" && sh scripts/install lint
+	@cd "$(ROOT)" && $(PY) -m ruff check && $(PY) -m ruff format --check
+	@cd "$(ROOT)" && $(PY) -m pyright --pythonpath $(PY)
+
+docs: environment
+	@cd "$(ROOT)" && sh scripts/install docs
+	@cd "$(ROOT)" && $(PY) -m sphinx -q -W -b html docs docs/_build
+
+environment:
+	@cd "$(ROOT)" && PYTHON="$(PYTHON)" HEALTHY="$(HEALTHY)" sh scripts/environment
+
+clean:
+	rm -rf "$(ROOT)/.venv" "$(ROOT)/docs/_build"
