@@ -209,7 +209,7 @@ def _compare(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _cell(number: float | None) -> str:
+def _cell(number: int | float | None) -> str:
     return "" if number is None else repr(number)
 
 

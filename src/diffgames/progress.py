@@ -8,6 +8,7 @@ A call costs next to nothing when nothing is due to be shown, and nothing is eve
 import time
 from collections.abc import Callable
 from types import TracebackType
+from typing import SupportsFloat
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -62,11 +63,10 @@ class Progress:
         if self._live.live.is_started:  # stopping one that never started would print an empty line
             self._live.stop()
 
-    def update(self, label: str, fraction: float, **figures: float | int | str) -> None:
+    def update(self, label: str, fraction: SupportsFloat, **figures: SupportsFloat | str) -> None:
         """Say that `label` is done to `fraction` (0 to 1), with the figures that matter now."""
         label, fraction = self._prefix + label, min(max(float(fraction), 0.0), 1.0)
-        figures = {name: value if isinstance(value, int | str) else float(value) for name, value in figures.items()}
-        text = figures_text(figures)
+        text = figures_text({name: v if isinstance(v, int | str) else float(v) for name, v in figures.items()})
         if self._console.is_terminal and not self._quiet:
             if label not in self._tasks:
                 self._tasks[label] = self._live.add_task(label, total=1.0, figures="")

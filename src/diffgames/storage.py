@@ -2,13 +2,16 @@
 
 A file is one line of JSON, `{"format", "version", "sha256", "bytes", "structure"}`, followed by the leaves as
 consecutive `.npy` blocks. Typed random keys are stored through their data. `structure` describes plain containers
-(dictionaries, lists, tuples, numbers, strings) and policies (`learning.policy.describe`), so that such a tree can be
-rebuilt from the file alone; any other tree is read into the structure of a `like`.
+(dictionaries, lists, tuples, numbers, strings) and equinox modules field by field, so that a game or a profile of
+policies can be rebuilt from the file alone; any other tree is read into the structure of a `like`.
 """
 
+import dataclasses
 import hashlib
+import importlib
 import io
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +49,23 @@ def _describe(tree: Any) -> Any:
         return {"leaf": "key", "implementation": str(jax.random.key_impl(tree))}
     if eqx.is_array(tree) or isinstance(tree, np.generic):
         return {"leaf": "jax" if isinstance(tree, jax.Array) else "numpy"}
-    from diffgames.learning.policy import describe
+    if isinstance(tree, eqx.Module):
+        kept = {field.name: field for field in dataclasses.fields(tree) if hasattr(tree, field.name)}
+        fields = {
+            name: _constant(getattr(tree, name)) if field.metadata.get("static") else _describe(getattr(tree, name))
+            for name, field in kept.items()
+        }
+        return {"module": f"{type(tree).__module__}:{type(tree).__qualname__}", "fields": fields}
+    raise TypeError(f"a {type(tree).__name__} cannot be described")
 
-    return {"policy": describe(tree)}
+
+def _constant(value: Any) -> Any:
+    """JSON description of a static field, which is no leaf."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return {"value": value}
+    if type(value) in (list, tuple):
+        return {type(value).__name__: [_constant(item) for item in value]}
+    raise TypeError(f"a static {type(value).__name__} cannot be described")
 
 
 def _rebuild(structure: Any, leaves: "_Leaves") -> Any:
@@ -68,12 +85,26 @@ def _rebuild(structure: Any, leaves: "_Leaves") -> Any:
         case {"leaf": kind}:
             array = leaves.next()
             return {"jax": jnp.asarray, "numpy": lambda x: x, "bool": bool, "int": int, "float": float}[kind](array)
-        case {"policy": description}:
-            from diffgames.learning.policy import build
-
-            return _fill(build(description), leaves)
+        case {"module": name, "fields": fields}:
+            module = object.__new__(_module_class(name))
+            for field, item in fields.items():
+                object.__setattr__(module, field, _rebuild(item, leaves))
+            return module
         case _:
             raise ValueError(f"unknown structure {structure!r}")
+
+
+def _module_class(name: str) -> type[eqx.Module]:
+    """The class a file names: one of this package's, or of a module that is imported already; nothing else is run."""
+    path, _, qualified = name.partition(":")
+    if path.split(".")[0] == "diffgames":
+        importlib.import_module(path)
+    found: Any = sys.modules.get(path)
+    for part in qualified.split("."):
+        found = getattr(found, part, None)
+    if not (isinstance(found, type) and issubclass(found, eqx.Module)):
+        raise ValueError(f"the class {name} is not there; import its module first")
+    return found
 
 
 class _Leaves:
@@ -150,15 +181,16 @@ def load_tree(path: Path, like: Any = None) -> Any:
     except OSError as error:
         raise InvalidInput("file", str(path), f"{allowed} ({error.strerror})") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise InvalidInput("file", str(path), f"{allowed}; this one is damaged ({_short(error)})") from error
+        reason = "its head is not readable" if isinstance(error, json.JSONDecodeError) else _short(error)
+        raise InvalidInput("file", str(path), f"{allowed}; this one is damaged ({reason})") from error
     if like is None and head["structure"] is None:
-        raise InvalidInput("file", str(path), "a tree of plain containers and policies, or a `like` to read it into")
+        raise InvalidInput("file", str(path), "a tree of plain containers and modules, or a `like` to read it into")
     leaves = _Leaves(payload)
     try:
         tree = _rebuild(head["structure"], leaves) if like is None else _fill(like, leaves)
         if not leaves.exhausted:
             raise ValueError("it holds more arrays than expected")
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, ImportError) as error:
         raise InvalidInput("file", str(path), f"a file that fits this run ({_short(error)})") from error
     return tree
 

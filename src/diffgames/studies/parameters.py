@@ -143,7 +143,7 @@ def build_config(study: Study, preset: str, settings: Mapping[str, Any]) -> tupl
         merged.update(_flatten(source, known))
     for key, value in merged.items():
         if key not in known:
-            raise InvalidInput(key, value, suggestion(key, list(known)))
+            raise InvalidInput(key, value, f"no parameter of that name; {suggestion(key, known)}")
     values = {key: _validated(known[key], value) for key, value in merged.items()}
     warnings = [text for key, value in values.items() for text in _implausible(known[key], value)]
     try:

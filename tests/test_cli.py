@@ -1,0 +1,249 @@
+"""Every command, its exit code and its words, on a study in a file of its own."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from diffgames.cli import main
+
+TOY = f"{Path(__file__).with_name('toy_study.py')}:STUDY"
+
+
+@pytest.fixture(autouse=True)
+def working_directory(tmp_path, monkeypatch):
+    """Runs are written under the working directory: give each test its own."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run of the toy study."""
+    folder = tmp_path_factory.mktemp("runs") / "finished"
+    assert main(["run", TOY, "--out", str(folder)]) == 0
+    return folder
+
+
+def read(folder, name="result.json"):
+    return json.loads((Path(folder) / name).read_text())
+
+
+def test_run_writes_the_whole_folder(finished):
+    result, config = read(finished), read(finished, "config.json")
+    assert list(result) == [
+        "study",
+        "preset",
+        "seed",
+        "status",
+        "seconds",
+        "headline",
+        "certificate",
+        "published",
+        "warnings",
+    ]
+    assert (result["study"], result["preset"], result["seed"], result["status"]) == ("toy", "quick", 0, "ok")
+    assert result["headline"]["updates"] == 40 and result["headline"]["never"] is None
+    assert len(result["certificate"]["gap"]) == 2 and result["published"] == {"distance": 0.0}
+    assert config["parameters"]["learning.rate"] == 0.05 and {"jax", "diffgames", "python"} <= set(config["versions"])
+    for name in ("arrays/positions.nc", "profile/profile.tree", "figures/positions.png", "report.html", "log.txt"):
+        assert (finished / name).stat().st_size > 0, name
+    report = (finished / "report.html").read_text()
+    assert "data:image/png;base64," in report and "largest distance to the target" in report
+    assert "http" not in report and 'src="figures' not in report, "the report carries everything itself"
+
+
+def test_run_prints_headline_units_and_report(finished, capsys):
+    assert main(["run", TOY, "--out", str(finished), "--resume"]) == 0  # a finished run is shown again, not repeated
+    printed = capsys.readouterr().out
+    assert "position.first" in printed and "metres" in printed and "(published 0)" in printed
+    assert str(finished / "report.html") in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["rnu"], ["'rnu'", "did you mean 'run'"]),
+        ([], ["COMMAND"]),
+        (["run"], ["STUDY"]),
+        (["run", "no-such-study"], ["no-such-study", "FILE.py:NAME"]),
+        (["run", "nowhere.py:STUDY"], ["nowhere.py", "exists"]),
+        (["run", TOY.replace(":STUDY", ":STUDI")], ["STUDI", "did you mean 'STUDY'"]),
+        (["run", TOY.replace(":STUDY", ":Config")], ["Config"]),
+        (["run", TOY, "--preset", "qick"], ["qick", "did you mean 'quick'"]),
+        (["run", TOY, "--set", "updtes=3"], ["updtes", "did you mean 'updates'"]),
+        (["run", TOY, "--set", "learning.rat=3"], ["learning.rat", "did you mean 'learning.rate'"]),
+        (["run", TOY, "--set", "updates"], ["updates", "key=value"]),
+        (["run", TOY, "--set", "updates=0"], ["updates", "'0'", "at least 1"]),
+        (["run", TOY, "--set", "updates=2.5"], ["updates", "2.5", "integer"]),
+        (["run", TOY, "--set", "updates=true"], ["updates", "true", "integer"]),
+        (["run", TOY, "--set", 'updates="3"'], ["updates", "integer"]),
+        (["run", TOY, "--set", "learning.rate=NaN"], ["learning.rate", "NaN", "number"]),
+        (["run", TOY, "--set", "mode=learnt"], ["mode", "learnt", "'learn'"]),
+        (["run", TOY, "--set", "target=[1,oops]"], ["target", "list of (number)"]),
+        (["run", TOY, "--set", "data=missing.csv"], ["data", "missing.csv"]),
+        (["run", TOY, "--seed", "-1"], ["--seed", "-1"]),
+        (["run", TOY, "--seed", "one"], ["--seed", "one"]),
+        (["run", TOY, "--seeds", "0"], ["--seeds", "0"]),
+        (["run", TOY, "--fast"], ["--fast"]),
+        (["compare", "nowhere"], ["nowhere", "config.json"]),
+        (["verify", "nowhere"], ["nowhere"]),
+        (["report", "nowhere"], ["nowhere"]),
+        (["bench", "no-such-benchmark"], ["no-such-benchmark"]),
+    ],
+)
+def test_a_slip_is_exit_2_in_one_line_and_leaves_nothing(words, named, capsys):
+    assert main(words) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and len(captured.err.splitlines()) == 1
+    assert all(name in captured.err for name in named), captured.err
+    assert not any(Path("runs").glob("*")), "no run folder is left behind"
+
+
+def test_errors_in_the_users_file_name_its_line(tmp_path, capsys):
+    broken = tmp_path / "broken.py"
+    for text, named in (("x = (\n", "SyntaxError"), ("x = 1\ny = x / 0\n", "line 2: ZeroDivisionError")):
+        broken.write_text(text)
+        assert main(["run", f"{broken}:STUDY"]) == 2
+        error = capsys.readouterr().err
+        assert named in error and "Traceback" not in error and len(error.splitlines()) == 1
+
+
+def test_unusable_input_leaves_the_folder_free(tmp_path, capsys):
+    folder = tmp_path / "out"
+    assert main(["run", TOY, "--out", str(folder), "--set", "data=missing.csv"]) == 2
+    assert not folder.exists()
+    assert main(["run", TOY, "--out", str(folder), "--set", "updates=2"]) == 0
+    assert main(["run", TOY, "--out", str(folder)]) == 2, "a folder that holds a run is not overwritten"
+    assert "--resume" in capsys.readouterr().err
+
+
+def test_settings_and_presets(tmp_path, capsys):
+    words = ["--set", "updates=1e1", "learning.rate=0.5", "--set", "target=[2, 3, 4]"]
+    assert main(["run", *words, TOY, "--out", "a", "--preset", "long"]) == 0, "the study may stand after --set"
+    config = read("a", "config.json")
+    assert config["preset"] == "long"
+    assert config["parameters"] | {"updates": 10, "learning.rate": 0.5, "target": [2, 3, 4]} == config["parameters"]
+    assert main(["run", TOY, "--out", "b", "--set", "updates=3", 'learning={"rate": 5.0}']) == 0
+    assert read("b", "config.json")["parameters"]["learning.rate"] == 5.0
+    assert "plausible" in read("b")["warnings"][0] and "plausible" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("mode", "reason", "remedy"),
+    [
+        ("fail", "the players do not settle", "smaller learning.rate"),
+        ("nan", "headline distance is nan", "log.txt"),
+        ("crash", "unexpected ZeroDivisionError at toy_study.py", "log.txt"),
+    ],
+)
+def test_a_failed_run_is_exit_1_and_says_what_to_try(mode, reason, remedy, capsys):
+    assert main(["run", TOY, "--out", "out", "--set", f"mode={mode}", "updates=2"]) == 1
+    result = read("out")
+    assert result["status"] == "failed"
+    assert reason in result["failure"]["reason"] and remedy in result["failure"]["remedy"]
+    error = capsys.readouterr().err
+    assert reason in error and "Traceback" not in error
+    assert ("Traceback" in Path("out/log.txt").read_text()) == (mode == "crash")
+    assert reason in Path("out/report.html").read_text().replace("&#x27;", "'")
+
+
+def test_same_seed_same_numbers_and_other_seed_others():
+    for name, seed in (("a", "3"), ("b", "3"), ("c", "4")):
+        assert main(["run", TOY, "--seed", seed, "--out", name]) == 0
+    assert read("a")["headline"] == read("b")["headline"] != read("c")["headline"]
+    assert read("a")["certificate"] == read("b")["certificate"]
+
+
+def test_several_seeds_give_mean_and_interval(capsys):
+    assert main(["run", TOY, "--seed", "3", "--seeds", "3", "--out", "many"]) == 0
+    each = [read(f"many/seed{seed}")["headline"]["distance"] for seed in (3, 4, 5)]
+    result = read("many")
+    assert result["seeds"] == 3 and result["headline"]["distance"] == pytest.approx(sum(each) / 3)
+    deviation = (sum((x - sum(each) / 3) ** 2 for x in each) / 2) ** 0.5
+    assert result["interval95"]["distance"] == pytest.approx(4.302652729749464 * deviation / 3**0.5)
+    assert result["headline"]["never"] is None and result["interval95"]["updates"] == 0.0
+    assert "±" in capsys.readouterr().out
+    assert main(["run", TOY, "--seed", "3", "--out", "alone"]) == 0
+    assert read("alone")["headline"] == read("many/seed3")["headline"]
+    assert main(["verify", "many"]) == 0 and main(["report", "many"]) == 0
+
+
+def test_compare_lists_headlines_side_by_side(finished, capsys):
+    assert main(["run", TOY, "--seed", "1", "--out", "other"]) == 0
+    capsys.readouterr()
+    assert main(["compare", str(finished), "other"]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert table[0].split() == ["quantity", "finished", "other", "unit"]
+    assert main(["compare", str(finished), "other", "--csv"]) == 0
+    rows = [line.split(",") for line in capsys.readouterr().out.splitlines()]
+    assert rows[0] == ["quantity", "unit", "finished", "other"]
+    cells = {row[0]: row[1:] for row in rows[1:]}
+    assert cells["distance"] == ["metres", *(repr(read(f)["headline"]["distance"]) for f in (finished, "other"))]
+    assert cells["position.all[1]"][1] == repr(read(finished)["headline"]["position"]["all"][1])
+
+
+def test_verify_reproduces_and_notices_a_changed_number(finished, tmp_path, capsys):
+    assert main(["verify", str(finished)]) == 0 and "bit for bit" in capsys.readouterr().out
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    result = read(copy)
+    result["certificate"]["gap"][0] += 0.5
+    (copy / "result.json").write_text(json.dumps(result))
+    assert main(["verify", str(copy)]) == 1
+    assert "gap[0]" in capsys.readouterr().out
+
+
+def test_report_is_rebuilt(finished, capsys):
+    (finished / "report.html").unlink()
+    assert main(["report", str(finished)]) == 0
+    assert (finished / "report.html").exists() and "report.html" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["config.json", "result.json", "profile/profile.tree", "checkpoints/training.ckpt"])
+@pytest.mark.parametrize("damage", ["cut", "flip"])
+def test_damage_is_refused_in_one_line(finished, tmp_path, capsys, name, damage):
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    content = bytearray((copy / name).read_bytes())
+    if damage == "cut":
+        content = content[: len(content) // 2]
+    elif name == "result.json":
+        content = content.replace(b'"headline"', b'"headlime"')
+    else:
+        content[-3] ^= 1
+    (copy / name).write_bytes(content)
+    if name.startswith("checkpoints"):
+        (copy / "result.json").unlink()  # as if the run had been killed
+    words = ["verify", str(copy)] if name.startswith("profile") else ["run", TOY, "--out", str(copy), "--resume"]
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert name in error and "Traceback" not in error and len(error.splitlines()) == 1
+
+
+def test_list_for_people_and_programs(capsys):
+    assert main(["list"]) == 0
+    assert main(["list", "--json"]) == 0
+
+
+def test_help_needs_no_jax():
+    code = "import sys; from diffgames.cli import main; main(['--help']); assert 'jax' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0 and "verify" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_is_130_and_resumable(kind):
+    command = [sys.executable, "-m", "diffgames", "run", TOY, "--out", "out", "--set", "updates=30"]
+    process = subprocess.Popen([*command, "pause=0.1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not Path("out/checkpoints/training.ckpt").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(kind)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130 and "--resume" in error and "Traceback" not in error
+    assert not Path("out/result.json").exists()
+    assert main(["run", TOY, "--out", "out", "--resume"]) == 0
+    assert read("out")["headline"]["updates"] == 30, "what the interrupted run was started with still holds"

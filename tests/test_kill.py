@@ -1,0 +1,121 @@
+"""A run killed at any moment, and resumed, ends with the same numbers as one that was left alone, bit for bit."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+TOY = f"{Path(__file__).with_name('toy_study.py')}:STUDY"
+
+
+def command(folder: Path, study: str, settings: list[str], *more: str) -> list[str]:
+    return [
+        sys.executable,
+        "-m",
+        "diffgames",
+        "run",
+        study,
+        "--seed",
+        "7",
+        "--out",
+        str(folder),
+        "--set",
+        *settings,
+        *more,
+    ]
+
+
+def run_to_the_end(words: list[str], cwd: Path) -> None:
+    done = subprocess.run(words, cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def numbers_of(folder: Path) -> dict:
+    """What must be reproduced: headline and certificate, timings aside."""
+    result = json.loads((folder / "result.json").read_text())
+    words = json.loads((folder / "config.json").read_text())["words"]["headline"]
+    headline = {key: value for key, value in result["headline"].items() if not words[key]["timing"]}
+    return {"headline": headline, "certificate": result["certificate"], "published": result["published"]}
+
+
+def kill_at_random_moments(study: str, settings: list[str], tmp_path: Path, kills: int, longest: float) -> None:
+    """Run once undisturbed, once with SIGKILL at `kills` random moments, and compare."""
+    run_to_the_end(command(tmp_path / "calm", study, settings), tmp_path)
+    dice, folder = random.Random(20), tmp_path / "killed"
+    delivered = 0
+    while delivered < kills:
+        process = subprocess.Popen(
+            command(folder, study, settings, "--resume"),
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            text=True,
+        )
+        time.sleep(dice.uniform(0.3, longest))
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            delivered += 1
+            process.communicate()
+            continue
+        assert process.returncode == 0, process.communicate()[1]
+        if (folder / "result.json").exists():
+            break  # it got to the end between the kills: nothing is left to kill
+    run_to_the_end(command(folder, study, settings, "--resume"), tmp_path)
+    assert numbers_of(folder) == numbers_of(tmp_path / "calm")
+    assert not list(folder.rglob("*.tmp")), "nothing half-written is left"
+    assert delivered >= 3, "the run was over too soon to be killed"
+
+
+def test_a_killed_run_resumes_to_the_same_numbers(tmp_path):
+    kill_at_random_moments(TOY, ["updates=60", "pause=0.06"], tmp_path, kills=5, longest=3.0)
+
+
+def test_a_kill_while_a_file_is_written_leaves_the_old_one(tmp_path):
+    """A writer in an endless loop is killed again and again: the file is always whole."""
+    script = (
+        "import sys; from pathlib import Path; from diffgames.atomic import write_atomically\n"
+        "path = Path(sys.argv[1]); n = 0\n"
+        "while True: n = (n + 1) % 10; write_atomically(path, str(n).encode() * 500_000)\n"
+    )
+    path, dice = tmp_path / "file", random.Random(3)
+    for _ in range(5):
+        process = subprocess.Popen([sys.executable, "-c", script, str(path)])
+        while not path.exists():
+            time.sleep(0.01)
+        time.sleep(dice.uniform(0.0, 0.3))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        content = path.read_bytes()
+        assert len(content) == 500_000 and len(set(content)) == 1
+
+
+def test_two_processes_do_not_write_one_folder(tmp_path):
+    folder = tmp_path / "shared"
+    first = subprocess.Popen(
+        command(folder, TOY, ["updates=100", "pause=0.1"]), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        while not (folder / "checkpoints" / "training.ckpt").exists():
+            assert first.poll() is None
+            time.sleep(0.05)
+        words = command(folder, TOY, ["updates=100", "pause=0.1"], "--resume")
+        second = subprocess.run(words, capture_output=True, text=True)
+        assert second.returncode == 2 and "no other process" in second.stderr
+    finally:
+        first.kill()
+        first.wait()
+
+
+@pytest.mark.parametrize("change", [["updates=61"], ["learning.rate=0.06"]])
+def test_a_changed_parameter_is_refused_on_resume(tmp_path, change):
+    run_to_the_end(command(tmp_path / "run", TOY, ["updates=3"]), tmp_path)
+    (tmp_path / "run" / "result.json").unlink()
+    done = subprocess.run(command(tmp_path / "run", TOY, change, "--resume"), capture_output=True, text=True)
+    assert done.returncode == 2 and change[0].partition("=")[0] in done.stderr

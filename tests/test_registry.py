@@ -1,0 +1,64 @@
+"""Every registered study: it loads, its presets validate, and it documents every parameter and headline key."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from diffgames.benchmarks import BENCHMARKS
+from diffgames.studies import STUDIES, Study, find_study
+from diffgames.studies.parameters import build_config, parameter_values, parameters_of, study_json
+
+
+@pytest.fixture(params=list(STUDIES))
+def study(request) -> Study:
+    return find_study(request.param)
+
+
+def test_it_is_what_the_registry_says(study):
+    assert STUDIES[study.name].startswith("diffgames.studies.")
+    assert study.source and study.shows and study.example.startswith(f"diffgames run {study.name}")
+
+
+def test_every_preset_validates_and_survives_the_round_trip(study):
+    assert "quick" in study.presets and set(study.minutes) <= set(study.presets)
+    for preset in study.presets:
+        config, warnings = build_config(study, preset, {})
+        assert not warnings, "a preset's own values draw no warning"
+        stored = json.loads(json.dumps(parameter_values(config), allow_nan=False))
+        again, _ = build_config(study, preset, stored)
+        assert parameter_values(again) == stored
+
+
+def test_every_preset_but_the_open_ended_says_its_minutes(study):
+    assert set(study.minutes) == set(study.presets)
+
+
+def test_every_parameter_is_documented(study):
+    for name, words in parameters_of(study).items():
+        assert words["meaning"] and words["shape"] and words["type"] and words["allowed"], name
+
+
+def test_every_headline_value_is_documented(study):
+    assert study.headline
+    for key, words in study.headline.items():
+        assert words.meaning and words.shape, key
+
+
+def test_its_listing_is_json(study):
+    listed = json.loads(json.dumps(study_json(study), allow_nan=False))
+    assert set(listed["parameters"]) == set(parameters_of(study)) and set(listed["headline"]) == set(study.headline)
+
+
+@pytest.mark.parametrize("name", list(BENCHMARKS))
+def test_every_benchmark_loads(name):
+    from importlib import import_module
+
+    assert callable(import_module(BENCHMARKS[name]).run)
+
+
+def test_the_listing_matches_the_registry():
+    done = subprocess.run([sys.executable, "-m", "diffgames", "list", "--json"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert [study["name"] for study in json.loads(done.stdout)][: len(STUDIES)] == list(STUDIES)
