@@ -99,6 +99,13 @@ class AbstractMarkovGame(eqx.Module):
     ) -> tuple[State, dict[str, Float[Array, " agents"]], Info]:
         """One step: next state, reward per agent of each role (maximised), and what is worth recording."""
 
+    def summary(self, records: Info) -> dict[str, Array]:
+        """Figures of many episodes worth following while learning, from records stacked [time, episodes, …].
+
+        None by default; a game overrides it to have its own figures in the progress line and the history.
+        """
+        return {}
+
     def role(self, name: str) -> Role:
         """The role called `name`; a `KeyError` lists the roles there are."""
         for role in self.roles:

@@ -159,6 +159,13 @@ class OTCMarket(AbstractMarkovGame):
         settled = settle(state, self.penalty, routes, fills, books, next_price)
         return settled.state, settled.rewards, self._record(state, actions["provider"], quotes, routes, fills, settled)
 
+    def summary(self, records: StepRecord) -> dict[str, Array]:
+        """Final running market share per provider, and mean |inventory| per provider (lots), over episodes."""
+        return {
+            "market_share": jnp.mean(records.running_share[-1], axis=0),
+            "mean_abs_inventory": jnp.mean(jnp.abs(records.inventory), axis=(0, 1)),
+        }
+
     def quotes(self, state: MarketState, tweaks: Float[Array, "providers 3"]) -> Quotes:
         """Every venue's prices: one row per taker supertype, or per taker where sizes vary."""
         size = state.taker_type.quantity if self.sizes_vary else self.takers.quantity.mean

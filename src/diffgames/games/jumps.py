@@ -1,0 +1,98 @@
+"""Jump laws: finite-activity jumps with marks, compensated or not.
+
+A law l adds to the state of a differential game the integral of a Poisson random measure N_l against its sizes,
+
+    ∫ γ_l(t, X₋, z; i) Ñ_l(dt, dz),   Ñ_l = N_l − λ_l(t, X, u; i) F_l(dz) dt,
+
+where λ_l is the intensity (it may depend on the controls), F_l the law of the marks z and γ_l the jump of the state.
+An uncompensated law integrates against N_l itself. The compensator needs E γ_l(t, x, Z; i); marks therefore come with
+quadrature nodes z_q and weights w_q, exact for discrete marks and Gauss–Hermite for normal ones (exact for sizes that
+are polynomials of degree below twice the number of nodes).
+"""
+
+import abc
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+
+class AbstractMarks(eqx.Module):
+    """The law F of the marks of one kind of jump."""
+
+    @abc.abstractmethod
+    def sample(self, key: PRNGKeyArray) -> Float[Array, " marks"]:
+        """One mark."""
+
+    @abc.abstractmethod
+    def quadrature(self) -> tuple[Float[Array, "nodes marks"], Float[Array, " nodes"]]:
+        """Nodes z_q and weights w_q (summing to one) with E φ(Z) ≈ Σ_q w_q φ(z_q)."""
+
+
+class FixedMark(AbstractMarks):
+    """Every jump carries the same mark: the size is a function of time, state and regime alone."""
+
+    value: Float[Array, " marks"]
+
+    def sample(self, key: PRNGKeyArray) -> Float[Array, " marks"]:
+        """The mark."""
+        return self.value
+
+    def quadrature(self) -> tuple[Float[Array, "nodes marks"], Float[Array, " nodes"]]:
+        """One node of weight one."""
+        return self.value[None], jnp.ones(1, self.value.dtype)
+
+
+class DiscreteMarks(AbstractMarks):
+    """Finitely many marks with stated probabilities; an empirical sample is the case of equal ones."""
+
+    values: Float[Array, "nodes marks"]
+    probabilities: Float[Array, " nodes"]
+
+    def sample(self, key: PRNGKeyArray) -> Float[Array, " marks"]:
+        """One of the values."""
+        uniform = jax.random.uniform(key, (), self.values.dtype)
+        index = jnp.searchsorted(jnp.cumsum(self.probabilities), uniform, side="right")
+        return self.values[jnp.minimum(index, self.values.shape[0] - 1)]
+
+    def quadrature(self) -> tuple[Float[Array, "nodes marks"], Float[Array, " nodes"]]:
+        """The values and their probabilities."""
+        return self.values, self.probabilities
+
+
+class NormalMarks(AbstractMarks):
+    """One-dimensional normal marks, mean `mean` and standard deviation `deviation`; Gauss–Hermite with `nodes` nodes."""
+
+    mean: Float[Array, ""]
+    deviation: Float[Array, ""]
+    nodes: int = eqx.field(static=True, default=16)
+
+    def sample(self, key: PRNGKeyArray) -> Float[Array, " marks"]:
+        """A draw of N(mean, deviation²)."""
+        return self.mean[None] + self.deviation[None] * jax.random.normal(key, (1,), self.mean.dtype)
+
+    def quadrature(self) -> tuple[Float[Array, "nodes marks"], Float[Array, " nodes"]]:
+        """Gauss–Hermite nodes of the normal law."""
+        nodes, weights = np.polynomial.hermite_e.hermegauss(self.nodes)
+        points = self.mean + self.deviation * jnp.asarray(nodes, self.mean.dtype)
+        return points[:, None], jnp.asarray(weights / weights.sum(), self.mean.dtype)
+
+
+class JumpLaw(eqx.Module):
+    """One kind of jump: `rate(t, x, u, i)` per unit time, `size(t, x, mark, i)` of the state, law of the marks.
+
+    `u` is the tuple of controls, one array per player; `i` the index of the regime (0 where there is one).
+    """
+
+    rate: Callable[..., Float[Array, ""]]
+    size: Callable[..., Float[Array, " n"]]
+    marks: AbstractMarks
+    compensated: bool = eqx.field(static=True, default=True)
+
+    def mean_size(self, t: Float[Array, ""], x: Float[Array, " n"], i: Int[Array, ""]) -> Float[Array, " n"]:
+        """E γ(t, x, Z; i) by the marks' quadrature."""
+        nodes, weights = self.marks.quadrature()
+        return weights.astype(x.dtype) @ jax.vmap(lambda mark: self.size(t, x, mark, i))(nodes)
