@@ -13,7 +13,6 @@ Player p minimises J_p where `signs[p]` is +1, maximises it where −1, and wher
 the profile says (a crowd that a single player cannot move, a rule, nature). `u` is always the tuple of all controls.
 
 A *profile* is what the players do: a pytree, callable as `profile(t, x, i) -> (u_1, …, u_N)`.
-(Games in games, equation (1) and Section 2, with m regimes and two players, is one case; so are games without regimes or jumps.)
 """
 
 from collections.abc import Callable
@@ -59,8 +58,8 @@ class GaussianLaw(eqx.Module):
 class DifferentialGame(eqx.Module):
     """A stochastic differential game with jumps and regimes; see the module's docstring.
 
-    All functions take a single state `x[n]`, time `t`, controls `u` (a tuple) and regime index `i` as JAX scalars, and are
-    pure; those with parameters should be `equinox.Module`s so that the parameters can be mapped and differentiated.
+    All functions take a single state `x[n]`, time `t`, controls `u` (a tuple) and regime index `i` as JAX scalars, and
+    are pure; those with parameters should be `equinox.Module`s, so that these can be mapped and differentiated.
 
     - `drift(t, x, u, i) -> [n]`, `diffusion(t, x, u, i) -> [n, noises]`
     - `running_cost(t, x, u, i) -> [players]`, `terminal_cost(x, i) -> [players]` (any value where the sign is 0)
@@ -90,9 +89,9 @@ class DifferentialGame(eqx.Module):
 
     def __post_init__(self):
         count = len(self.players)
-        object.__setattr__(self, "signs", tuple(self.signs) or (1,) * count)
-        object.__setattr__(self, "tiers", tuple(map(tuple, self.tiers)) or (tuple(range(count)),))
-        object.__setattr__(self, "bounds", tuple(self.bounds) or (None,) * count)
+        self.signs = tuple(self.signs) or (1,) * count
+        self.tiers = tuple(map(tuple, self.tiers)) or (tuple(range(count)),)
+        self.bounds = tuple(self.bounds) or (None,) * count
 
     def __check_init__(self):
         count = len(self.players)
@@ -100,7 +99,7 @@ class DifferentialGame(eqx.Module):
             if len(getattr(self, key)) != count:
                 raise InvalidInput(key, getattr(self, key), f"one entry for each of the {count} players")
         if any(sign not in (-1, 0, 1) for sign in self.signs):
-            raise InvalidInput("signs", self.signs, "+1 (minimises), -1 (maximises) or 0 (no objective) for each player")
+            raise InvalidInput("signs", self.signs, "+1 (minimises), -1 (maximises) or 0 (no objective) each")
         if sorted(sum(self.tiers, ())) != list(range(count)):
             raise InvalidInput("tiers", self.tiers, f"every player index 0..{count - 1} exactly once")
         if _concrete(self.horizon) and not np.all(np.asarray(self.horizon) > 0):

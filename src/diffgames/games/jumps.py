@@ -64,7 +64,7 @@ class DiscreteMarks(AbstractMarks):
 
 
 class NormalMarks(AbstractMarks):
-    """One-dimensional normal marks, mean `mean` and standard deviation `deviation`; Gauss–Hermite with `nodes` nodes."""
+    """One-dimensional normal marks N(mean, deviation²); Gauss–Hermite quadrature with `nodes` nodes."""
 
     mean: Float[Array, ""]
     deviation: Float[Array, ""]
