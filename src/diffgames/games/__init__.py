@@ -1,0 +1,1 @@
+"""What is played: games as frozen pytrees of numbers and pure functions."""
