@@ -69,6 +69,14 @@ def market_spread(book: DepthBook) -> Float[Array, ""]:
     return (best_ask(book) - best_bid(book)).astype(book.ask.dtype)
 
 
+def top_levels(book: DepthBook, levels: int) -> Float[Array, " levels2"]:
+    """Volumes of the best `levels` ticks: bid side best first, then ask side best first."""
+    first = jax.lax.dynamic_slice(jnp.pad(book.ask, (0, levels)), (best_ask(book),), (levels,))
+    grid = book.bid.shape[-1]
+    mirrored = jax.lax.dynamic_slice(jnp.pad(book.bid[::-1], (0, levels)), (grid - 1 - best_bid(book),), (levels,))
+    return jnp.concatenate([mirrored, first])
+
+
 def taking_cost(
     volume: Float[Array, " grid"], best: Float[Array, ""], step: Float[Array, ""], quantity: Float[Array, " orders"]
 ) -> tuple[Float[Array, " orders"], Float[Array, " orders"]]:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from diffgames.markets.depth_book import DepthBook, average_prices, best_ask, best_bid
+from diffgames.markets.depth_book import DepthBook, average_prices, market_spread, top_levels
 from diffgames.markets.market_state import MarketState
 
 HEDGE_FRACTIONS = (0.25, 0.5, 0.75, 1.0)
@@ -53,7 +53,7 @@ def observe_providers(
     connected = state.network.provider_exchange.astype(jnp.float32)
     reach = connected / jnp.maximum(jnp.sum(connected, axis=1, keepdims=True), 1.0)
     volumes = reach @ jax.vmap(lambda book: top_levels(book, levels))(depth) / volume_scale
-    spread = reach @ jax.vmap(lambda book: (best_ask(book) - best_bid(book)).astype(jnp.float32))(depth)
+    spread = reach @ jax.vmap(market_spread)(depth)
     common = _columns(inventory, state.price / price_scale, state.time.astype(jnp.float32) / steps)
     types = state.provider_type
     return jnp.concatenate(
@@ -100,14 +100,6 @@ def observe_takers(
         types.quantity / quantity_scale,
     ]
     return jnp.concatenate([jnp.stack(columns, axis=1), state.network.taker_fraction], axis=1)
-
-
-def top_levels(book: DepthBook, levels: int) -> Float[Array, " levels2"]:
-    """Volumes of the best `levels` ticks: bid side best first, then ask side best first."""
-    first = jax.lax.dynamic_slice(jnp.pad(book.ask, (0, levels)), (best_ask(book),), (levels,))
-    grid = book.bid.shape[-1]
-    mirrored = jax.lax.dynamic_slice(jnp.pad(book.bid[::-1], (0, levels)), (grid - 1 - best_bid(book),), (levels,))
-    return jnp.concatenate([mirrored, first])
 
 
 def hedge_costs(

@@ -1,0 +1,186 @@
+"""The exchange agent: an order book that moves as recorded books do (Vadori et al., Section 2.3.1).
+
+The book's top m levels on each side sit one tick apart; only the spread between best bid and best ask varies. Volumes
+V_i (i = 1…2m: bid levels from the best down, then ask levels from the best up) follow the hybrid dynamics (8)
+
+    V_{i,n+1} = (1 − δ⁻_i) V_{i,n} + δ⁺_i,        δ⁺ = max(δ, 0) ≥ 0,   δ⁻ = max(−δ, 0) ∈ [0, 1],
+
+where S_{n+1} = (δ_1, …, δ_2m, spread, mid change), equation (7), is drawn anew each step from a fitted Gaussian mixture;
+S_0 = (ln V_1, …, ln V_2m, spread) from another. Deeper levels extend the last by V_m e^{−αk}.
+
+From a real-valued draw (δ, s̃, d̃), with d̃ in half-ticks, to a book: the spread is s' = max(1, round s̃) and the best ask
+moves by round((d̃ + s' − s)/2) ticks, which makes the mid change the integer of half-ticks nearest to d̃ among those of
+the parity of s' − s. Volumes are rounded to whole lots, at least one at each of the m levels. Rounding restores what a
+density cannot have: levels, spreads and mids that do not change at all.
+
+In the mixture's coordinates a rise is counted in units of the level's mean volume, δ_i = v_i x_i for x_i > 0, a fall as
+the fraction it is, δ_i = x_i: both sides of zero then have one scale, which a Gaussian needs.
+
+Agents act on the same book: the levels that (8) varies are those that their orders left.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from diffgames.errors import InvalidInput
+from diffgames.markets.depth_book import DepthBook, best_ask, best_bid, mid_price
+from diffgames.markets.mixture import GaussianMixture, padded
+
+
+class Scales(NamedTuple):
+    """Orders of magnitude that observations are divided by."""
+
+    price: float  # standard deviation of the mid over an episode, ticks
+    volume: float  # mean volume of a level, lots
+
+
+class ExchangeModel(eqx.Module):
+    """A fitted exchange agent; several, stacked on a leading axis, are several exchanges.
+
+    Attributes:
+        snapshot: law of (ln V_1, …, ln V_2m, spread in ticks).
+        variation: law of (x_1, …, x_2m, spread in ticks, mid change in half-ticks).
+        unit: v_i, lots per unit of a rise x_i > 0.
+        decay: α of the extrapolation e^{−αk} below the m-th level, per tick.
+        widest: largest spread recorded, ticks; a draw beyond is cut to it.
+        order_sizes: quantiles of the sizes of single orders, lots.
+        mean_volume: mean recorded volume per level, lots.
+        volatility: standard deviation of the mid change of one step, ticks.
+        tick: tick size, in the price unit of the data.
+    """
+
+    snapshot: GaussianMixture
+    variation: GaussianMixture
+    unit: Float[Array, "*batch levels_of_both_sides"]
+    decay: Float[Array, "*batch"]
+    widest: Float[Array, "*batch"]
+    order_sizes: Float[Array, "*batch sizes"]
+    mean_volume: Float[Array, "*batch levels_of_both_sides"]
+    volatility: Float[Array, "*batch"]
+    tick: Float[Array, "*batch"]
+
+    @property
+    def levels(self) -> int:
+        """Modelled levels per side, m."""
+        return self.unit.shape[-1] // 2
+
+    def scales(self, steps: int) -> Scales:
+        """Orders of magnitude over an episode of `steps` steps."""
+        return Scales(
+            price=float(jnp.mean(self.volatility)) * steps**0.5, volume=float(jnp.mean(self.mean_volume))
+        )
+
+    def sample_snapshot(self, key: PRNGKeyArray, grid: int) -> DepthBook:
+        """An initial book; its mid is the grid's centre, half a tick above it where the spread is odd."""
+        draw = self.snapshot.sample(key)
+        spread = self._whole_spread(draw[-1], grid)
+        ask = float(grid // 2) + jnp.ceil(spread / 2)
+        volumes = jnp.exp(jnp.minimum(draw[:-1], 15.0))  # e^15 lots is beyond any book, and finite after rounding
+        return self._place(_whole_lots(volumes), ask - spread, ask, grid)
+
+    def sample_variation(
+        self, key: PRNGKeyArray, book: DepthBook, mid_pull: float | Float[Array, ""] = 0.0
+    ) -> tuple[Float[Array, " grid"], Float[Array, " grid"]]:
+        """Signed volume variations (bid, ask), in lots, whose application to `book` gives the next book.
+
+        `mid_pull` (half-ticks) is added to the mid change before it is rounded. The mid stays so far inside the grid
+        that all modelled levels fit.
+        """
+        target = self._next_book(self.variation.sample(key), book, mid_pull)
+        return target.bid - book.bid, target.ask - book.ask
+
+    def _next_book(
+        self, draw: Float[Array, " dimension"], book: DepthBook, mid_pull: float | Float[Array, ""]
+    ) -> DepthBook:
+        """The book that a draw of the variation turns `book` into."""
+        grid, dtype = book.ask.shape[-1], book.ask.dtype
+        ask, bid = best_ask(book), best_bid(book)
+        change = draw[:-2]
+        volumes = level_volumes(book, self.levels)
+        volumes = (1.0 - jnp.clip(-change, 0.0, 1.0)) * volumes + jnp.maximum(change, 0.0) * self.unit
+        spread = self._whole_spread(draw[-2], grid)
+        half_ticks = draw[-1] + mid_pull
+        move = jnp.round((half_ticks + spread - (ask - bid).astype(dtype)) / 2.0)
+        next_ask = jnp.clip(ask.astype(dtype) + move, spread + (self.levels - 1.0), float(grid - self.levels))
+        return self._place(_whole_lots(volumes), next_ask - spread, next_ask, grid)
+
+    def _whole_spread(self, spread: Float[Array, ""], grid: int) -> Float[Array, ""]:
+        most = float(grid - 2 * self.levels + 1)  # both sides' levels fill the rest of the grid
+        return jnp.clip(jnp.round(spread), 1.0, jnp.minimum(self.widest, most))
+
+    def _place(
+        self, volumes: Float[Array, " levels_of_both_sides"], bid: Float[Array, ""], ask: Float[Array, ""], grid: int
+    ) -> DepthBook:
+        """The book with the given volumes at its levels, extended downwards by e^{−αk}."""
+        tick = jnp.arange(grid, dtype=volumes.dtype)
+        return DepthBook(
+            bid=self._side(volumes[: self.levels], bid - tick), ask=self._side(volumes[self.levels :], tick - ask)
+        )
+
+    def _side(self, volumes: Float[Array, " levels"], depth: Float[Array, " grid"]) -> Float[Array, " grid"]:
+        """Volume at every tick, `depth` being its distance from the best (negative: inside the spread)."""
+        below = depth - (self.levels - 1.0)
+        side = jnp.round(volumes[-1] * jnp.exp(-self.decay * jnp.maximum(below, 0.0)))
+        for level in range(self.levels - 1):
+            side = jnp.where(depth == float(level), volumes[level], side)
+        return jnp.where(depth < 0.0, 0.0, side)
+
+
+def _whole_lots(volumes: Float[Array, " n"]) -> Float[Array, " n"]:
+    return jnp.maximum(jnp.round(volumes), 1.0)
+
+
+def level_volumes(book: DepthBook, levels: int) -> Float[Array, " levels_of_both_sides"]:
+    """Volumes at the `levels` ticks from the best on: bid levels, best first, then ask levels; 0 off the grid."""
+    grid = book.ask.shape[-1]
+    step = jnp.arange(levels, dtype=jnp.int32)
+    bid, ask = best_bid(book) - step, best_ask(book) + step
+    return jnp.concatenate(
+        [
+            jnp.where(bid >= 0, book.bid[jnp.clip(bid, 0, grid - 1)], 0.0),
+            jnp.where(ask < grid, book.ask[jnp.clip(ask, 0, grid - 1)], 0.0),
+        ]
+    )
+
+
+def stack_exchanges(models: Sequence[ExchangeModel]) -> ExchangeModel:
+    """Several exchanges as one pytree with a leading exchange axis, to map over with `jax.vmap`.
+
+    Mixtures with fewer components are padded with components of weight zero. Raises `InvalidInput` where there is no
+    model, or where models differ in their number of levels.
+    """
+    if not models:
+        raise InvalidInput("exchanges", 0, "at least one exchange model")
+    if len({model.levels for model in models}) > 1:
+        raise InvalidInput("levels", [model.levels for model in models], "the same number of levels on all exchanges")
+    most = {
+        name: max(getattr(model, name).weights.shape[0] for model in models) for name in ("snapshot", "variation")
+    }
+    models = [
+        eqx.tree_at(
+            lambda m: (m.snapshot, m.variation),
+            model,
+            (padded(model.snapshot, most["snapshot"]), padded(model.variation, most["variation"])),
+        )
+        for model in models
+    ]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *models)
+
+
+def reference_price(books: DepthBook, levels: int) -> Float[Array, ""]:
+    """Reference price of several exchanges: mid prices weighted by the volume of the top `levels` levels.
+
+    `books` has a leading exchange axis; prices are in ticks from the grid's centre.
+    """
+    mids = jax.vmap(mid_price)(books)
+    if mids.shape[0] == 1:
+        return mids[0]
+    liquidity = jax.vmap(lambda book: jnp.sum(level_volumes(book, levels)))(books)
+    total = jnp.sum(liquidity)
+    weight = jnp.where(total > 0.0, liquidity / jnp.maximum(total, 1.0), 1.0 / mids.shape[0])
+    return jnp.sum(weight * mids)
