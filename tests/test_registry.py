@@ -3,10 +3,12 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from diffgames.benchmarks import BENCHMARKS
+from diffgames.cli import main
 from diffgames.studies import STUDIES, Study, find_study
 from diffgames.studies.parameters import build_config, parameter_values, parameters_of, study_json
 
@@ -49,6 +51,33 @@ def test_every_headline_value_is_documented(study):
 def test_its_listing_is_json(study):
     listed = json.loads(json.dumps(study_json(study), allow_nan=False))
     assert set(listed["parameters"]) == set(parameters_of(study)) and set(listed["headline"]) == set(study.headline)
+
+
+@pytest.fixture
+def another_package(tmp_path, monkeypatch):
+    """An installed package that registers two studies by entry point, one of them broken."""
+    toy = Path(__file__).with_name("toy_study.py").read_text()
+    (tmp_path / "another.py").write_text(toy.replace('name="toy"', 'name="another"'))
+    (tmp_path / "broken.py").write_text("import nothing_of_that_name")
+    information = tmp_path / "another-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: another\nVersion: 1.0\n")
+    (information / "entry_points.txt").write_text(
+        "[diffgames.studies]\nanother = another:STUDY\nbroken = broken:STUDY\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("another_package")
+def test_studies_of_other_packages_run_by_name(capsys):
+    assert main(["list"]) == 0
+    listed = capsys.readouterr()
+    assert "\nanother\n" in f"\n{listed.out}" and "nothing_of_that_name" in listed.err
+    assert main(["run", "another", "--set", "updates=2", "--out", "run"]) == 0
+    assert main(["verify", "run"]) == 0
+    assert main(["run", "broken"]) == 2
+    assert "nothing_of_that_name" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", list(BENCHMARKS))

@@ -97,6 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone (`diffgames list | head`)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+    except OSError as error:  # a folder we may not read or write, a full disk
+        return _refuse(InvalidInput("file", error.filename or "", f"a place that can be used ({error.strerror})"))
 
 
 def _refuse(slip: InvalidInput) -> int:
@@ -111,7 +113,12 @@ def _list(options: argparse.Namespace) -> int:
     from diffgames.studies.parameters import parameters_of, study_json
     from diffgames.studies.registry import find_study, study_names
 
-    studies = [find_study(name) for name in study_names()]
+    studies = []
+    for name in study_names():
+        try:
+            studies.append(find_study(name))
+        except InvalidInput as broken:  # another package's study must not hide ours
+            print(f"diffgames: {broken}", file=sys.stderr)
     if options.json:
         print(json.dumps([study_json(study) for study in studies], indent=2, ensure_ascii=False))
         return DONE
@@ -253,7 +260,10 @@ def _bench(options: argparse.Namespace) -> int:
     from diffgames.runtime import prepare_jax
 
     prepare_jax()
-    figures: dict[str, Any] = import_module(BENCHMARKS[options.name]).run()
+    try:
+        figures: dict[str, Any] = import_module(BENCHMARKS[options.name]).run()
+    except ModuleNotFoundError as missing:
+        raise InvalidInput("NAME", options.name, f"an environment that has the package {missing.name}") from missing
     if options.json:
         print(json.dumps({"benchmark": options.name, **figures}, indent=2))
         return DONE

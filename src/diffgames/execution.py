@@ -179,7 +179,6 @@ def _carry_out(
     if count == 1:
         _one_seed(study, config, folder, description, drawn, quiet)
         return
-    watch = records.Stopwatch(folder)
     folders = {seed + i: folder / f"seed{seed + i}" for i in range(count)}
     for number, place in folders.items():
         place.mkdir(exist_ok=True)
@@ -193,7 +192,7 @@ def _carry_out(
             if single.result is None or single.result["status"] != "ok":
                 _one_seed(study, config, place, single.config, drawn, quiet, label=f"seed {number}: ")
     results = {number: records.open_run(place).finished() for number, place in folders.items()}
-    finish(folder, description, summary(description, results, watch.seconds()))
+    finish(folder, description, summary(description, results))
 
 
 def _one_seed(

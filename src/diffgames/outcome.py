@@ -87,7 +87,7 @@ def finish(folder: Path, description: Mapping[str, Any], result: Mapping[str, An
     records.write_result(folder, result)
 
 
-def summary(description: Mapping[str, Any], results: Mapping[int, Mapping[str, Any]], seconds: float) -> dict[str, Any]:
+def summary(description: Mapping[str, Any], results: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     """The result over seeds: mean and half-width of the 95% interval of every number."""
     good = {seed: result for seed, result in results.items() if result["status"] == "ok"}
     bad = {seed: result for seed, result in results.items() if result["status"] != "ok"}
@@ -104,7 +104,7 @@ def summary(description: Mapping[str, Any], results: Mapping[int, Mapping[str, A
         "seeds": len(results),
         "status": "failed" if bad else "ok",
         **failure,
-        "seconds": round(seconds, 3),
+        "seconds": round(sum(result["seconds"] for result in results.values()), 3),
         "headline": mean,
         "interval95": half_width,
         "certificate": {f"seed{seed}": result["certificate"] for seed, result in good.items()},

@@ -41,7 +41,12 @@ def find_study(target: str) -> Study:
         return getattr(importlib.import_module(module), member)
     foreign = _foreign()
     if target in foreign:
-        return _as_study(foreign[target].load(), target)
+        try:
+            found = foreign[target].load()
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise InvalidInput("STUDY", target, f"a study that can be imported ({what})") from error
+        return _as_study(found, target)
     raise InvalidInput("STUDY", target, suggestion(target, [*STUDIES, *foreign]) + ", or FILE.py:NAME")
 
 
