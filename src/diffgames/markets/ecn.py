@@ -5,8 +5,8 @@ V_i (i = 1…2m: bid levels from the best down, then ask levels from the best up
 
     V_{i,n+1} = (1 − δ⁻_i) V_{i,n} + δ⁺_i,        δ⁺ = max(δ, 0) ≥ 0,   δ⁻ = max(−δ, 0) ∈ [0, 1],
 
-where S_{n+1} = (δ_1, …, δ_2m, spread, mid change), equation (7), is drawn anew each step from a fitted Gaussian mixture;
-S_0 = (ln V_1, …, ln V_2m, spread) from another. Deeper levels extend the last by V_m e^{−αk}.
+where S_{n+1} = (δ_1, …, δ_2m, spread, mid change), equation (7), is drawn anew each step from a fitted Gaussian
+mixture, and S_0 = (ln V_1, …, ln V_2m, spread) from another. Deeper levels extend the last by V_m e^{−αk}.
 
 From a real-valued draw (δ, s̃, d̃), with d̃ in half-ticks, to a book: the spread is s' = max(1, round s̃) and the best ask
 moves by round((d̃ + s' − s)/2) ticks, which makes the mid change the integer of half-ticks nearest to d̃ among those of
@@ -28,7 +28,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from diffgames.errors import InvalidInput
-from diffgames.markets.depth_book import DepthBook, best_ask, best_bid, mid_price
+from diffgames.markets.depth_book import DepthBook, best_ask, best_bid, mid_price, top_levels
 from diffgames.markets.mixture import GaussianMixture, padded
 
 
@@ -71,9 +71,7 @@ class ExchangeModel(eqx.Module):
 
     def scales(self, steps: int) -> Scales:
         """Orders of magnitude over an episode of `steps` steps."""
-        return Scales(
-            price=float(jnp.mean(self.volatility)) * steps**0.5, volume=float(jnp.mean(self.mean_volume))
-        )
+        return Scales(price=float(jnp.mean(self.volatility)) * steps**0.5, volume=float(jnp.mean(self.mean_volume)))
 
     def sample_snapshot(self, key: PRNGKeyArray, grid: int) -> DepthBook:
         """An initial book; its mid is the grid's centre, half a tick above it where the spread is odd."""
@@ -101,7 +99,7 @@ class ExchangeModel(eqx.Module):
         grid, dtype = book.ask.shape[-1], book.ask.dtype
         ask, bid = best_ask(book), best_bid(book)
         change = draw[:-2]
-        volumes = level_volumes(book, self.levels)
+        volumes = top_levels(book, self.levels)
         volumes = (1.0 - jnp.clip(-change, 0.0, 1.0)) * volumes + jnp.maximum(change, 0.0) * self.unit
         spread = self._whole_spread(draw[-2], grid)
         half_ticks = draw[-1] + mid_pull
@@ -135,19 +133,6 @@ def _whole_lots(volumes: Float[Array, " n"]) -> Float[Array, " n"]:
     return jnp.maximum(jnp.round(volumes), 1.0)
 
 
-def level_volumes(book: DepthBook, levels: int) -> Float[Array, " levels_of_both_sides"]:
-    """Volumes at the `levels` ticks from the best on: bid levels, best first, then ask levels; 0 off the grid."""
-    grid = book.ask.shape[-1]
-    step = jnp.arange(levels, dtype=jnp.int32)
-    bid, ask = best_bid(book) - step, best_ask(book) + step
-    return jnp.concatenate(
-        [
-            jnp.where(bid >= 0, book.bid[jnp.clip(bid, 0, grid - 1)], 0.0),
-            jnp.where(ask < grid, book.ask[jnp.clip(ask, 0, grid - 1)], 0.0),
-        ]
-    )
-
-
 def stack_exchanges(models: Sequence[ExchangeModel]) -> ExchangeModel:
     """Several exchanges as one pytree with a leading exchange axis, to map over with `jax.vmap`.
 
@@ -158,9 +143,7 @@ def stack_exchanges(models: Sequence[ExchangeModel]) -> ExchangeModel:
         raise InvalidInput("exchanges", 0, "at least one exchange model")
     if len({model.levels for model in models}) > 1:
         raise InvalidInput("levels", [model.levels for model in models], "the same number of levels on all exchanges")
-    most = {
-        name: max(getattr(model, name).weights.shape[0] for model in models) for name in ("snapshot", "variation")
-    }
+    most = {name: max(getattr(model, name).weights.shape[0] for model in models) for name in ("snapshot", "variation")}
     models = [
         eqx.tree_at(
             lambda m: (m.snapshot, m.variation),
@@ -180,7 +163,7 @@ def reference_price(books: DepthBook, levels: int) -> Float[Array, ""]:
     mids = jax.vmap(mid_price)(books)
     if mids.shape[0] == 1:
         return mids[0]
-    liquidity = jax.vmap(lambda book: jnp.sum(level_volumes(book, levels)))(books)
+    liquidity = jax.vmap(lambda book: jnp.sum(top_levels(book, levels)))(books)
     total = jnp.sum(liquidity)
     weight = jnp.where(total > 0.0, liquidity / jnp.maximum(total, 1.0), 1.0 / mids.shape[0])
     return jnp.sum(weight * mids)

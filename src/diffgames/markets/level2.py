@@ -1,156 +1,176 @@
-"""Level-2 order-book data: best prices and sizes on both sides, one row per snapshot.
+"""Level-2 data: recorded order-book snapshots, read from files and checked.
 
-Two layouts are read, plain or gzip CSV, prices in dollars × 10,000 (LOBSTER's units):
+Two layouts are read, plain or gzip-compressed CSV without a header:
 
-* one row per second: second, then (ask price, ask size, bid price, bid size) per level;
-* LOBSTER order-book file, one row per event, (ask price, ask size, bid price, bid size) per level; the times come from
-  the message file beside it (same name up to `_orderbook`), and the book is sampled once a second.
+* LOBSTER order-book files, one row per event: ask price, ask size, bid price, bid size of level 1, of level 2, …;
+* snapshots in time: the same after a leading column of seconds.
 
-Empty levels (price ±9999999999) get size zero. Rows with a crossed or empty touch, and `SETTLING` rows after each (an
-auction's aftermath), are dropped and counted.
+Prices are integers (dollars × 10,000); 9999999999 and −9999999999 mark an empty level. Rows in which the book is
+crossed or locked (before the opening auction, for instance) are dropped and counted, and so are the seconds right after
+one, in which the book refills.
 """
 
-import csv
 import gzip
-import io
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
 
 from diffgames.errors import InvalidInput
 
 EMPTY_PRICE = 9_999_999_999
-SETTLING = 4
+PRICE_UNIT = 10_000  # integer prices per unit of money
 
 
 @dataclass(frozen=True)
 class Level2:
-    """Snapshots in time order: prices (dollars × 10,000), sizes (lots), both [rows, levels], best level first.
+    """Order-book snapshots in time order.
 
-    `tick` is the price grid in the prices' units; `segment` numbers stretches without dropped rows: variations are
-    taken inside a segment only. `notes` are warnings about the data.
+    Attributes:
+        seconds: time of each snapshot; None where rows are events without a time.
+        ask_price, bid_price: integer prices, best level first.
+        ask_size, bid_size: lots.
+        tick: tick size in the units of the prices.
+        source: where the data come from.
+        dropped: number of rows left out, by reason.
+        warnings: what a user should know before fitting.
     """
 
-    second: Float[np.ndarray, " rows"]
-    ask_price: Float[np.ndarray, "rows levels"]
-    ask_size: Float[np.ndarray, "rows levels"]
-    bid_price: Float[np.ndarray, "rows levels"]
-    bid_size: Float[np.ndarray, "rows levels"]
-    segment: Float[np.ndarray, " rows"]
-    tick: float
-    dropped: int = 0
-    notes: tuple[str, ...] = field(default_factory=tuple)
+    seconds: np.ndarray | None
+    ask_price: np.ndarray
+    ask_size: np.ndarray
+    bid_price: np.ndarray
+    bid_size: np.ndarray
+    tick: int
+    source: str
+    dropped: dict[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.ask_price)
 
     @property
-    def spread(self) -> Float[np.ndarray, " rows"]:
+    def levels(self) -> int:
+        """Recorded levels per side."""
+        return self.ask_price.shape[1]
+
+    @property
+    def spread(self) -> np.ndarray:
         """Best ask minus best bid, in ticks."""
-        return (self.ask_price[:, 0] - self.bid_price[:, 0]) / self.tick
+        return (self.ask_price[:, 0] - self.bid_price[:, 0]) // self.tick
 
     @property
-    def mid(self) -> Float[np.ndarray, " rows"]:
-        """Mid price, in ticks."""
-        return (self.ask_price[:, 0] + self.bid_price[:, 0]) / (2 * self.tick)
+    def double_mid(self) -> np.ndarray:
+        """Best ask plus best bid in ticks: the mid in half-ticks."""
+        return (self.ask_price[:, 0] + self.bid_price[:, 0]) // self.tick
+
+    @property
+    def occupied(self) -> int:
+        """Levels that every snapshot holds on both sides."""
+        filled = (self.ask_size > 0) & (self.bid_size > 0)
+        return int(np.min(np.where(filled.all(axis=1), self.levels, np.argmin(filled, axis=1)), initial=self.levels))
 
 
-def read_level2(path: str | Path, tick: float | None = None) -> Level2:
-    """Read a level-2 file; `tick` (dollars × 10,000) is inferred from the price differences when not given.
+def read_level2(path: str | Path, *, tick: int | None = None, settle: float = 4.0) -> Level2:
+    """Read a level-2 file.
 
-    Raises `InvalidInput` naming the file and the line for malformed rows, and the file when it cannot be read.
+    `tick` (integer price units) is inferred from the prices when it is not given. Rows within `settle` seconds after a
+    crossed one are dropped with it. Raises `InvalidInput` naming the file, the line and what is wrong with it.
     """
-    path = Path(path)
-    rows = _numbers(path)
-    width = rows.shape[1]
-    if width % 4 == 1:
-        second, rows = rows[:, 0], rows[:, 1:]
-        if np.any(np.diff(second) <= 0):
-            line = int(np.argmax(np.diff(second) <= 0)) + 2
-            raise InvalidInput("data", f"{path.name} line {line}", "seconds that increase from row to row")
-    elif width % 4 == 0:
-        second = _event_times(path, len(rows))
-        last = np.append(np.flatnonzero(np.diff(np.floor(second)) > 0), len(rows) - 1)
-        second, rows = np.floor(second[last]), rows[last]
-    else:
-        raise InvalidInput("data", f"{path.name} with {width} columns", "4 columns per level, after a second or none")
-    return _snapshots(second, rows, tick, path.name)
-
-
-def _snapshots(second: np.ndarray, rows: np.ndarray, tick: float | None, name: str) -> Level2:
-    ask_price, ask_size, bid_price, bid_size = (rows[:, column::4] for column in range(4))
-    ask_size = np.where(np.abs(ask_price) >= EMPTY_PRICE, 0.0, ask_size)
-    bid_size = np.where(np.abs(bid_price) >= EMPTY_PRICE, 0.0, bid_size)
-    bad = (ask_price[:, 0] <= bid_price[:, 0]) | (ask_size[:, 0] <= 0) | (bid_size[:, 0] <= 0)
-    unsettled = np.convolve(bad, np.ones(SETTLING + 1))[: len(bad)] > 0
-    kept = ~unsettled
-    if kept.sum() < 50:
-        raise InvalidInput("data", name, f"at least 50 rows with an uncrossed book; {int(kept.sum())} are left")
-    tick = _infer_tick(ask_price[kept], ask_size[kept]) if tick is None else tick
-    notes = [f"{int(unsettled.sum())} of {len(bad)} rows dropped: crossed or one-sided, and {SETTLING} rows after each"]
-    both = (ask_size[kept][:, 1:] > 0) & (ask_size[kept][:, :-1] > 0)
-    adjacent = np.mean(np.diff(ask_price[kept], axis=1)[both] <= tick * 1.001) if both.any() else 1.0
-    spread = (ask_price[kept, 0] - bid_price[kept, 0]) / tick
-    if adjacent < 0.8 or np.median(spread) > 3:
-        notes.append(
-            f"levels are one tick apart in {adjacent:.0%} of cases and the median spread is {np.median(spread):.0f} ticks: "
-            "the exchange model's assumption of adjacent levels (Section 2.3.1) does not hold for this file"
-        )
+    table = _table(Path(path))
+    timed = table.shape[1] % 4 == 1
+    seconds = table[:, 0] if timed else None
+    book = table[:, 1 if timed else 0 :].astype(np.int64).reshape(len(table), -1, 4)
+    ask_price, ask_size, bid_price, bid_size = (book[:, :, column] for column in range(4))
+    absent = lambda price: np.abs(price) == EMPTY_PRICE  # noqa: E731 - used for both sides below
+    ask_size = np.where(absent(ask_price), 0, ask_size)
+    bid_size = np.where(absent(bid_price), 0, bid_size)
+    empty = (ask_size[:, 0] == 0) | (bid_size[:, 0] == 0)
+    crossed = ~empty & (bid_price[:, 0] >= ask_price[:, 0])
+    after = np.zeros_like(crossed)
+    if seconds is not None and crossed.any():
+        last = np.maximum.accumulate(np.where(crossed, seconds, -np.inf))
+        after = ~crossed & ~empty & (seconds - last <= settle)
+    keep = ~(empty | crossed | after)
+    if not keep.any():
+        raise InvalidInput(str(path), f"{len(table)} rows", "at least one row with best bid below best ask")
+    reasons = {"one side empty": empty, "crossed or locked": crossed, f"within {settle:g} s after a crossed row": after}
     return Level2(
-        second=second[kept],
-        ask_price=ask_price[kept],
-        ask_size=ask_size[kept],
-        bid_price=bid_price[kept],
-        bid_size=bid_size[kept],
-        segment=np.cumsum(unsettled)[kept].astype(float),
-        tick=float(tick),
-        dropped=int(unsettled.sum()),
-        notes=tuple(notes if unsettled.any() else notes[1:]),
+        seconds=None if seconds is None else seconds[keep],
+        ask_price=ask_price[keep],
+        ask_size=ask_size[keep],
+        bid_price=bid_price[keep],
+        bid_size=bid_size[keep],
+        tick=_tick(Path(path), ask_price[keep], bid_price[keep], tick),
+        source=str(path),
+        dropped={reason: int(rows.sum()) for reason, rows in reasons.items() if rows.any()},
     )
 
 
-def _infer_tick(price: np.ndarray, size: np.ndarray) -> float:
-    """Greatest common divisor of the differences between occupied levels."""
-    differences = np.diff(price, axis=1)[(size[:, 1:] > 0) & (size[:, :-1] > 0)]
-    steps = np.unique(differences[differences > 0].astype(np.int64))
-    if len(steps) == 0:
-        raise InvalidInput("data", "one level per side", "at least two levels, or the tick given")
-    return float(np.gcd.reduce(steps))
-
-
-def _event_times(path: Path, rows: int) -> np.ndarray:
-    prefix = path.name.split("_orderbook")[0]
-    beside = sorted(path.parent.glob(f"{prefix}_message*"))
-    if "_orderbook" not in path.name or not beside:
-        raise InvalidInput("data", path.name, "a file of seconds, or an order-book file with its message file beside it")
-    times = _numbers(beside[0])[:, 0]
-    if len(times) != rows:
-        raise InvalidInput("data", path.name, f"as many rows as {beside[0].name} ({len(times)}); it has {rows}")
-    return times
-
-
-def _numbers(path: Path) -> np.ndarray:
-    """The file as a matrix of finite numbers; the first malformed line is named."""
+def _lines(path: Path) -> list[str]:
     try:
         raw = path.read_bytes()
-        text = gzip.decompress(raw).decode() if path.suffix == ".gz" else raw.decode()
-    except (OSError, EOFError, gzip.BadGzipFile, UnicodeDecodeError) as error:
-        raise InvalidInput("data", str(path), f"a readable .csv or .csv.gz file ({type(error).__name__})") from error
+        if raw[:2] == b"\x1f\x8b":
+            raw = gzip.decompress(raw)
+        lines = raw.decode("ascii").rstrip().splitlines()
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise InvalidInput("data", str(path), f"a readable CSV or gzip-compressed CSV file ({reason})") from error
+    if not lines:
+        raise InvalidInput("data", str(path), "a file with at least one row")
+    return lines
+
+
+def _table(path: Path) -> np.ndarray:
+    """All rows as float64, which holds every integer price exactly; checked."""
+    lines = _lines(path)
+    columns = lines[0].count(",") + 1
+    if columns < 4 or columns % 4 > 1:
+        raise InvalidInput(
+            f"{path}, line 1", f"{columns} columns", "4 per level, or 1 + 4 per level with a time column"
+        )
     try:
-        matrix = np.loadtxt(io.StringIO(text), delimiter=",", ndmin=2)
-        if matrix.size and np.isfinite(matrix).all():
-            return matrix
+        table = np.loadtxt(lines, delimiter=",", comments=None, ndmin=2)
     except ValueError:
-        pass
-    width = None
-    for number, row in enumerate(csv.reader(io.StringIO(text)), start=1):
-        width = width or len(row)
-        if len(row) != width:
-            raise InvalidInput("data", f"{path.name} line {number}", f"{width} columns like the first line, not {len(row)}")
-        for cell in row:
+        raise _malformed(path, lines, columns) from None
+    if table.shape != (len(lines), columns):  # a blank line is skipped by the reader
+        raise _malformed(path, lines, columns)
+    time = columns % 4
+    size = table[:, time + 1 :: 2]
+    faults = {
+        "numbers that are finite": ~np.isfinite(table).all(axis=1),
+        "whole prices (dollars × 10,000) and sizes": (table[:, time:] != np.floor(table[:, time:])).any(axis=1),
+        "sizes ≥ 0": (size < 0).any(axis=1),
+        "time that does not run back": np.diff(table[:, 0], prepend=table[0, 0]) < 0 if time else np.zeros(1, bool),
+    }
+    for allowed, rows in faults.items():
+        if rows.any():
+            line = int(np.argmax(rows))
+            raise InvalidInput(f"{path}, line {line + 1}", lines[line], allowed)
+    return table
+
+
+def _malformed(path: Path, lines: list[str], columns: int) -> InvalidInput:
+    """The first line that does not consist of `columns` numbers."""
+    for number, line in enumerate(lines, start=1):
+        cells = line.split(",")
+        if len(cells) != columns:
+            return InvalidInput(f"{path}, line {number}", line, f"{columns} columns, as in line 1 (found {len(cells)})")
+        for cell in cells:
             try:
-                finite = np.isfinite(float(cell))
+                float(cell)
             except ValueError:
-                finite = False
-            if not finite:
-                raise InvalidInput("data", f"{path.name} line {number}", f"numbers only, not {cell!r}")
-    raise InvalidInput("data", str(path), "a file with rows of numbers; it is empty")
+                return InvalidInput(f"{path}, line {number}", cell, "a number")
+    return InvalidInput(str(path), f"{len(lines)} lines", f"rows of {columns} numbers")
+
+
+def _tick(path: Path, ask_price: np.ndarray, bid_price: np.ndarray, tick: int | None) -> int:
+    """The given tick, checked, or the greatest common divisor of all price differences."""
+    prices = np.concatenate([ask_price.ravel(), bid_price.ravel()])
+    prices = prices[np.abs(prices) != EMPTY_PRICE]
+    common = int(np.gcd.reduce(prices - prices[0]))
+    if tick is None:
+        return common
+    if tick < 1 or common % tick:
+        raise InvalidInput("tick", tick, f"a divisor of all price differences in {path}, whose largest is {common}")
+    return tick
