@@ -114,18 +114,38 @@ def _certificate(certificate: Any) -> Iterator[str]:
     if not certificate:
         return
     yield "<h2>Certificate</h2>"
-    entries, texts = [], []
-    for name, value in numbers(certificate):
-        if isinstance(value, str):
-            texts.append(f"<p>{escape(name.replace('_', ' '))}: {escape(value)}</p>")
-        else:
-            entries.append([name, short_text(value)])
-    yield from texts
-    if entries:
-        table = _table(["quantity", "value"], entries)
-        yield (
-            table if len(entries) <= LONGEST else f"<details><summary>{len(entries)} numbers</summary>{table}</details>"
-        )
+    for label, single in _single_certificates(certificate):
+        if label:
+            yield f"<h3>{escape(label)}</h3>"
+        yield from _one_certificate(single)
+
+
+def _single_certificates(certificate: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The certificate, or those of the seeds of a run over several."""
+    if certificate and all(name.startswith("seed") and name[4:].isdigit() for name in certificate):
+        yield from ((name, one) for name, one in certificate.items() if one)
+    else:
+        yield "", certificate
+
+
+def _one_certificate(certificate: Mapping[str, Any]) -> Iterator[str]:
+    """What is said in words, a line for each tested agent, and every number folded away."""
+    for name, value in certificate.items():
+        words = ", ".join(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else value
+        if isinstance(words, str):
+            yield f"<p>{escape(name.replace('_', ' ').capitalize())}: {escape(words) or 'none'}.</p>"
+    rows = []
+    for label, entry in certificate.get("entries", {}).items():
+        low, high = entry["interval"]
+        budget = entry.get("budget") or {}
+        spent = f"{budget['updates']} updates, {budget['episodes']} episodes" if budget else ""
+        gain = f"{short_text(entry['gain'])} [{short_text(low)}, {short_text(high)}]"
+        rows.append([label, short_text(entry["value"]), gain, spent, entry.get("selected", "")])
+    if rows:
+        yield _table(["agent", "value at the profile", "gain by deviating [95% interval]", "budget", "found by"], rows)
+    entries = [[name, short_text(v)] for name, v in numbers(certificate) if not isinstance(v, str)]
+    table, count = _table(["quantity", "value"], entries), len(entries)
+    yield f"<details{' open' if not rows else ''}><summary>all {count} numbers</summary>{table}</details>"
 
 
 def _figures(folder: Path) -> Iterator[str]:
