@@ -37,4 +37,4 @@ environment:
 	@cd "$(ROOT)" && PYTHON="$(PYTHON)" HEALTHY="$(HEALTHY)" sh scripts/environment
 
 clean:
-	rm -rf "$(ROOT)/.venv" "$(ROOT)/docs/_build"
+	rm -rf "$(ROOT)/.venv" "$(ROOT)/docs/_build" "$(ROOT)/docs/api"
