@@ -25,6 +25,7 @@ from diffgames.games.markov import Continuous, Discrete, Role
 
 Carry = Any
 LOG_SIGMA_BOUNDS = (-5.0, 2.0)
+DEFAULT_WIDTH = 256
 
 
 class AbstractPolicy(eqx.Module):
@@ -110,7 +111,7 @@ class FixedProbabilities(AbstractPolicy):
         return carry, head, jnp.zeros((batch,), jnp.float32)
 
 
-def actor_critic(role: Role, key: PRNGKeyArray, width: int = 256, recurrent: bool = False) -> AbstractPolicy:
+def actor_critic(role: Role, key: PRNGKeyArray, width: int = DEFAULT_WIDTH, recurrent: bool = False) -> AbstractPolicy:
     """A new policy for `role`.
 
     Hidden layers are drawn with variance 1/fan-in; the head's weights are a hundred times smaller, so that a new policy
@@ -124,26 +125,17 @@ def actor_critic(role: Role, key: PRNGKeyArray, width: int = 256, recurrent: boo
     return RecurrentActorCritic(cell=cell, towers=_towers(role, size + width, width, tower_key), width=width)
 
 
+def fresh_like(policy: AbstractPolicy, role: Role, key: PRNGKeyArray, width: int | None = None) -> AbstractPolicy:
+    """A new policy of the same form (and width, unless given another); one that can learn where `policy` cannot."""
+    recurrent = isinstance(policy, RecurrentActorCritic)
+    towers = policy.towers if recurrent else policy
+    own = towers.second.shape[-1] if isinstance(towers, ActorCritic) else DEFAULT_WIDTH
+    return actor_critic(role, key, width or own, recurrent)
+
+
 def head_size(action: Continuous | Discrete) -> int:
     """Length of the head: mean and log σ per component, or one logit per action."""
     return 2 * action.size if isinstance(action, Continuous) else action.size
-
-
-def describe(policy: AbstractPolicy, role: Role) -> dict[str, Any]:
-    """The structure of a policy in plain words, from which `build` makes one to load stored weights into."""
-    if isinstance(policy, FixedProbabilities):
-        return {"kind": "fixed"}
-    if isinstance(policy, RecurrentActorCritic):
-        return {"kind": "recurrent", "width": policy.width}
-    assert isinstance(policy, ActorCritic)
-    return {"kind": "feedforward", "width": int(policy.second.shape[-1])}
-
-
-def build(description: dict[str, Any], role: Role) -> AbstractPolicy:
-    """A policy of the described structure for `role`, with arbitrary weights."""
-    if description["kind"] == "fixed":
-        return FixedProbabilities.of([1.0] * role.action.size)
-    return actor_critic(role, jax.random.key(0), int(description["width"]), description["kind"] == "recurrent")
 
 
 def _towers(role: Role, inputs: int, width: int, key: PRNGKeyArray) -> ActorCritic:

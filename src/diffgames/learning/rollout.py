@@ -2,14 +2,19 @@
 
 Every role's policy acts on the observations of all its agents in all episodes as one batch, in the game's order of play,
 so that a later role observes the actions of the earlier ones. Leaves of what is collected are [time, episodes, agents, …].
+
+The game's randomness and each role's have keys of their own, so that equal keys give the same types, connections and
+exogenous noise whoever plays: a deviation and the profile are compared with common random numbers.
 """
 
+import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from diffgames.games.markov import AbstractMarkovGame, Continuous, Role
 from diffgames.learning import distribution
@@ -26,13 +31,15 @@ class Experience(eqx.Module):
     reward: Float[Array, "time episodes agents"]
 
 
+Explore = bool | Mapping[str, bool | Bool[Array, ""]]
+
+
 def play(
-    game: AbstractMarkovGame, profile: Profile, key: PRNGKeyArray, episodes: int, explore: bool = True
+    game: AbstractMarkovGame, profile: Profile, key: PRNGKeyArray, episodes: int, explore: Explore = True
 ) -> tuple[dict[str, Experience], Any]:
     """Play `episodes` episodes; returns each role's experience and the game's records, [time, episodes, …].
 
-    With `explore=False` every agent takes its most likely action. Equal keys give equal episodes of the game itself
-    (types, connections, exogenous noise), whoever plays: deviations can be compared with common random numbers.
+    With `explore=False` every agent takes its most likely action; a mapping says so role by role (others explore).
     """
     reset_key, play_key = jax.random.split(key)
     state = jax.vmap(game.reset)(jax.random.split(reset_key, episodes))
@@ -40,13 +47,13 @@ def play(
 
     def body(memory, key):
         state, carries = memory
-        game_key, *role_keys = jax.random.split(key, 1 + len(game.roles))
+        game_key, draw_key = jax.random.split(key)
         actions, lived, carried = {}, {}, {}
-        for role, role_key in zip(game.roles, role_keys, strict=True):
+        for role in game.roles:
             seen = jax.vmap(lambda s, a, name=role.name: game.observe(s, a, name))(state, actions)
             flat = seen.reshape(episodes * role.count, -1)
             carried[role.name], head, value = profile[role.name](carries[role.name], flat)
-            draw = distribution.sample(role.action, head, role_key) if explore else distribution.mode(role.action, head)
+            draw = _draw(role, head, draw_key, explore)
             actions[role.name] = _to_game(role, draw).reshape(episodes, role.count, *draw.shape[1:])
             lived[role.name] = (seen, draw, head, value)
         state, rewards, record = jax.vmap(game.step)(state, actions, jax.random.split(game_key, episodes))
@@ -69,11 +76,19 @@ def play(
 
 @eqx.filter_jit
 def evaluate(
-    game: AbstractMarkovGame, profile: Profile, key: PRNGKeyArray, episodes: int, explore: bool = True
+    game: AbstractMarkovGame, profile: Profile, key: PRNGKeyArray, episodes: int, explore: Explore = True
 ) -> tuple[dict[str, Float[Array, "episodes agents"]], Any]:
     """Episode returns of every agent, and the game's records, of `episodes` episodes of the profile."""
     experience, records = play(game, profile, key, episodes, explore)
     return {name: jnp.sum(lived.reward, axis=0) for name, lived in experience.items()}, records
+
+
+def _draw(role: Role, head: Float[Array, "batch head"], key: PRNGKeyArray, explore: Explore) -> Array:
+    wanted = explore if isinstance(explore, bool) else explore.get(role.name, True)
+    if wanted is False:
+        return distribution.mode(role.action, head)
+    draw = distribution.sample(role.action, head, jax.random.fold_in(key, zlib.crc32(role.name.encode())))
+    return draw if wanted is True else jnp.where(wanted, draw, distribution.mode(role.action, head))
 
 
 def _to_game(role: Role, raw: Array) -> Array:

@@ -155,7 +155,7 @@ def start(
         raise ValueError(f"learn must name roles of the game ({[role.name for role in game.roles]}), got {list(learn)}")
     learners = {name: new_learner(profile[name], config) for name in learn}
     blank = LearnerState(learners=learners, key=key, index=jnp.int32(0), history={})
-    shapes = eqx.filter_eval_shape(_advance, game, profile, blank, config)[1]
+    shapes = eqx.filter_eval_shape(advance, game, profile, blank, config)[1]
     history = jax.tree.map(lambda leaf: jnp.full((updates, *leaf.shape), jnp.nan, jnp.float32), shapes)
     return LearnerState(learners=learners, key=key, index=jnp.int32(0), history=history)
 
@@ -178,16 +178,17 @@ def _update_many(game, profiles, states, config):
 
 
 def _recorded(game, profile, state, config):
-    following, metrics = _advance(game, profile, state, config)
+    following, metrics = advance(game, profile, state, config)
     history = jax.tree.map(
         lambda past, now: past.at[state.index].set(now.astype(jnp.float32)), state.history, metrics
     )
     return eqx.tree_at(lambda s: s.history, following, history), metrics
 
 
-def _advance(
+def advance(
     game: AbstractMarkovGame, profile: Profile, state: LearnerState, config: PPOConfig
 ) -> tuple[LearnerState, dict[str, Any]]:
+    """One update as a pure function, to be compiled or mapped by the caller; the history is left alone."""
     key, play_key, *improve_keys = jax.random.split(state.key, 2 + len(state.learners))
     playing = {**profile, **{name: learner.policy for name, learner in state.learners.items()}}
     experience, records = play(game, playing, play_key, config.episodes)
