@@ -10,7 +10,7 @@ from a checkpoint continues bit for bit. With several devices the episodes are s
 
 import enum
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -44,6 +44,7 @@ class Outcome(enum.Enum):
         }[self]
 
 
+@runtime_checkable
 class Checkpoint(Protocol):
     """Where the learner's state is kept between processes."""
 

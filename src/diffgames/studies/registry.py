@@ -85,11 +85,32 @@ def _member(module: ModuleType, name: str, target: str) -> Any:
     try:
         return getattr(module, name)
     except AttributeError:
-        known = [key for key, value in vars(module).items() if isinstance(value, Study)]
+        known = [key for key, value in vars(module).items() if _runnable(value, module)]
         raise InvalidInput("STUDY", target, suggestion(name, known) + " in that file") from None
 
 
+def _runnable(value: Any, module: ModuleType) -> bool:
+    """Whether `value` is something of the module's own that can be run."""
+    from diffgames.games.markov import AbstractMarkovGame
+
+    own = isinstance(value, type) and value.__module__ == module.__name__ and issubclass(value, AbstractMarkovGame)
+    return own or isinstance(value, Study | AbstractMarkovGame)
+
+
 def _as_study(found: Any, target: str) -> Study:
+    """A study as it is; a Markov game (or its class, where it needs no arguments) as the study that learns it."""
     if isinstance(found, Study):
         return found
-    raise InvalidInput("STUDY", target, f"a diffgames.studies.Study; found a {type(found).__name__}")
+    from diffgames.games.markov import AbstractMarkovGame
+
+    if isinstance(found, type) and issubclass(found, AbstractMarkovGame):
+        try:
+            found = found()
+        except TypeError as error:
+            raise InvalidInput("STUDY", target, f"a game, not its class ({error})") from error
+    if isinstance(found, AbstractMarkovGame):
+        from diffgames.studies.own_game import study_of_game
+
+        path, _, name = target.rpartition(":")
+        return study_of_game(found, f"{Path(path).stem}-{name}" if path else target)
+    raise InvalidInput("STUDY", target, f"a Study or a Markov game; found a {type(found).__name__}")
