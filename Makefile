@@ -1,5 +1,5 @@
 # make demo    learn the over-the-counter market and print where the report is
-# make test    the test suite (without the tests marked slow)
+# make test    the test suite (without the tests marked slow: make slow)
 # make lint    ruff and pyright        make docs    the documentation, in docs/_build
 #
 # Needs python3 (3.11 or newer), pip and make. Works from any working directory (make -C DIR) and without git.
@@ -12,7 +12,7 @@ PY := .venv/bin/python
 HEALTHY := $(shell cd "$(ROOT)" && $(PY) -c "import os, diffgames; \
   print(os.path.samefile(os.path.dirname(diffgames.__file__), 'src/diffgames'))" 2>/dev/null)
 
-.PHONY: demo test slow lint docs environment clean
+.PHONY: demo test slow float32 lint docs environment clean
 .DEFAULT_GOAL := demo
 
 demo: environment
@@ -23,6 +23,10 @@ test: environment
 
 slow: environment
 	@cd "$(ROOT)" && $(PY) -m pytest -q -m slow
+
+# learning and the market behave the same where float64 is not available
+float32: environment
+	@cd "$(ROOT)" && JAX_ENABLE_X64=0 $(PY) -m pytest -q tests/learning tests/markets
 
 lint: environment
 	@cd "$(ROOT)" && sh scripts/install lint

@@ -1,4 +1,7 @@
-"""Strict numerics for every test: float64 by default, no silent promotion of types or ranks, warnings are errors."""
+"""Strict numerics for every test: float64 by default, no silent promotion of types or ranks, warnings are errors.
+
+With JAX_ENABLE_X64=0 the suite runs in float32, as learning and simulation do for users who never asked for more.
+"""
 
 import os
 from pathlib import Path
@@ -13,7 +16,7 @@ import pytest
 
 from diffgames.runtime import compilation_cache
 
-jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_enable_x64", os.environ.get("JAX_ENABLE_X64", "1").lower() in ("1", "true"))
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 if (cache := compilation_cache()) is not None:

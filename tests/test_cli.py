@@ -247,3 +247,20 @@ def test_interrupted_is_130_and_resumable(kind):
     assert not Path("out/result.json").exists()
     assert main(["run", TOY, "--out", "out", "--resume"]) == 0
     assert read("out")["headline"]["updates"] == 30, "what the interrupted run was started with still holds"
+
+
+def test_an_interruption_that_a_library_swallows_is_not_lost(tmp_path):
+    from diffgames.interruption import interruptible
+    from diffgames.progress import Progress
+
+    class Swallows:
+        def __del__(self):  # exceptions in here are printed and forgotten by Python
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with interruptible(), Progress(quiet=True) as progress:
+        swallows = Swallows()
+        del swallows
+        with pytest.raises(KeyboardInterrupt):
+            progress.update("learning", 0.5)
+    assert signal.getsignal(signal.SIGINT) is before

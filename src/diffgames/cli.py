@@ -6,17 +6,16 @@ that `--help` answers at once.
 """
 
 import argparse
-import contextlib
 import csv
 import json
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from diffgames import __version__
 from diffgames.errors import InvalidInput, RunFailed, suggestion
+from diffgames.interruption import interruptible
 
 if TYPE_CHECKING:
     from diffgames.records import Run
@@ -79,11 +78,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = ("list", "run", "compare", "verify", "report", "bench")
     if words and not words[0].startswith("-") and words[0] not in commands:
         return _refuse(InvalidInput("COMMAND", words[0], suggestion(words[0], commands)))
-    with contextlib.suppress(ValueError):  # not in the main thread: whoever called us handles signals
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop is an interruption too
     try:
-        options = _parser().parse_args(words)
-        return options.act(options)
+        with interruptible():
+            options = _parser().parse_args(words)
+            return options.act(options)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else USAGE
     except InvalidInput as slip:

@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
+from diffgames import interruption
+
 PLAIN_INTERVAL = 10.0
 """Seconds between plain lines of one label."""
 
@@ -65,6 +67,7 @@ class Progress:
 
     def update(self, label: str, fraction: SupportsFloat, **figures: SupportsFloat | str) -> None:
         """Say that `label` is done to `fraction` (0 to 1), with the figures that matter now."""
+        interruption.check()
         label, fraction = self._prefix + label, min(max(float(fraction), 0.0), 1.0)
         text = figures_text({name: v if isinstance(v, int | str) else float(v) for name, v in figures.items()})
         if self._console.is_terminal and not self._quiet:

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 from jaxtyping import PRNGKeyArray
 
+from diffgames import interruption
 from diffgames.progress import Progress
 from diffgames.storage import load_tree, save_tree
 
@@ -58,6 +59,7 @@ class CheckpointStore:
         self.folder.mkdir(parents=True, exist_ok=True)
         save_tree(self._path(name), tree)
         self.saved()
+        interruption.check()
 
     def slot(self, name: str) -> CheckpointSlot:
         """The hook for one training run."""
