@@ -119,3 +119,10 @@ def test_a_changed_parameter_is_refused_on_resume(tmp_path, change):
     (tmp_path / "run" / "result.json").unlink()
     done = subprocess.run(command(tmp_path / "run", TOY, change, "--resume"), capture_output=True, text=True)
     assert done.returncode == 2 and change[0].partition("=")[0] in done.stderr
+
+
+@pytest.mark.slow
+def test_a_killed_market_resumes_to_the_same_numbers(tmp_path):
+    """The main study: killed while it fits, compiles, learns, measures and searches for deviators."""
+    tiny = ["updates=30", "episodes=8", "steps=20", "width=16", "passes=2", "evaluation_episodes=20"]
+    kill_at_random_moments("otc-market", [*tiny, "deviator_updates=5"], tmp_path, kills=5, longest=30.0)
