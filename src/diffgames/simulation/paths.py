@@ -1,0 +1,194 @@
+"""Simulating a profile: Euler–Maruyama paths of a differential game, their costs and the errors of the means.
+
+    J_p ≈ mean over paths of Σ_k e^{−ρ t_k} c_p(t_k, x_k, u_k; i_k) h + e^{−ρT} g_p(x_S; i_S),   h = T/S,
+
+of weak order one in h (strong order one half, one where the diffusion is additive and there are no jumps or switches).
+Standard errors are those of a mean of independent paths; an antithetic pair counts as one. Time is one compiled scan;
+paths are the last, contiguous axis, in chunks one after the other: memory is bounded by a chunk and by what is kept.
+"""
+
+import math
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from diffgames.errors import InvalidInput
+from diffgames.games.differential import DifferentialGame, Profile
+from diffgames.simulation.rollout import Batch, Scheme, run_batch
+
+
+class Paths(eqx.Module):
+    """Simulated paths and what they cost.
+
+    `mean`, `deviation` (standard deviation across paths) and `occupation` (share of paths in each regime) are over all
+    paths at every time. `state` and `regime` hold every `keep`-th time of every path and `control` what was played
+    from each of these times but the last; they are None where nothing is kept. `costs` are per path, `cost` their mean.
+    `truncation` is the expected number of steps of a path at which `max_jumps` cut a jump off.
+    """
+
+    time: Float[Array, " times"]
+    mean: Float[Array, "times n"]
+    deviation: Float[Array, "times n"]
+    occupation: Float[Array, "times regimes"]
+    costs: Float[Array, "paths players"]
+    cost: Float[Array, " players"]
+    standard_error: Float[Array, " players"]
+    truncation: Float[Array, ""]
+    state: Float[Array, "paths kept n"] | None
+    regime: Int[Array, "paths kept"] | None
+    control: tuple[Float[Array, "paths kept_controls _"], ...] | None
+    players: tuple[str, ...] = eqx.field(static=True)
+    keep: int = eqx.field(static=True)
+
+    @property
+    def kept_time(self) -> Float[Array, " kept"]:
+        """Times of `state` and `regime`."""
+        return self.time[:: self.keep] if self.keep else self.time[:0]
+
+    def __repr__(self) -> str:
+        paths, steps = self.costs.shape[0], self.time.shape[0] - 1
+        costs = ", ".join(
+            f"{name} {float(mean):.6g} ± {1.96 * float(error):.2g}"
+            for name, mean, error in zip(self.players, self.cost, self.standard_error, strict=True)
+        )
+        return f"Paths({paths} paths, {steps} steps to T = {float(self.time[-1]):g}; cost, 95% interval: {costs})"
+
+
+def simulate(
+    game: Any,
+    profile: Profile,
+    key: PRNGKeyArray,
+    *,
+    paths: int,
+    steps: int,
+    antithetic: bool = False,
+    keep: int = 1,
+    horizon: float | None = None,
+    scheme: Scheme | None = None,
+) -> Paths:
+    """Simulate `paths` paths of `profile` in `steps` equal steps.
+
+    `game` is a `DifferentialGame` or offers `as_differential()`. `keep` = k keeps every k-th step of every path (k
+    divides `steps`), 0 keeps statistics alone. `horizon` cuts the game there; a game without end needs it, and then has
+    no terminal cost. With `antithetic`, paths come in pairs on opposite Brownian increments and uniforms.
+    """
+    game = as_differential(game)
+    scheme = scheme if scheme is not None else Scheme()
+    for name, value, least in (("paths", paths, 2 if antithetic else 1), ("steps", steps, 1), ("keep", keep, 0)):
+        if value < least:
+            raise InvalidInput(name, value, f"an integer, at least {least}")
+    if antithetic and (paths % 2 or scheme.chunk % 2):
+        raise InvalidInput("paths", (paths, scheme.chunk), "an even number, and an even chunk, for antithetic pairs")
+    if keep and steps % keep:
+        raise InvalidInput("keep", keep, f"a divisor of steps = {steps}, or 0")
+    game = with_horizon(game, horizon)
+    return _simulate(game, profile, key, (paths, steps, keep), antithetic, scheme)
+
+
+def as_differential(game: Any) -> DifferentialGame:
+    """`game` itself, or the differential game it presents itself as."""
+    if isinstance(game, DifferentialGame):
+        return game
+    if hasattr(game, "as_differential"):
+        return game.as_differential()
+    raise InvalidInput("game", type(game).__name__, "a DifferentialGame, or a game with as_differential()")
+
+
+def with_horizon(game: DifferentialGame, horizon: float | None) -> DifferentialGame:
+    """The game cut at `horizon`; a game without end needs one, and then has no terminal cost."""
+    endless = not bool(np.all(np.isfinite(np.asarray(game.horizon))))
+    if horizon is None:
+        if endless:
+            raise InvalidInput("horizon", None, "a finite time at which to cut a game without end")
+        return game
+    if not (math.isfinite(horizon) and horizon > 0):
+        raise InvalidInput("horizon", horizon, "a positive, finite time")
+    cut = eqx.tree_at(lambda g: g.horizon, game, horizon)
+    if endless:
+        cut = eqx.tree_at(lambda g: g.terminal_cost, cut, _NoTerminalCost(len(game.players)))
+    return cut
+
+
+class _NoTerminalCost(eqx.Module):
+    count: int = eqx.field(static=True)
+
+    def __call__(self, x: Array, i: Array) -> Array:
+        return jnp.zeros(self.count, x.dtype)
+
+
+@eqx.filter_jit
+def _simulate(
+    game: DifferentialGame,
+    profile: Profile,
+    key: PRNGKeyArray,
+    sizes: tuple[int, int, int],
+    antithetic: bool,
+    scheme: Scheme,
+) -> Paths:
+    game.check()
+    paths, steps, keep = sizes
+
+    def run(index: Array, count: int) -> Batch:
+        return run_batch(game, profile, jax.random.fold_in(key, index), count, steps, scheme, antithetic, keep)
+
+    whole, rest = divmod(paths, scheme.chunk)
+    parts: list[tuple[Batch, int]] = []  # batches stacked along a first axis, and the paths in each
+    if whole:
+        stack = jax.lax.map(lambda index: run(index, scheme.chunk), jnp.arange(whole, dtype=jnp.int32))
+        parts.append((stack, scheme.chunk))
+    if rest:
+        single = run(jnp.asarray(whole, jnp.int32), rest)
+        parts.append((jax.tree.map(lambda leaf: leaf[None], single), rest))
+    costs = jnp.concatenate([_paths_first(stack.costs) for stack, _ in parts])
+    independent = costs
+    if antithetic:
+        pairs = [stack.costs.reshape(*stack.costs.shape[:-1], 2, -1).mean(axis=-2) for stack, _ in parts]
+        independent = jnp.concatenate([_paths_first(pair) for pair in pairs])
+    error = jnp.std(independent, axis=0) / math.sqrt(max(independent.shape[0] - 1, 1))
+    mean, deviation = _pooled([(stack.mean, stack.scatter, count) for stack, count in parts])
+
+    def average(pick) -> Array:
+        return sum(jnp.sum(pick(stack), axis=0) * (count / paths) for stack, count in parts)  # pyright: ignore[reportReturnType] - never empty
+
+    state, regime, control = None, None, []
+    if keep:
+        kept = [(stack.state, stack.regime, *(stack.control or ())) for stack, _ in parts]
+        state, regime, *control = (
+            jnp.concatenate([_paths_first(part) for part in leaf]) for leaf in zip(*kept, strict=True)
+        )
+    return Paths(
+        time=jnp.linspace(0.0, 1.0, steps + 1, dtype=costs.dtype) * jnp.asarray(game.horizon, costs.dtype),
+        mean=mean,
+        deviation=deviation,
+        occupation=average(lambda stack: stack.occupation),
+        costs=costs,
+        cost=jnp.mean(costs, axis=0),
+        standard_error=error,
+        truncation=average(lambda stack: stack.truncation),
+        state=state,
+        regime=regime,
+        control=tuple(control) if keep else None,
+        players=game.players,
+        keep=keep,
+    )
+
+
+def _paths_first(stack: Array) -> Array:
+    """[chunks, …, paths] as [chunks · paths, …]."""
+    moved = jnp.moveaxis(stack, -1, 1)
+    return moved.reshape(-1, *moved.shape[2:])
+
+
+def _pooled(parts: list[tuple[Array, Array, int]]) -> tuple[Array, Array]:
+    """Mean and standard deviation of all paths from the means and scatters of the chunks."""
+    total = sum(mean.shape[0] * count for mean, _, count in parts)
+    mean = sum(jnp.sum(part, axis=0) * (count / total) for part, _, count in parts)
+    scatter = sum(
+        jnp.sum(scatter + count * (part - jnp.broadcast_to(mean, part.shape)) ** 2, axis=0)
+        for part, scatter, count in parts
+    )
+    return jnp.asarray(mean), jnp.sqrt(jnp.asarray(scatter) / total)
