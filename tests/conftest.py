@@ -15,6 +15,9 @@ import jax
 import pytest
 
 from diffgames.runtime import compilation_cache
+from toy_market import build_market, exchange
+
+__all__ = ["build_market", "exchange"]  # fixtures that tests of several folders share
 
 jax.config.update("jax_enable_x64", os.environ.get("JAX_ENABLE_X64", "1").lower() in ("1", "true"))
 jax.config.update("jax_numpy_dtype_promotion", "strict")

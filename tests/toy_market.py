@@ -1,5 +1,6 @@
 """A small market on a fitted synthetic exchange, and its random play, shared by the market tests."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import pytest
@@ -58,8 +59,9 @@ def build_market(exchange):
     return build
 
 
-def random_play(market: OTCMarket, key, episodes: int):
-    """Play `episodes` with random actions; returns final states, rewards, records and takers' observations, [B, T, …]."""
+@eqx.filter_jit
+def random_play(market: OTCMarket, key, episodes: int = 16):
+    """Play `episodes` with random actions (compiled once per shape of market); returns final states, rewards, records and takers' observations, [B, T, …]."""
 
     def episode(key):
         reset, play = jax.random.split(key)
@@ -76,4 +78,4 @@ def random_play(market: OTCMarket, key, episodes: int):
 
         return jax.lax.scan(body, market.reset(reset), jax.random.split(play, market.horizon))
 
-    return jax.jit(jax.vmap(episode))(jax.random.split(key, episodes))
+    return jax.vmap(episode)(jax.random.split(key, episodes))
