@@ -15,9 +15,6 @@ import jax
 import pytest
 
 from diffgames.runtime import compilation_cache
-from toy_market import build_market, exchange
-
-__all__ = ["build_market", "exchange"]  # fixtures that tests of several folders share
 
 jax.config.update("jax_enable_x64", os.environ.get("JAX_ENABLE_X64", "1").lower() in ("1", "true"))
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -34,3 +31,19 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the real data files, which are not part of the repository (looked in {folder})")
     return folder
+
+
+@pytest.fixture(scope="session")
+def exchange():
+    """An exchange agent fitted to synthetic level-2 data (see `toy_market`)."""
+    from toy_market import fitted_exchange
+
+    return fitted_exchange()
+
+
+@pytest.fixture(scope="session")
+def build_market(exchange):
+    """Factory of small markets on that exchange (see `toy_market.market_builder`)."""
+    from toy_market import market_builder
+
+    return market_builder(exchange)

@@ -3,7 +3,6 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import pytest
 
 from diffgames.markets.agents import ProviderType, QuadraticPenalty, TakerType, constant, uniform
 from diffgames.markets.ecn import ExchangeModel, stack_exchanges
@@ -13,14 +12,12 @@ from diffgames.markets.network import Connectivity
 from diffgames.markets.synthetic import synthetic_level2
 
 
-@pytest.fixture(scope="session")
-def exchange() -> ExchangeModel:
+def fitted_exchange() -> ExchangeModel:
     """An exchange agent fitted to ten minutes of synthetic level-2 data."""
     return fit_exchange(synthetic_level2(seconds=1500, seed=3), components=2, seed=0)[0]
 
 
-@pytest.fixture(scope="session")
-def build_market(exchange):
+def market_builder(exchange: ExchangeModel):
     """Factory of markets: counts per supertype, number of exchanges, connection probability, fields of `OTCMarket`."""
 
     def build(providers=(1, 2), takers=(4, 3), exchanges=1, probability=0.7, quantity=None, penalty=0.0, **fields):
