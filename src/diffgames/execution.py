@@ -31,6 +31,8 @@ from diffgames.studies.parameters import build_config, parameter_values, paramet
 from diffgames.studies.registry import find_study, source_digest
 from diffgames.studies.study import Study, StudyResult
 
+OCCUPIED = "an empty or absent folder, or --resume to finish the run in it"
+
 
 def run_study(
     target: str,
@@ -59,9 +61,10 @@ def run_study(
     before = None
     if folder is not None and not records.is_fresh(folder):
         if not resume:
-            raise InvalidInput("--out", str(folder), "an empty or absent folder, or --resume to finish the run in it")
+            raise InvalidInput("--out", str(folder), OCCUPIED)
         before = records.open_run(folder)
-    description, config, drawn = _describe_run(study, target, before, preset, seed, seeds, settings or {})
+    request = _Request(study, target, preset, seed, seeds, settings or {})
+    description, config, drawn = _new_run(request) if before is None else _resumed_run(request, before)
     if before is not None and before.result is not None and before.result["status"] == "ok":
         return before
     made = folder is None or not folder.exists()
@@ -73,6 +76,8 @@ def run_study(
         raise InvalidInput("--out", str(folder), f"a folder that can be made ({error.strerror})") from error
     with records.locked(folder):
         if before is None:
+            if not records.is_fresh(folder):  # another process was quicker
+                raise InvalidInput("--out", str(folder), OCCUPIED)
             records.write_config(folder, description)
         records.clear_leftovers(folder)
         try:
@@ -99,46 +104,58 @@ def _withdraw(folder: Path, made: bool) -> None:
         folder.rmdir()
 
 
-def _describe_run(
-    study: Study,
-    target: str,
-    before: Run | None,
-    preset: str | None,
-    seed: int | None,
-    seeds: int | None,
-    settings: Mapping[str, Any],
-) -> tuple[dict[str, Any], Any, list[str]]:
-    """The content of config.json, the configuration, and its warnings; what is resumed must not be changed."""
-    if before is None:
-        config, drawn = build_config(study, preset or "quick", settings)
-        file, colon, name = target.rpartition(":")
-        path = f"{Path(file).resolve()}:{name}" if colon and file.endswith(".py") else target
-        description = {
-            "study": study.name,
-            "target": path,
-            "source_sha256": source_digest(target),
-            "preset": preset or "quick",
-            "seed": seed or 0,
-            "seeds": seeds or 1,
-            "parameters": parameter_values(config),
-            "versions": _versions(),
-            "device": _device(),
-            "started": datetime.now().astimezone().isoformat(),
-            "words": _words(study),
-        }
-        return description, config, drawn
+@dataclasses.dataclass(frozen=True)
+class _Request:
+    """What a caller asked for; None where nothing was said."""
+
+    study: Study
+    target: str
+    preset: str | None
+    seed: int | None
+    seeds: int | None
+    settings: Mapping[str, Any]
+
+
+Description = dict[str, Any]
+"""The content of config.json."""
+
+
+def _new_run(request: _Request) -> tuple[Description, Any, list[str]]:
+    """Description, configuration and warnings of a run that starts now."""
+    preset = request.preset or "quick"
+    config, drawn = build_config(request.study, preset, request.settings)
+    file, colon, name = request.target.rpartition(":")
+    own_file = bool(colon) and file.endswith(".py")
+    description = {
+        "study": request.study.name,
+        "target": f"{Path(file).resolve()}:{name}" if own_file else request.target,
+        "source_sha256": source_digest(request.target),
+        "preset": preset,
+        "seed": request.seed or 0,
+        "seeds": request.seeds or 1,
+        "parameters": parameter_values(config),
+        "versions": _versions(),
+        "device": _device(),
+        "started": datetime.now().astimezone().isoformat(),
+        "words": _words(request.study),
+    }
+    return description, config, drawn
+
+
+def _resumed_run(request: _Request, before: Run) -> tuple[Description, Any, list[str]]:
+    """The same for a run that goes on: what was not said again is taken from it, and nothing may be changed."""
     stored = before.config
-    asked = {"study": study.name, "--preset": preset, "--seed": seed, "--seeds": seeds}
+    asked = {"study": request.study.name, "preset": request.preset, "seed": request.seed, "seeds": request.seeds}
     for name, value in asked.items():
-        kept = stored.get(name.removeprefix("--"), 1)
-        if value is not None and value != kept:
-            raise InvalidInput(name, value, f"{kept!r}, as in the run to be resumed, or another --out")
-    config, drawn = build_config(study, stored["preset"], {**stored["parameters"], **settings})
+        if value is not None and value != stored.get(name, 1):
+            key = name if name == "study" else f"--{name}"
+            raise InvalidInput(key, value, f"{stored.get(name, 1)!r}, as in the run to be resumed, or another --out")
+    config, drawn = build_config(request.study, stored["preset"], {**stored["parameters"], **request.settings})
     for key, value in parameter_values(config).items():
-        if key in stored["parameters"] and value != stored["parameters"][key]:
-            kept = stored["parameters"][key]
+        kept = stored["parameters"].get(key, value)
+        if value != kept:
             raise InvalidInput(key, value, f"{kept!r}, as in the run to be resumed, or another --out")
-    now = {"versions": _versions(), "device": _device(), "source_sha256": source_digest(target)}
+    now = {"versions": _versions(), "device": _device(), "source_sha256": source_digest(request.target)}
     drawn += [
         f"resumed with other {name.replace('_sha256', ' file')} than the run was started with; "
         "its numbers may differ from those of an uninterrupted run"
