@@ -34,7 +34,7 @@ def test_sizes_are_read_off_the_functions():
     game = duel()
     assert (game.state_size, game.noise_size, game.regime_count) == (2, 3, 2)
     assert duel(generator=None).regime_count == 1
-    assert duel(generator=lambda t, x, u: CHAIN * u[0][0]).regime_count == 2
+    assert duel(generator=lambda t, x, u, i: CHAIN[i] * u[0][0]).regime_count == 2
     assert game.signs == (1, 1) and game.tiers == ((0, 1),) and game.bounds == (None, None)
     assert game.player_index("two") == game.player_index(1) == 1
     game.check()
@@ -66,7 +66,7 @@ def test_a_slip_in_the_data_is_named(changes, key):
         ({"running_cost": lambda t, x, u, i: x @ x}, "running_cost"),
         ({"terminal_cost": lambda x, i: jnp.zeros(3)}, "terminal_cost"),
         ({"switch": lambda t, x, i, j: x[:1]}, "switch"),
-        ({"generator": lambda t, x, u: CHAIN[0]}, "generator"),
+        ({"generator": lambda t, x, u, i: CHAIN}, "generator"),
     ],
 )
 def test_a_function_of_the_wrong_shape_is_named(changes, key):

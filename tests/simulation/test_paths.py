@@ -155,7 +155,7 @@ def test_regimes_follow_the_matrix_exponential_whatever_the_step():
 
 def test_modulated_regimes_converge_at_first_order():
     """A generator that is a function steps at first order; here it is constant, so that the truth is known."""
-    game = one_player(generator=lambda t, x, u: CHAIN)
+    game = one_player(generator=lambda t, x, u, i: CHAIN[i])
     exact = expm(np.asarray(CHAIN))[0]
     errors = []
     for steps in (4, 8, 16):
@@ -265,7 +265,7 @@ def test_score_function_gradient_of_controlled_intensities():
 def test_score_function_gradient_of_a_controlled_generator():
     """Time in regime 1 when 0 → 1 at rate θ and no return: ∫ (1 − e^{−θt}) dt; its derivative in closed form."""
     game = one_player(
-        generator=lambda t, x, u: jnp.stack([jnp.concatenate([-u[0], u[0]]), jnp.zeros(2)]),
+        generator=lambda t, x, u, i: jnp.where(i == 0, jnp.concatenate([-u[0], u[0]]), 0.0),
         running_cost=lambda t, x, u, i: jnp.where(i == 1, 1.0, 0.0)[None],
         terminal_cost=lambda x, i: jnp.zeros(1),
     )

@@ -65,7 +65,7 @@ class DifferentialGame(eqx.Module):
     - `drift(t, x, u, i) -> [n]`, `diffusion(t, x, u, i) -> [n, noises]`
     - `running_cost(t, x, u, i) -> [players]`, `terminal_cost(x, i) -> [players]` (any value where the sign is 0)
     - `initial(key) -> (x, i)`: the initial law
-    - `generator`: μ, a matrix [m, m], or a function `(t, x, u) -> [m, m]`; rows sum to zero, off-diagonals ≥ 0
+    - `generator`: μ, a matrix [m, m] (rows sum to zero, the rest ≥ 0), or a function `(t, x, u, i) -> [m]`, its row i
     - `switch(t, x, i, j) -> [n]`: the state after a switch from i to j
     - `tiers`: the order of play, players of a tier at once, those of later tiers knowing the controls of earlier ones
     - `bounds`: per player (low, high) for every component of its control, or None where it is unbounded
@@ -81,7 +81,7 @@ class DifferentialGame(eqx.Module):
     horizon: float | Float[Array, ""]
     discount: float | Float[Array, ""] = 0.0
     jumps: tuple[JumpLaw, ...] = ()
-    generator: Array | Callable[..., Float[Array, "m m"]] | None = None
+    generator: Array | Callable[..., Float[Array, " m"]] | None = None
     switch: Callable[..., Float[Array, " n"]] | None = None
     signs: tuple[int, ...] = eqx.field(static=True, default=())
     tiers: tuple[tuple[int, ...], ...] = eqx.field(static=True, default=())
@@ -124,8 +124,7 @@ class DifferentialGame(eqx.Module):
         if self.generator is None:
             return 1
         if callable(self.generator):
-            t, x, u, _ = self._arguments()
-            return self._shape(self.generator, t, x, u).shape[0]
+            return self._at_start(self.generator).shape[0]
         return self.generator.shape[-1]
 
     def player_index(self, player: str | int) -> int:
@@ -147,7 +146,7 @@ class DifferentialGame(eqx.Module):
             "terminal_cost": (self.terminal_cost, (x, i), (count,)),
         }
         if callable(self.generator):
-            wanted["generator"] = (self.generator, (t, x, u), (self.regime_count, self.regime_count))
+            wanted["generator"] = (self.generator, (t, x, u, i), (self.regime_count,))
         if self.switch is not None:
             wanted["switch"] = (self.switch, (t, x, i, i), (n,))
         for index, law in enumerate(self.jumps):

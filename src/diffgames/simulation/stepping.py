@@ -159,7 +159,7 @@ def _jumps(law: JumpLaw, t: Array, x: Array, i: Array, counts: Array, marks: Arr
 def _odds(game: DifferentialGame, t: Array, x: Array, u: Controls, i: Array, h: Array) -> Array:
     """Probabilities of the regime after a short time h, from rates frozen at (t, x, u)."""
     assert callable(game.generator)
-    rates = jnp.asarray(game.generator(t, x, u), x.dtype)[i]
+    rates = jnp.asarray(game.generator(t, x, u, i), x.dtype)
     own = jnp.arange(rates.shape[0], dtype=jnp.int32) == i
     away = jnp.where(own, 0.0, rates)
     total = jnp.sum(away)
