@@ -4,21 +4,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from conftest import random_play
 from diffgames.markets.agents import clipped_normal
+from toy_market import random_play
 
 
-@settings(max_examples=6, deadline=None, derandomize=True)
-@given(
-    providers=st.sampled_from([(1,), (1, 2)]),
-    takers=st.sampled_from([(3,), (4, 3)]),
-    exchanges=st.sampled_from([1, 2]),
-    probability=st.sampled_from([0.3, 1.0]),
-    seed=st.integers(0, 2**31 - 1),
+@pytest.mark.parametrize(
+    ("providers", "takers", "exchanges", "probability"),
+    [((1, 2), (4, 3), 1, 1.0), ((1, 2), (4, 3), 1, 0.3), ((1,), (3,), 3, 0.8)],
 )
+@pytest.mark.parametrize("seed", [0, 1])
 def test_inventory_and_cash_add_up_to_zero(build_market, providers, takers, exchanges, probability, seed):
     """Over all agents and exchanges, at every step, to single-precision rounding.
 
@@ -26,14 +21,14 @@ def test_inventory_and_cash_add_up_to_zero(build_market, providers, takers, exch
     of ten agents stay far below 0.02 tick × lots.
     """
     market = build_market(providers, takers, exchanges, probability)
-    _, (_, record, _) = random_play(market, jax.random.key(seed), 8)
+    _, (_, record, _) = random_play(market, jax.random.key(seed))
     assert np.abs(np.asarray(record.imbalance[..., 0])).max() < 1e-3
     assert np.abs(np.asarray(record.imbalance[..., 1])).max() < 2e-2
 
 
 def test_wealth_is_the_sum_of_spread_and_inventory_pnl(build_market):
-    market = build_market(exchanges=2)
-    state, (_, record, _) = random_play(market, jax.random.key(1), 16)
+    market = build_market()
+    state, (_, record, _) = random_play(market, jax.random.key(1))
     wealth = state.providers.cash + state.providers.inventory * state.price[:, None]
     parts = jnp.sum(record.pnl_spread + record.pnl_inventory, axis=1)
     np.testing.assert_allclose(wealth, parts, atol=5e-3)
@@ -43,7 +38,7 @@ def test_wealth_is_the_sum_of_spread_and_inventory_pnl(build_market):
 
 def test_rewards_equal_a_plain_reading_of_equations_4_and_6(build_market):
     market = build_market(penalty=0.03)
-    _, (rewards, record, _) = random_play(market, jax.random.key(2), 5)
+    _, (rewards, record, _) = random_play(market, jax.random.key(2))
     record, rewards = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), (record, rewards))
     for b in range(5):
         mean, count, previous = np.zeros(3), 0, None
@@ -79,7 +74,7 @@ def test_rewards_equal_a_plain_reading_of_equations_4_and_6(build_market):
 
 def test_market_shares_count_the_exchanges_volume(build_market):
     """Shares are fractions of all takers' volume: they sum to at most one, and to less where exchanges get some."""
-    _, (_, record, _) = random_play(build_market(), jax.random.key(3), 32)
+    _, (_, record, _) = random_play(build_market(), jax.random.key(3))
     total = np.asarray(jnp.sum(record.market_share, axis=-1))
     assert total.max() <= 1 + 1e-6 and (total < 1 - 1e-3).any()
     flow = np.asarray(jnp.sum(record.flow, axis=(-1, -2)))
@@ -90,8 +85,8 @@ def test_market_shares_count_the_exchanges_volume(build_market):
 
 def test_everyone_trades_at_the_best_connected_price(build_market):
     """No taker pays more than the narrowest quote of a fully connected market would ask."""
-    market = build_market(probability=1.0, takers=(5,))
-    _, (_, record, _) = random_play(market, jax.random.key(4), 32)
+    market = build_market(probability=1.0)
+    _, (_, record, _) = random_play(market, jax.random.key(4))
     ask = np.minimum(np.asarray(record.provider_ask).min(axis=-1), np.asarray(record.best_ask)[..., 0] + 0.5)
     bought = np.asarray(record.taker_direction) > 0
     assert bought.any()
@@ -99,7 +94,7 @@ def test_everyone_trades_at_the_best_connected_price(build_market):
 
 
 def test_quotes_lie_on_the_granularity_grid(build_market):
-    _, (_, record, _) = random_play(build_market(), jax.random.key(5), 8)
+    _, (_, record, _) = random_play(build_market(), jax.random.key(5))
     steps = np.asarray(record.provider_ask, np.float64) / 0.2
     np.testing.assert_allclose(steps, np.round(steps), atol=1e-3)
 
@@ -146,14 +141,14 @@ def test_takers_see_the_quotes_they_will_pay(build_market):
 
 def test_several_exchanges_share_one_reference_price(build_market):
     """Mids of three exchanges stay within a few ticks of one another over an episode."""
-    _, (_, record, _) = random_play(build_market(exchanges=3, steps=60), jax.random.key(9), 16)
+    _, (_, record, _) = random_play(build_market((1,), (3,), exchanges=3), jax.random.key(9))
     mid = (np.asarray(record.best_bid) + np.asarray(record.best_ask)) / 2
     assert np.abs(mid - mid.mean(axis=-1, keepdims=True)).mean() < 2.0
 
 
 def test_observation_names_match_the_vectors(build_market):
     market = build_market()
-    _, (_, _, seen) = random_play(market, jax.random.key(10), 2)
+    _, (_, _, seen) = random_play(market, jax.random.key(10))
     for role in market.roles:
         assert seen[role.name].shape[-1] == role.observation_size
         assert np.isfinite(np.asarray(seen[role.name])).all()
@@ -161,13 +156,13 @@ def test_observation_names_match_the_vectors(build_market):
 
 def test_unreachable_takers_do_not_trade(build_market):
     market = build_market(probability=0.0)
-    state, (_, record, _) = random_play(market, jax.random.key(11), 4)
+    state, (_, record, _) = random_play(market, jax.random.key(11))
     assert float(jnp.max(record.taker_volume)) == 0.0 and float(jnp.max(jnp.abs(state.takers.cash))) == 0.0
 
 
 def test_single_precision_everywhere(build_market):
     """The same dtypes inside an x64 process: no leaf of state, rewards or observations is widened."""
-    out = random_play(build_market(), jax.random.key(12), 2)
+    out = random_play(build_market(), jax.random.key(12))
     floats = [leaf for leaf in jax.tree.leaves(out) if jnp.issubdtype(leaf.dtype, jnp.floating)]
     assert {leaf.dtype for leaf in floats} == {np.dtype("float32")}
 

@@ -22,6 +22,8 @@ reference price (arbitrage), which changes nothing when there is one exchange.
 Units: prices in ticks from the initial mid, quantities in lots, time in steps.
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -191,7 +193,7 @@ class OTCMarket(AbstractMarkovGame):
 
     def _trade_at_exchanges(
         self, state: MarketState, routes: Routes, hedge: Float[Array, " providers"]
-    ) -> tuple[MarketState, ExchangeTrades]:
+    ) -> tuple[Any, ExchangeTrades]:
         """Market orders of takers, then hedges (signed lots to buy), at every exchange."""
         n_providers, n_takers = len(self.provider_supertype), len(self.taker_supertype)
         taker_orders = routes.venue[n_providers:] * (routes.quantity * routes.direction)[None, :]

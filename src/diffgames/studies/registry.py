@@ -13,7 +13,9 @@ from typing import Any
 from diffgames.errors import InvalidInput, suggestion
 from diffgames.studies.study import Study
 
-STUDIES: dict[str, str] = {}
+STUDIES: dict[str, str] = {
+    "otc-market": "diffgames.studies.otc_market:STUDY",
+}
 """Every study that ships with the package: name → "module:NAME"."""
 
 ENTRY_POINT_GROUP = "diffgames.studies"

@@ -1,0 +1,168 @@
+"""Parameters shared by the studies of the over-the-counter market, and the market they describe.
+
+The defaults are the base configuration of Vadori et al., Section 5.2: three providers in two supertypes, the first
+provider's type randomised (risk aversion on [0, 2], PnL weight and connectivity to each taker supertype on [0, 1]), two
+more with γ = 0.5 and ω = 1; twelve flow takers (ω = 0) and two PnL takers (ω = 1), everyone connected to the exchange.
+
+A parameter given per supertype is a list with one entry each, a number or a pair [low, high] from which every episode
+draws anew; a connection probability is a matrix of such entries, provider supertypes × taker supertypes.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from diffgames.errors import InvalidInput
+from diffgames.markets.agents import ProviderType, QuadraticPenalty, TakerType, constant, ranges, uniform
+from diffgames.markets.ecn import ExchangeModel, stack_exchanges
+from diffgames.markets.ecn_fit import FitReport, fit_exchange
+from diffgames.markets.engines import DepthEngine
+from diffgames.markets.environment import OTCMarket
+from diffgames.markets.level2 import read_level2
+from diffgames.markets.network import Connectivity
+from diffgames.markets.synthetic import synthetic_level2
+from diffgames.studies.study import Parameter
+
+PerSupertype = tuple[float | tuple[float, float], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarketParameters:
+    """Who plays, with what types and connections, on which exchanges."""
+
+    provider_counts: Annotated[
+        tuple[int, ...], Parameter(shape="provider supertypes", unit="agents", meaning="providers per supertype")
+    ] = (1, 2)
+    provider_risk_aversion: Annotated[
+        PerSupertype, Parameter(shape="provider supertypes", meaning="γ, number or [low, high]")
+    ] = ((0.0, 2.0), 0.5)
+    provider_pnl_weight: Annotated[
+        PerSupertype, Parameter(shape="provider supertypes", meaning="ω, number or [low, high] in [0, 1]")
+    ] = ((0.0, 1.0), 1.0)
+    provider_share_target: Annotated[
+        PerSupertype, Parameter(shape="provider supertypes", meaning="market share target m, in [0, 1]")
+    ] = (1.0, 1.0)
+    taker_counts: Annotated[
+        tuple[int, ...], Parameter(shape="taker supertypes", unit="agents", meaning="takers per supertype")
+    ] = (12, 2)
+    taker_risk_aversion: Annotated[
+        PerSupertype, Parameter(shape="taker supertypes", meaning="γ, number or [low, high]")
+    ] = (0.0, 0.0)
+    taker_pnl_weight: Annotated[
+        PerSupertype, Parameter(shape="taker supertypes", meaning="ω: 0 flow takers, 1 PnL takers")
+    ] = (0.0, 1.0)
+    taker_buy_target: Annotated[
+        PerSupertype, Parameter(shape="taker supertypes", meaning="qᵇ, fraction of steps to buy")
+    ] = (0.5, 0.5)
+    taker_sell_target: Annotated[
+        PerSupertype, Parameter(shape="taker supertypes", meaning="qᵃ, fraction of steps to sell")
+    ] = (0.5, 0.5)
+    taker_quantity: Annotated[
+        PerSupertype, Parameter(shape="taker supertypes", unit="lots", meaning="trade size q_LT")
+    ] = (1.0, 1.0)
+    connectivity: Annotated[
+        tuple[PerSupertype, ...],
+        Parameter(
+            shape="provider supertypes × taker supertypes", meaning="connection probability, number or [low, high]"
+        ),
+    ] = (((0.0, 1.0), (0.0, 1.0)), (1.0, 1.0))
+    exchanges: Annotated[int, Parameter(unit="exchanges", meaning="number of exchanges n_ECN")] = 1
+    inventory_penalty: Annotated[
+        float, Parameter(unit="ticks per lot", meaning="coefficient c of ℓ(q) = −c q² in equation (3)")
+    ] = 0.0
+    spread_bounds: Annotated[
+        tuple[float, float], Parameter(shape="2", unit="market spreads", meaning="range of ε_spread that policies can quote")
+    ] = (-1.0, 1.0)
+    skew_bound: Annotated[
+        float, Parameter(unit="market spreads", meaning="range of |ε_skew| that policies can quote")
+    ] = 1.0
+    quote_granularity: Annotated[float, Parameter(unit="ticks", meaning="quote grid ξ_LP: 0.1 bp on a 0.5 bp tick")] = (
+        0.2
+    )
+    steps: Annotated[int, Parameter(unit="steps", meaning="episode length T")] = 100
+    grid: Annotated[int, Parameter(unit="ticks", meaning="length of the price grid")] = 128
+    data: Annotated[
+        str | None, Parameter(meaning="level-2 file (LOBSTER order book or 1-second) to fit; null: synthetic data")
+    ] = None
+    levels: Annotated[int, Parameter(unit="levels", meaning="order-book levels per side in the exchange model, m")] = 5
+    components: Annotated[int, Parameter(meaning="components of the Gaussian mixtures")] = 5
+
+
+def fit_from(parameters: MarketParameters, seed: int) -> tuple[ExchangeModel, FitReport]:
+    """Fit the exchange agent to the named file, or to an hour of synthetic level-2 data."""
+    snapshots = synthetic_level2(seconds=3600, seed=seed) if parameters.data is None else read_level2(parameters.data)
+    return fit_exchange(snapshots, levels=parameters.levels, components=parameters.components, seed=seed)
+
+
+def build_market(parameters: MarketParameters, exchange: ExchangeModel) -> OTCMarket:
+    """The market that the parameters describe, on the fitted exchange.
+
+    PnL is made comparable with market share and trade targets by η = 1 / (the spread that an equal share of the takers'
+    volume can earn in an episode at half a tick): 2·providers / (T·Σ q_LT) for providers, 2 / (T·q_LT) for takers.
+    Raises `InvalidInput` naming the parameter whose length or range does not fit.
+    """
+    providers, takers = _counts("provider_counts", parameters), _counts("taker_counts", parameters)
+    n, m = len(providers), len(takers)
+    quantity = ranges("taker_quantity", parameters.taker_quantity, m, 1e-3, 1e6)
+    volume = float(np.dot(takers, np.asarray(quantity.mean)))
+    buy = ranges("taker_buy_target", parameters.taker_buy_target, m, 0.0, 1.0)
+    sell = ranges("taker_sell_target", parameters.taker_sell_target, m, 0.0, 1.0)
+    if bool(np.any(np.asarray(buy.high + sell.high) > 1 + 1e-6)):
+        raise InvalidInput("taker_buy_target", parameters.taker_buy_target, "qᵃ + qᵇ ≤ 1 for every supertype")
+    if parameters.exchanges < 1:
+        raise InvalidInput("exchanges", parameters.exchanges, "an integer ≥ 1")
+    low, high = parameters.spread_bounds
+    if not -1.0 <= low < high:
+        raise InvalidInput("spread_bounds", parameters.spread_bounds, "[low, high] with −1 ≤ low < high")
+    scale = exchange.scales(parameters.steps)
+    return OTCMarket(
+        providers=ProviderType(
+            risk_aversion=ranges("provider_risk_aversion", parameters.provider_risk_aversion, n, 0.0, 100.0),
+            pnl_weight=ranges("provider_pnl_weight", parameters.provider_pnl_weight, n, 0.0, 1.0),
+            normalizer=constant([2.0 * sum(providers) / (parameters.steps * volume)] * n),
+            share_target=ranges("provider_share_target", parameters.provider_share_target, n, 0.0, 1.0),
+        ),
+        takers=TakerType(
+            risk_aversion=ranges("taker_risk_aversion", parameters.taker_risk_aversion, m, 0.0, 100.0),
+            pnl_weight=ranges("taker_pnl_weight", parameters.taker_pnl_weight, m, 0.0, 1.0),
+            normalizer=constant(2.0 / (parameters.steps * np.asarray(quantity.mean))),
+            sell_target=sell,
+            buy_target=buy,
+            quantity=quantity,
+        ),
+        connectivity=Connectivity(
+            provider_taker=_matrix("connectivity", parameters.connectivity, n, m),
+            provider_exchange=jnp.ones((n, parameters.exchanges), jnp.float32),
+            taker_exchange=jnp.ones((m, parameters.exchanges), jnp.float32),
+        ),
+        exchanges=stack_exchanges([exchange] * parameters.exchanges),
+        price_scale=jnp.asarray(scale.price, jnp.float32),
+        inventory_scale=jnp.asarray(2.0 * volume / sum(providers), jnp.float32),
+        volume_scale=jnp.asarray(scale.volume, jnp.float32),
+        penalty=QuadraticPenalty(jnp.asarray(parameters.inventory_penalty, jnp.float32)),
+        engine=DepthEngine(),
+        provider_supertype=tuple(index for index, count in enumerate(providers) for _ in range(count)),
+        taker_supertype=tuple(index for index, count in enumerate(takers) for _ in range(count)),
+        steps=parameters.steps,
+        grid=parameters.grid,
+        quote_granularity=parameters.quote_granularity,
+        spread_bounds=(low, high),
+        skew_bound=parameters.skew_bound,
+        sizes_vary=quantity.varies,
+    )
+
+
+def _counts(key: str, parameters: MarketParameters) -> list[int]:
+    counts: Any = getattr(parameters, key)
+    if not counts or any(count < 1 for count in counts):
+        raise InvalidInput(key, counts, "a non-empty list of integers ≥ 1, one per supertype")
+    return list(counts)
+
+
+def _matrix(key: str, rows, n: int, m: int):
+    if len(rows) != n:
+        raise InvalidInput(key, rows, f"a matrix of {n} provider supertypes × {m} taker supertypes")
+    parts = [ranges(key, row, m, 0.0, 1.0) for row in rows]
+    return uniform(jnp.stack([part.low for part in parts]), jnp.stack([part.high for part in parts]))

@@ -1,0 +1,310 @@
+"""Providers and takers learn an over-the-counter market on a fitted exchange (Vadori et al., Section 5.2).
+
+The exchange agent is fitted to level-2 data (a file, or synthetic data with stated parameters); both shared policies,
+one per role and conditioned on the agents' types, are learned together by PPO; then the first provider's behaviour is
+measured on held-out episodes and the profile is certified: for one agent of every supertype deviators are trained
+against everyone else's frozen policies, and what the best gains on paired held-out episodes is reported with its
+interval, its budget and its learning curve.
+
+With `profile=RUN` nothing is trained: the profile of an earlier run plays the market that the parameters describe.
+"""
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import numpy as np
+import xarray as xr
+from jaxtyping import Float, PRNGKeyArray
+
+from diffgames.errors import InvalidInput
+from diffgames.learning.policy import Profile
+from diffgames.learning.rollout import evaluate
+from diffgames.learning.train import initial_profile, train
+from diffgames.markets import behaviour
+from diffgames.markets.environment import OTCMarket
+from diffgames.markets.market_state import StepRecord
+from diffgames.records import load_profile
+from diffgames.studies import otc_figures
+from diffgames.studies.context import RunContext
+from diffgames.studies.learning_parameters import LearningParameters, follow, ppo_config
+from diffgames.studies.market_parameters import MarketParameters, build_market, fit_from
+from diffgames.studies.study import Headline, Parameter, Study, StudyResult
+from diffgames.verification.best_response import exploitability
+from diffgames.verification.certificate import Certificate
+
+ROLES = ("provider", "taker")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OTCConfig(LearningParameters, MarketParameters):
+    """The market, how it is learned, and how it is judged."""
+
+    evaluation_episodes: Annotated[
+        int, Parameter(unit="episodes", meaning="held-out episodes behind the measurements", minimum=2)
+    ] = 100
+    deviator_updates: Annotated[
+        int, Parameter(unit="updates", meaning="training budget of each deviator of the certificate", minimum=1)
+    ] = 200
+    deviator_learning_rate: Annotated[
+        float, Parameter(meaning="learning rate of the deviators", minimum=1e-9, plausible=(1e-6, 1e-1))
+    ] = 1e-3
+    deviator_passes: Annotated[
+        int, Parameter(unit="passes", meaning="passes over the batch per update of a deviator", minimum=1)
+    ] = 10
+    certificate_episodes: Annotated[
+        int, Parameter(unit="episodes", meaning="held-out episodes behind the certificate's intervals", minimum=2)
+    ] = 400
+    profile: Annotated[str | None, Parameter(meaning="run folder whose profile plays instead of learning")] = None
+
+
+def run(config: OTCConfig, context: RunContext) -> StudyResult:
+    """Fit, learn, measure, certify."""
+    market, report = _market(config, context)
+    keys = jax.random.split(context.key, 4)
+    if config.profile is None:
+        profile, history, speed = _learn(config, context, market, keys[0], keys[1])
+    else:
+        profile, history, speed = _loaded(config.profile, market), {}, None
+    returns, record = evaluate(market, profile, keys[2], config.evaluation_episodes)
+    certificate = _certify(config, context, market, profile, keys[3])
+    rewards = {name: np.asarray(value) for name, value in history.get("reward", {}).items()}
+    curves = by_supertype(market, rewards)
+    headline = {
+        "reward_first": {name: _tenth(curve, first=True) for name, curve in curves.items()} or None,
+        "reward_last": {name: _tenth(curve, first=False) for name, curve in curves.items()}
+        or {name: float(value.mean()) for name, value in by_supertype(market, returns).items()},
+        "updates": config.updates if config.profile is None else 0,
+        "agent_steps_per_second": speed,
+        "imbalance": float(np.abs(np.asarray(record.imbalance)).max()),
+        **measurements(record),
+    }
+    figures: dict[str, Any] = {
+        "market_day": otc_figures.market_day(record),
+        "skew": otc_figures.skew_against_inventory(record),
+        "shares": otc_figures.market_shares(*_per_provider(record)),
+        "connectivity": otc_figures.connectivity_graph(record, market.taker_supertype),
+        "deviators": otc_figures.deviation_curves(certificate),
+    }
+    if curves:
+        share = np.asarray(history["market_share"])
+        figures = {"learning": otc_figures.learning_curves(curves, share), **figures}
+    return StudyResult(
+        headline=headline,
+        certificate=certificate,
+        warnings=[*report.get("notes", ()), *_warnings(config, record)],
+        arrays={"evaluation": _dataset(record), "learning": _history(curves, history), "exchange_fit": _scores(report)},
+        profile=profile,
+        figures=figures,
+    )
+
+
+def verify(config: OTCConfig, profile: Profile, context: RunContext) -> Certificate:
+    """The certificate of a stored profile, recomputed from its parameters and seed."""
+    market, _ = _market(config, context)
+    return _certify(config, context, market, profile, jax.random.split(context.key, 4)[3])
+
+
+def measurements(record: StepRecord, provider: int = 0) -> dict[str, Any]:
+    """The headline's measurements of one provider's behaviour, and everyone's market share."""
+    skew = behaviour.skew_regression(record, provider)
+    return {
+        "market_share": np.asarray(record.running_share)[-1].mean(axis=0),
+        "pnl_spread": float(behaviour.episode_total(record.pnl_spread, provider).mean()),
+        "pnl_inventory": float(behaviour.episode_total(record.pnl_inventory, provider).mean()),
+        "hedge_fraction": behaviour.hedge_fraction(record, provider),
+        "skew_intensity": skew.slope if np.isfinite(skew.slope) else None,
+        "skew_standard_error": skew.standard_error if np.isfinite(skew.slope) else None,
+        "mean_abs_inventory": behaviour.mean_abs_inventory(record, provider),
+        "holding_time": behaviour.holding_time(record, provider),
+    }
+
+
+def by_supertype(market: OTCMarket, values: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Means over the agents (last axis) of each supertype, labelled role_supertype."""
+    members = {"provider": np.asarray(market.provider_supertype), "taker": np.asarray(market.taker_supertype)}
+    return {
+        f"{role}_{supertype}": np.asarray(value, np.float64)[..., members[role] == supertype].mean(axis=-1)
+        for role, value in values.items()
+        for supertype in np.unique(members[role])
+    }
+
+
+def _market(config: OTCConfig, context: RunContext) -> tuple[OTCMarket, dict[str, Any]]:
+    context.log("fitting the exchange agent to " + (config.data or "synthetic data"))
+    exchange, report = fit_from(config, context.seed)
+    context.log(str(report))
+    return build_market(config, exchange), dataclasses.asdict(report)
+
+
+def _learn(
+    config: OTCConfig, context: RunContext, market: OTCMarket, start_key: PRNGKeyArray, train_key: PRNGKeyArray
+) -> tuple[Profile, dict[str, Any], float]:
+    started = time.perf_counter()
+    result = train(
+        market,
+        initial_profile(market, start_key, config.width, config.recurrent),
+        ppo_config(config),
+        train_key,
+        config.updates,
+        learn=ROLES,
+        checkpoint=context.checkpoint.slot("training"),
+        progress=follow(context, "learning", config.updates, ROLES),
+    )
+    agents = len(market.provider_supertype) + len(market.taker_supertype)
+    steps = config.updates * config.episodes * config.steps * agents
+    return result.profile, result.history, steps / (time.perf_counter() - started)
+
+
+def _loaded(folder: str, market: OTCMarket) -> Profile:
+    """The stored profile, if it can play this market: observations must have the same length."""
+    profile = load_profile(Path(folder))
+    for role in market.roles:
+        policy = profile.get(role.name) if isinstance(profile, dict) else None
+        if policy is None:
+            raise InvalidInput("profile", folder, f"a run whose profile has the roles {', '.join(ROLES)}")
+        try:
+            jax.eval_shape(
+                policy, policy.initial_carry(1), jax.ShapeDtypeStruct((1, role.observation_size), np.float32)
+            )
+        except (TypeError, ValueError) as error:
+            allowed = f"a profile whose {role.name} observes {role.observation_size} features (same supertype counts)"
+            raise InvalidInput("profile", folder, allowed) from error
+    return profile
+
+
+def _certify(
+    config: OTCConfig, context: RunContext, market: OTCMarket, profile: Profile, key: PRNGKeyArray
+) -> Certificate:
+    """Deviators for the first agent of every supertype of both roles."""
+    agents = {
+        f"{role} of supertype {supertype}": (role, members.index(supertype))
+        for role, members in (("provider", market.provider_supertype), ("taker", market.taker_supertype))
+        for supertype in sorted(set(members))
+    }
+
+    def follow_deviators(role: str, done: int, figures: Mapping[str, Any]) -> None:
+        gain = float(np.max(figures["gain"]))
+        shown = {"best gain": gain} if np.isfinite(gain) else {}
+        context.progress.update(f"certificate: {role}s deviate", done / config.deviator_updates, **shown)
+
+    return exploitability(
+        market,
+        profile,
+        agents,
+        ppo_config(config, learning_rate=config.deviator_learning_rate, passes=config.deviator_passes),
+        key,
+        updates=config.deviator_updates,
+        validation_episodes=config.evaluation_episodes,
+        episodes=config.certificate_episodes,
+        checkpoint=lambda role: context.checkpoint.slot(f"deviator-{role}"),
+        progress=follow_deviators,
+    )
+
+
+def _tenth(curve: Float[np.ndarray, " updates"], *, first: bool) -> float:
+    count = max(1, len(curve) // 10)
+    return float(curve[:count].mean() if first else curve[-count:].mean())
+
+
+def _per_provider(record: StepRecord) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    share = np.asarray(record.running_share, np.float64)[-1]
+    spread, drift = (np.asarray(v, np.float64).sum(axis=0) for v in (record.pnl_spread, record.pnl_inventory))
+    return share, spread, drift
+
+
+def _warnings(config: OTCConfig, record: StepRecord) -> list[str]:
+    half_grid = config.grid / 2
+    reached = float(np.abs(np.asarray(record.price)).max())
+    unfilled = float(np.asarray(record.unfilled).sum() / max(np.asarray(record.taker_volume).sum(), 1.0))
+    notes = []
+    if reached > 0.8 * half_grid:
+        notes.append(f"the mid came within {half_grid - reached:.0f} ticks of the price grid's end: enlarge grid")
+    if unfilled > 1e-3:
+        notes.append(f"{unfilled:.1%} of the takers' volume met no liquidity at the exchange")
+    return notes
+
+
+def _dataset(record: StepRecord) -> xr.Dataset:
+    """The recorded episodes that the figures show: [step, episode] and [step, episode, provider]."""
+    units = {
+        "price": "ticks",
+        "provider_ask": "ticks",
+        "provider_bid": "ticks",
+        "spread_tweak": "market spreads",
+        "skew_tweak": "market spreads",
+        "hedge_fraction": "1",
+        "inventory": "lots",
+        "hedged": "lots",
+        "pnl_spread": "ticks lots",
+        "pnl_inventory": "ticks lots",
+        "running_share": "1",
+    }
+    axes = ("step", "episode", "provider")
+    arrays = {name: np.asarray(getattr(record, name)) for name in units}
+    return xr.Dataset({name: (axes[: a.ndim], a, {"units": units[name]}) for name, a in arrays.items()})
+
+
+def _history(curves: dict[str, np.ndarray], history: dict[str, Any]) -> xr.Dataset:
+    variables = {f"reward_{name}": ("update", curve) for name, curve in curves.items()}
+    for field in ("kl", "entropy", "value_loss", "kl_coefficient"):
+        variables |= {f"{field}_{role}": ("update", np.asarray(v)) for role, v in history.get(field, {}).items()}
+    return xr.Dataset(variables)
+
+
+def _scores(report: dict[str, Any]) -> xr.Dataset:
+    scored = {name: value for name, value in report.items() if isinstance(value, dict)}
+    return xr.Dataset({name: (f"part_{name}", np.asarray(list(value.values()), float)) for name, value in scored.items()})
+
+
+STUDY = Study(
+    name="otc-market",
+    source="Vadori et al., arXiv 2210.07184, Section 5.2",
+    shows="liquidity providers learn to skew and hedge while takers learn when to trade, on a fitted exchange",
+    config=OTCConfig,
+    run=run,
+    verify=verify,
+    presets={
+        "quick": {
+            "updates": 60,
+            "width": 64,
+            "passes": 6,
+            "learning_rate": 1e-3,
+            "deviator_updates": 12,
+            "deviator_passes": 6,
+            "deviator_learning_rate": 2e-3,
+        },
+        "paper": {},
+    },
+    minutes={"quick": 3.0, "paper": 720.0},
+    headline={
+        "reward_first": Headline(
+            shape="{role_supertype: number}", meaning="mean episode reward, first tenth of training", optional=True
+        ),
+        "reward_last": Headline(
+            shape="{role_supertype: number}", meaning="mean episode reward, last tenth of training (or evaluated)"
+        ),
+        "market_share": Headline(shape="providers", unit="1", meaning="share of all takers' volume, exchanges included"),
+        "pnl_spread": Headline(unit="ticks × lots", meaning="first provider's spread PnL per episode"),
+        "pnl_inventory": Headline(unit="ticks × lots", meaning="first provider's inventory PnL per episode"),
+        "hedge_fraction": Headline(unit="1", meaning="first provider's mean hedge fraction while it holds inventory"),
+        "skew_intensity": Headline(
+            unit="market spreads per lot", meaning="slope of the first provider's ε_skew on its inventory", optional=True
+        ),
+        "skew_standard_error": Headline(
+            unit="market spreads per lot", meaning="standard error of the slope, clustered by episode", optional=True
+        ),
+        "mean_abs_inventory": Headline(unit="lots", meaning="first provider's mean |inventory|"),
+        "holding_time": Headline(unit="steps", meaning="first provider's mean time until its inventory changes sign"),
+        "imbalance": Headline(unit="lots or ticks × lots", meaning="largest sum over all accounts, zero up to rounding"),
+        "updates": Headline(unit="updates", meaning="policy updates made"),
+        "agent_steps_per_second": Headline(
+            unit="1/s", meaning="agents' decisions per second of training", timing=True, optional=True
+        ),
+    },
+    example="diffgames run otc-market --set data=level2.csv.gz --set taker_counts=[12,4]",
+)
