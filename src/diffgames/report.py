@@ -133,7 +133,9 @@ def _one_certificate(certificate: Mapping[str, Any]) -> Iterator[str]:
     for name, value in certificate.items():
         words = ", ".join(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else value
         if isinstance(words, str):
-            yield f"<p>{escape(name.replace('_', ' ').capitalize())}: {escape(words) or 'none'}.</p>"
+            said = {"how": "How obtained", "significant": "Gains significantly above zero"}
+            title = said.get(name, name.replace("_", " ").capitalize())
+            yield f"<p>{escape(title)}: {escape(words) or 'none'}.</p>"
     rows = []
     for label, entry in certificate.get("entries", {}).items():
         low, high = entry["interval"]

@@ -112,7 +112,7 @@ def _run(game: AbstractMarkovGame, config: OwnGameConfig, context: RunContext) -
         headline={
             "reward_first": {name: curve[:tenth].mean() for name, curve in curves.items()},
             "reward_last": {name: curve[-tenth:].mean() for name, curve in curves.items()},
-            "value": {name: np.asarray(value, np.float64).mean() for name, value in returns.items()},
+            "value": {name: np.asarray(returns[name], np.float64).mean() for name in names},
             "updates": config.updates,
             "agent_steps_per_second": speed,
         },
