@@ -13,10 +13,13 @@ moves by round((d̃ + s' − s)/2) ticks, which makes the mid change the integer
 the parity of s' − s. Volumes are rounded to whole lots, at least one at each of the m levels. Rounding restores what a
 density cannot have: levels, spreads and mids that do not change at all.
 
-In the mixture's coordinates a rise is counted in units of the level's mean volume, δ_i = v_i x_i for x_i > 0, a fall as
-the fraction it is, δ_i = x_i: both sides of zero then have one scale, which a Gaussian needs.
+In the mixture's coordinates a rise is counted in units v_i of about the level's mean volume, δ_i = v_i x_i for x_i > 0,
+a fall as the fraction it is, δ_i = x_i: both sides of zero then have one scale, which a Gaussian needs. A `mirror`
+probability of ½ exchanges bid and ask in every second draw, so that an hour's trend in the data is not taken for a law.
 
-Agents act on the same book: the levels that (8) varies are those that their orders left.
+Agents act on the same book: the levels that (8) varies are those that their orders left. What they take out of it moves
+the mid for good, by half of the ticks they empty on average; the spread closes within a step, and the volumes return at
+the rate μ⁻ (`ecn_theory`).
 """
 
 from collections.abc import Sequence
@@ -29,7 +32,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from diffgames.errors import InvalidInput
 from diffgames.markets.depth_book import DepthBook, best_ask, best_bid, mid_price, top_levels
-from diffgames.markets.mixture import GaussianMixture, padded
+from diffgames.markets.mixture import GaussianMixture, padded, uniforms
 
 
 class Scales(NamedTuple):
@@ -46,6 +49,7 @@ class ExchangeModel(eqx.Module):
         snapshot: law of (ln V_1, …, ln V_2m, spread in ticks).
         variation: law of (x_1, …, x_2m, spread in ticks, mid change in half-ticks).
         unit: v_i, lots per unit of a rise x_i > 0.
+        mirror: probability of exchanging bid and ask in a draw: ½ makes the law symmetric, 0 leaves it as fitted.
         decay: α of the extrapolation e^{−αk} below the m-th level, per tick.
         widest: largest spread recorded, ticks; a draw beyond is cut to it.
         order_sizes: quantiles of the sizes of single orders, lots.
@@ -57,6 +61,7 @@ class ExchangeModel(eqx.Module):
     snapshot: GaussianMixture
     variation: GaussianMixture
     unit: Float[Array, "*batch levels_of_both_sides"]
+    mirror: Float[Array, "*batch"]
     decay: Float[Array, "*batch"]
     widest: Float[Array, "*batch"]
     order_sizes: Float[Array, "*batch sizes"]
@@ -75,8 +80,8 @@ class ExchangeModel(eqx.Module):
 
     def sample_snapshot(self, key: PRNGKeyArray, grid: int) -> DepthBook:
         """An initial book; its mid is the grid's centre, half a tick above it where the spread is odd."""
-        draw = self.snapshot.sample(key)
-        spread = self._whole_spread(draw[-1], grid)
+        draw = self._draw(self.snapshot, key)
+        spread = self._whole_spread(draw[-1], self._widest_on(grid))
         ask = float(grid // 2) + jnp.ceil(spread / 2)
         volumes = jnp.exp(jnp.minimum(draw[:-1], 15.0))  # e^15 lots is beyond any book, and finite after rounding
         return self._place(_whole_lots(volumes), ask - spread, ask, grid)
@@ -89,27 +94,64 @@ class ExchangeModel(eqx.Module):
         `mid_pull` (half-ticks) is added to the mid change before it is rounded. The mid stays so far inside the grid
         that all modelled levels fit.
         """
-        target = self._next_book(self.variation.sample(key), book, mid_pull)
-        return target.bid - book.bid, target.ask - book.ask
-
-    def _next_book(
-        self, draw: Float[Array, " dimension"], book: DepthBook, mid_pull: float | Float[Array, ""]
-    ) -> DepthBook:
-        """The book that a draw of the variation turns `book` into."""
         grid, dtype = book.ask.shape[-1], book.ask.dtype
         ask, bid = best_ask(book), best_bid(book)
-        change = draw[:-2]
-        volumes = top_levels(book, self.levels)
-        volumes = (1.0 - jnp.clip(-change, 0.0, 1.0)) * volumes + jnp.maximum(change, 0.0) * self.unit
-        spread = self._whole_spread(draw[-2], grid)
-        half_ticks = draw[-1] + mid_pull
-        move = jnp.round((half_ticks + spread - (ask - bid).astype(dtype)) / 2.0)
+        volumes, spread, move = self.sample_levels(
+            key, top_levels(book, self.levels), (ask - bid).astype(dtype), mid_pull, widest=self._widest_on(grid)
+        )
         next_ask = jnp.clip(ask.astype(dtype) + move, spread + (self.levels - 1.0), float(grid - self.levels))
-        return self._place(_whole_lots(volumes), next_ask - spread, next_ask, grid)
+        target = self._place(volumes, next_ask - spread, next_ask, grid)
+        return target.bid - book.bid, target.ask - book.ask
 
-    def _whole_spread(self, spread: Float[Array, ""], grid: int) -> Float[Array, ""]:
-        most = float(grid - 2 * self.levels + 1)  # both sides' levels fill the rest of the grid
-        return jnp.clip(jnp.round(spread), 1.0, jnp.minimum(self.widest, most))
+    def sample_levels(
+        self,
+        key: PRNGKeyArray,
+        volumes: Float[Array, " levels_of_both_sides"],
+        spread: Float[Array, ""],
+        mid_pull: float | Float[Array, ""] = 0.0,
+        widest: float | None = None,
+    ) -> tuple[Float[Array, " levels_of_both_sides"], Float[Array, ""], Float[Array, ""]]:
+        """One step of the levels alone: next volumes, next spread (≤ `widest`) and the best ask's move, in ticks.
+
+        The mid moves by 2·move − (next spread − spread) half-ticks.
+        """
+        return self.apply_draw(self._draw(self.variation, key), volumes, spread, mid_pull, widest)
+
+    def apply_draw(
+        self,
+        draw: Float[Array, " dimension"],
+        volumes: Float[Array, " levels_of_both_sides"],
+        spread: Float[Array, ""],
+        mid_pull: float | Float[Array, ""] = 0.0,
+        widest: float | None = None,
+    ) -> tuple[Float[Array, " levels_of_both_sides"], Float[Array, ""], Float[Array, ""]]:
+        """What a given draw of the variation (x_1, …, x_2m, spread, mid change) does to the levels."""
+        change = draw[:-2]
+        volumes = (1.0 - jnp.clip(-change, 0.0, 1.0)) * volumes + jnp.maximum(change, 0.0) * self.unit
+        next_spread = self._whole_spread(draw[-2], widest)
+        half_ticks = draw[-1] + mid_pull
+        move = jnp.round((half_ticks + next_spread - spread) / 2.0)
+        return _whole_lots(volumes), next_spread, move
+
+    def sample_change(self, key: PRNGKeyArray) -> Float[Array, " levels_of_both_sides"]:
+        """A draw of δ_1, …, δ_2m of the dynamics (8), before volumes are rounded to lots."""
+        change = self._draw(self.variation, key)[:-2]
+        return jnp.maximum(change, -1.0) * jnp.where(change > 0.0, self.unit, 1.0)
+
+    def _draw(self, mixture: GaussianMixture, key: PRNGKeyArray) -> Float[Array, " dimension"]:
+        """A draw of volumes, spread and possibly mid change, mirrored with the model's probability."""
+        uniform = uniforms(key, mixture.dimension + 2)
+        draw, both = mixture.from_uniforms(uniform[1:]), 2 * self.levels
+        exchanged = jnp.concatenate([draw[self.levels : both], draw[: self.levels], draw[both:][:1], -draw[both:][1:]])
+        return jnp.where((uniform[0] + 1.0) / 2.0 < self.mirror, exchanged, draw)
+
+    def _widest_on(self, grid: int) -> float:
+        """The widest spread that leaves room on the grid for all levels of both sides."""
+        return float(grid - 2 * self.levels + 1)
+
+    def _whole_spread(self, spread: Float[Array, ""], widest: float | None) -> Float[Array, ""]:
+        most = self.widest if widest is None else jnp.minimum(self.widest, widest)
+        return jnp.clip(jnp.round(spread), 1.0, most)
 
     def _place(
         self, volumes: Float[Array, " levels_of_both_sides"], bid: Float[Array, ""], ask: Float[Array, ""], grid: int

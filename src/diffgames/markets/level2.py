@@ -2,7 +2,8 @@
 
 Two layouts are read, plain or gzip-compressed CSV without a header:
 
-* LOBSTER order-book files, one row per event: ask price, ask size, bid price, bid size of level 1, of level 2, …;
+* LOBSTER order-book files, one row per event: ask price, ask size, bid price, bid size of level 1, of level 2, …
+  (times are those of the message file beside it, whose name has `message` for `orderbook`, where there is one);
 * snapshots in time: the same after a leading column of seconds.
 
 Prices are integers (dollars × 10,000); 9999999999 and −9999999999 mark an empty level. Rows in which the book is
@@ -10,8 +11,9 @@ crossed or locked (before the opening auction, for instance) are dropped and cou
 one, in which the book refills.
 """
 
+import glob
 import gzip
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,15 +29,16 @@ class Level2:
     """Order-book snapshots in time order.
 
     Attributes:
+        row: number of each snapshot among the rows of the file; it skips those left out.
         seconds: time of each snapshot; None where rows are events without a time.
         ask_price, bid_price: integer prices, best level first.
         ask_size, bid_size: lots.
         tick: tick size in the units of the prices.
         source: where the data come from.
         dropped: number of rows left out, by reason.
-        warnings: what a user should know before fitting.
     """
 
+    row: np.ndarray
     seconds: np.ndarray | None
     ask_price: np.ndarray
     ask_size: np.ndarray
@@ -44,7 +47,6 @@ class Level2:
     tick: int
     source: str
     dropped: dict[str, int] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ask_price)
@@ -64,11 +66,28 @@ class Level2:
         """Best ask plus best bid in ticks: the mid in half-ticks."""
         return (self.ask_price[:, 0] + self.bid_price[:, 0]) // self.tick
 
-    @property
-    def occupied(self) -> int:
-        """Levels that every snapshot holds on both sides."""
-        filled = (self.ask_size > 0) & (self.bid_size > 0)
-        return int(np.min(np.where(filled.all(axis=1), self.levels, np.argmin(filled, axis=1)), initial=self.levels))
+    def every(self, step: float) -> "Level2":
+        """The book as it stood every `step` seconds: of rows that lie closer together, the last of each interval."""
+        if self.seconds is None or len(self) < 2 or np.median(np.diff(self.seconds)) >= step:
+            return self
+        interval = np.floor(self.seconds / step).astype(np.int64)
+        times = np.arange(interval[0], interval[-1] + 1)
+        last = np.searchsorted(interval, times, side="right") - 1
+        gap = np.diff(self.row[last]) != np.diff(last)  # rows were left out in between
+        return replace(
+            self,
+            row=np.concatenate([[0], np.cumsum(1 + gap)]),
+            seconds=times * step,
+            ask_price=self.ask_price[last],
+            ask_size=self.ask_size[last],
+            bid_price=self.bid_price[last],
+            bid_size=self.bid_size[last],
+        )
+
+    def adjacent(self, levels: int) -> float:
+        """Share of neighbouring pairs among the best `levels` levels that lie exactly one tick apart."""
+        steps = [np.diff(self.ask_price[:, :levels], axis=1), -np.diff(self.bid_price[:, :levels], axis=1)]
+        return float(np.mean(np.concatenate(steps) == self.tick)) if levels > 1 else 1.0
 
 
 def read_level2(path: str | Path, *, tick: int | None = None, settle: float = 4.0) -> Level2:
@@ -79,7 +98,7 @@ def read_level2(path: str | Path, *, tick: int | None = None, settle: float = 4.
     """
     table = _table(Path(path))
     timed = table.shape[1] % 4 == 1
-    seconds = table[:, 0] if timed else None
+    seconds = table[:, 0] if timed else _event_times(Path(path), len(table))
     book = table[:, 1 if timed else 0 :].astype(np.int64).reshape(len(table), -1, 4)
     ask_price, ask_size, bid_price, bid_size = (book[:, :, column] for column in range(4))
     absent = lambda price: np.abs(price) == EMPTY_PRICE  # noqa: E731 - used for both sides below
@@ -96,6 +115,7 @@ def read_level2(path: str | Path, *, tick: int | None = None, settle: float = 4.
         raise InvalidInput(str(path), f"{len(table)} rows", "at least one row with best bid below best ask")
     reasons = {"one side empty": empty, "crossed or locked": crossed, f"within {settle:g} s after a crossed row": after}
     return Level2(
+        row=np.flatnonzero(keep),
         seconds=None if seconds is None else seconds[keep],
         ask_price=ask_price[keep],
         ask_size=ask_size[keep],
@@ -105,6 +125,28 @@ def read_level2(path: str | Path, *, tick: int | None = None, settle: float = 4.
         source=str(path),
         dropped={reason: int(rows.sum()) for reason, rows in reasons.items() if rows.any()},
     )
+
+
+def _event_times(path: Path, rows: int) -> np.ndarray | None:
+    """Times of the events of a LOBSTER order-book file, from the message file beside it; None where there is none."""
+    prefix, found, _ = path.name.partition("_orderbook_")
+    messages = sorted(path.parent.glob(f"{glob.escape(prefix)}_message_*")) if found else []
+    if not messages:
+        return None
+    lines = _lines(messages[0])
+    if len(lines) != rows:
+        raise InvalidInput(
+            str(messages[0]), f"{len(lines)} rows", f"one row for each of the {rows} rows of {path.name}"
+        )
+    seconds = np.empty(rows)
+    for number, line in enumerate(lines):
+        try:
+            seconds[number] = float(line.partition(",")[0])
+        except ValueError:
+            raise InvalidInput(f"{messages[0]}, line {number + 1}", line, "a time in seconds in column 1") from None
+    if (late := np.flatnonzero(~(np.diff(seconds) >= 0))).size:
+        raise InvalidInput(f"{messages[0]}, line {late[0] + 2}", seconds[late[0] + 1], "time that does not run back")
+    return seconds
 
 
 def _lines(path: Path) -> list[str]:

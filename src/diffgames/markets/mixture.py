@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+LOWEST = float(np.nextafter(np.float32(-1.0), np.float32(0.0)))
+
 
 class GaussianMixture(eqx.Module):
     """Mixture of C Gaussians in d dimensions.
@@ -34,28 +36,21 @@ class GaussianMixture(eqx.Module):
 
     def sample(self, key: PRNGKeyArray) -> Float[Array, " dimension"]:
         """One draw."""
-        dimension = self.means.shape[-1]
-        dtype = self.means.dtype
-        lowest = float(np.nextafter(np.float32(-1.0), np.float32(0.0)))  # erf⁻¹(−1) is −∞
-        uniform = jax.random.uniform(key, (dimension + 1,), dtype, minval=lowest, maxval=1.0)
-        normal = float(np.sqrt(2.0)) * jax.lax.erf_inv(uniform[:dimension])
-        below = jnp.cumsum(self.weights) < (uniform[dimension] + 1.0) / 2.0
+        return self.from_uniforms(uniforms(key, self.dimension + 1))
+
+    def from_uniforms(self, uniform: Float[Array, " dimension_and_one"]) -> Float[Array, " dimension"]:
+        """The draw that d + 1 independent uniforms on (−1, 1) make."""
+        normal = float(np.sqrt(2.0)) * jax.lax.erf_inv(uniform[:-1])
+        below = jnp.cumsum(self.weights) < (uniform[-1] + 1.0) / 2.0
         chosen = jnp.sum(below[:-1], dtype=jnp.int32)  # rounding of the weights' sum cannot run past the last
-        selected = (jnp.arange(self.weights.shape[0], dtype=jnp.int32) == chosen).astype(dtype)
+        selected = (jnp.arange(self.weights.shape[0], dtype=jnp.int32) == chosen).astype(self.means.dtype)
         shifted = self.means + jnp.matmul(self.cholesky, normal, precision="highest")
         return jnp.matmul(selected, shifted, precision="highest")
 
-    def log_density(self, points: Float[Array, "samples dimension"]) -> Float[Array, " samples"]:
-        """ln p(x) of every point."""
 
-        def component(weight, mean, cholesky):
-            residual = jax.scipy.linalg.solve_triangular(cholesky, (points - mean[None, :]).T, lower=True)
-            half_log_det = jnp.sum(jnp.log(jnp.diagonal(cholesky)))
-            constant = 0.5 * self.dimension * float(np.log(2 * np.pi))
-            return jnp.log(weight) - 0.5 * jnp.sum(residual**2, axis=0) - half_log_det - constant
-
-        terms = jax.vmap(component)(self.weights, self.means, self.cholesky)
-        return jax.scipy.special.logsumexp(terms, axis=0)
+def uniforms(key: PRNGKeyArray, count: int) -> Float[Array, " count"]:
+    """Independent uniforms on (−1, 1), single precision; −1 itself, where erf⁻¹ is infinite, is left out."""
+    return jax.random.uniform(key, (count,), jnp.float32, minval=LOWEST, maxval=1.0)
 
 
 def padded(mixture: GaussianMixture, components: int) -> GaussianMixture:

@@ -90,6 +90,7 @@ def synthetic_level2(seconds: int = 3600, seed: int = 0, parameters: SyntheticPa
     bid = p.price + np.cumsum(bid_move)
     depth = np.arange(levels)
     return Level2(
+        row=np.arange(seconds),
         seconds=np.arange(seconds, dtype=float),
         ask_price=(bid + spread)[:, None] * p.tick + depth * p.tick,
         ask_size=volume[:, 1],

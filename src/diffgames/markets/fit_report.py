@@ -1,0 +1,111 @@
+"""What a fit of the exchange agent tells its user: scores, recorded against simulated statistics, and cautions."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from diffgames.markets.ecn_samples import PARTS
+
+Parts = dict[str, float]
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """How well an exchange agent fits; prints itself, and is plain data for JSON (`to_dict`).
+
+    Attributes:
+        source: where the data come from. rows: rows used. dropped: rows left out, by reason.
+        transitions: number of transitions in the training, validation and test part.
+        levels, components, variance_floor, mirrored, step: the settings.
+        log_likelihood: of the variation S_{n+1}, standardised, nats per sample; comparable at one variance floor only.
+        snapshot_log_likelihood: the same of the snapshot S_0.
+        dequantised_log_likelihood: lower bound of a transition's log-probability, nats; comparable (higher is better).
+        energy_score: of the simulator, comparable (lower is better). energy_score_error: its standard error.
+        energy_score_resampled: of recorded variations drawn anew in place of the mixture.
+        decay: α in use. decay_slope: α as the recorded levels have it, also where that was not usable.
+        adjacent: share of neighbouring recorded levels that are one tick apart.
+        drift: mean mid change, ticks per step. drift_t: its t-statistic.
+        unit_factor: v_i over the recorded mean volume, per level.
+        recorded, simulated: statistics of the training part and of the fitted agent.
+        notes: cautions, in words.
+    """
+
+    source: str
+    rows: int
+    dropped: dict[str, int]
+    transitions: dict[str, int]
+    levels: int
+    components: int
+    variance_floor: float
+    mirrored: bool
+    step: float
+    log_likelihood: Parts
+    snapshot_log_likelihood: Parts
+    dequantised_log_likelihood: Parts
+    energy_score: Parts
+    energy_score_error: Parts
+    energy_score_resampled: Parts
+    decay: float
+    decay_slope: float
+    adjacent: float
+    drift: float
+    drift_t: float
+    unit_factor: list[float]
+    recorded: dict[str, Any]
+    simulated: dict[str, Any]
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, fit for JSON."""
+        return {**asdict(self), "notes": list(self.notes)}
+
+    def __str__(self) -> str:
+        dropped = ", ".join(f"{count} {reason}" for reason, count in self.dropped.items())
+        lines = [
+            f"Exchange agent fitted to {self.source}: {self.rows} rows" + (f" ({dropped} left out)" if dropped else ""),
+            f"  m = {self.levels} levels, {self.components} components, variance floor {self.variance_floor:g},"
+            f" {'bid and ask mirrored, ' if self.mirrored else ''}α = {self.decay:.3g} per tick",
+            *self._scores(),
+            *self._comparison(),
+        ]
+        return "\n".join([*lines, *(f"  ! {note}" for note in self.notes)])
+
+    def _scores(self) -> list[str]:
+        rows = {
+            "transitions": self.transitions,
+            "log-likelihood, variation (standardised nats)": self.log_likelihood,
+            "log-likelihood, snapshot (standardised nats)": self.snapshot_log_likelihood,
+            "dequantised log-likelihood (nats, higher is better)": self.dequantised_log_likelihood,
+            "energy score (lower is better)": self.energy_score,
+            "  its standard error": self.energy_score_error,
+            "  of recorded variations drawn anew": self.energy_score_resampled,
+        }
+        head = f"  {'':52s}" + "".join(f"{part:>12s}" for part in PARTS)
+        return [head] + [
+            f"  {name:52s}" + "".join(f"{scores[part]:12d}" if name == "transitions" else f"{scores[part]:12.3f}"
+                                      for part in PARTS)
+            for name, scores in rows.items()
+        ]  # fmt: skip
+
+    def _comparison(self) -> list[str]:
+        lines = [f"  {'':52s}{'recorded':>12s}{'simulated':>12s}"]
+        single = {
+            "spread of one tick, share of steps": lambda s: s["spread_share"][0],
+            "mid unchanged, share of steps": lambda s: s["mid_unchanged"],
+            "standard deviation of the mid change (ticks)": lambda s: s["mid_deviation"],
+            "level volume unchanged, share of steps": lambda s: _mean(s["unchanged_volume"]),
+            "volume at the best level (lots)": lambda s: _best(s["mean_volume"]),
+            "  its standard deviation": lambda s: _best(s["sd_volume"]),
+            "volume over all levels (lots)": lambda s: sum(s["mean_volume"]),
+        }
+        for name, pick in single.items():
+            lines.append(f"  {name:52s}{pick(self.recorded):12.3f}{pick(self.simulated):12.3f}")
+        return [*lines, f"  drift of the recorded mid {self.drift:.4f} ticks per step, t = {self.drift_t:.1f}"]
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _best(values: list[float]) -> float:
+    """Mean over the two sides of the best level."""
+    return (values[0] + values[len(values) // 2]) / 2
