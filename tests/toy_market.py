@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from diffgames.markets.agents import ProviderType, QuadraticPenalty, TakerType, constant, uniform
+from diffgames.markets.agents import ProviderSupertypes, QuadraticPenalty, TakerSupertypes, constant, uniform
 from diffgames.markets.ecn import ExchangeModel, stack_exchanges
 from diffgames.markets.ecn_fit import fit_exchange
 from diffgames.markets.environment import OTCMarket
@@ -24,13 +24,13 @@ def market_builder(exchange: ExchangeModel):
         n, m = len(providers), len(takers)
         number = lambda value: jnp.asarray(value, jnp.float32)  # noqa: E731 - shorthand in a test
         return OTCMarket(
-            providers=ProviderType(
+            providers=ProviderSupertypes(
                 risk_aversion=uniform([0.0] * n, [2.0] * n),
                 pnl_weight=uniform([0.0] * n, [1.0] * n),
                 normalizer=constant([0.01] * n),
                 share_target=constant([1.0] * n),
             ),
-            takers=TakerType(
+            takers=TakerSupertypes(
                 risk_aversion=constant([0.1] * m),
                 pnl_weight=uniform([0.0] * m, [1.0] * m),
                 normalizer=constant([0.02] * m),
@@ -58,7 +58,10 @@ def market_builder(exchange: ExchangeModel):
 
 @eqx.filter_jit
 def random_play(market: OTCMarket, key, episodes: int = 16):
-    """Play `episodes` with random actions (compiled once per shape of market); returns final states, rewards, records and takers' observations, [B, T, …]."""
+    """Play with random actions: final states, rewards, records and both roles' observations, [episodes, time, …].
+
+    Compiled once per shape of market.
+    """
 
     def episode(key):
         reset, play = jax.random.split(key)

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import kstest, norm
 
 from diffgames.errors import InvalidInput
-from diffgames.markets.agents import ProviderType, clipped_normal, constant, draw_types, price_curves, ranges, uniform
+from diffgames.markets.agents import ProviderSupertypes, clipped_normal, constant, price_curves, ranges, uniform
 
 
 def _draws(distribution, count=4000):
@@ -25,9 +25,9 @@ def test_one_family_holds_constant_uniform_and_clipped_normal():
 
 
 def test_agents_of_a_supertype_draw_independently():
-    supertypes = ProviderType(uniform([0, 5], [1, 5]), constant([0, 1]), constant([1, 1]), constant([1, 1]))
+    supertypes = ProviderSupertypes(uniform([0, 5], [1, 5]), constant([0, 1]), constant([1, 1]), constant([1, 1]))
     index = jnp.asarray([0, 0, 1, 1], jnp.int32)
-    types = jax.vmap(lambda key: draw_types(supertypes, index, key))(jax.random.split(jax.random.key(1), 3000))
+    types = jax.vmap(lambda key: supertypes.draw(index, key))(jax.random.split(jax.random.key(1), 3000))
     drawn = np.asarray(types.risk_aversion)
     assert np.all(drawn[:, 2:] == 5.0) and np.all(np.asarray(types.pnl_weight) == [0, 0, 1, 1])
     assert abs(np.corrcoef(drawn[:, 0], drawn[:, 1])[0, 1]) < 4 / np.sqrt(3000)

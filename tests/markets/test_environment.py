@@ -41,7 +41,7 @@ def test_rewards_equal_a_plain_reading_of_equations_4_and_6(build_market):
     _, (rewards, record, _) = random_play(market, jax.random.key(2))
     record, rewards = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), (record, rewards))
     for b in range(5):
-        mean, count, previous = np.zeros(3), 0, None
+        mean, count = np.zeros(3), 0
         for t in range(market.horizon):
             types = jax.tree.map(lambda leaf: leaf[b, t], record.provider_type)
             before = np.abs(mean - types.share_target)
@@ -84,13 +84,16 @@ def test_market_shares_count_the_exchanges_volume(build_market):
 
 
 def test_everyone_trades_at_the_best_connected_price(build_market):
-    """No taker pays more than the narrowest quote of a fully connected market would ask."""
+    """In a fully connected market takers of one lot (the first supertype) pay exactly the narrowest quote."""
     market = build_market(probability=1.0)
     _, (_, record, _) = random_play(market, jax.random.key(4))
-    ask = np.minimum(np.asarray(record.provider_ask).min(axis=-1), np.asarray(record.best_ask)[..., 0] + 0.5)
-    bought = np.asarray(record.taker_direction) > 0
-    assert bought.any()
-    assert (np.asarray(record.taker_price)[bought] <= np.broadcast_to(ask[..., None], bought.shape)[bought] + 1e-3).all()
+    record = jax.tree.map(np.asarray, record)
+    ask = np.minimum(record.provider_ask.min(axis=-1), record.best_ask[..., 0])[..., None]
+    bid = np.maximum(record.provider_bid.max(axis=-1), record.best_bid[..., 0])[..., None]
+    direction, price = record.taker_direction[..., :4], record.taker_price[..., :4]
+    expected = np.where(direction > 0, ask, np.where(direction < 0, bid, 0.0))
+    assert (direction > 0).any() and (direction < 0).any()
+    np.testing.assert_allclose(price, expected, atol=1e-3)
 
 
 def test_quotes_lie_on_the_granularity_grid(build_market):

@@ -38,7 +38,7 @@ def test_accounts_equal_the_plain_market_trade_by_trade(build_market, seed):
         preference = np.asarray(tie_breakers(jax.random.split(key)[0], 4, 11)).T.astype(float)
         actions = {"provider": jnp.asarray(tweaks, jnp.float32), "taker": jnp.asarray(decision, jnp.int32)}
         before = state
-        state, _, record = market.step(before, actions, key)
+        state, _, _ = market.step(before, actions, key)
         words = [{BUY: "buy", SELL: "sell"}.get(int(d)) for d in decision]
         plain.step([(s, k, h * c) for (s, k, h), c in zip(tweaks, hedging, strict=True)], words, preference.tolist())
         for group, account in ((plain.providers, state.providers), (plain.takers, state.takers)):

@@ -57,7 +57,7 @@ def test_route_against_a_loop():
         table = ask if decision[taker] == BUY else -bid
         best = venues[np.argmin(table[venues, row[taker]])]
         assert routes.venue[best, taker] == 1 and float(jnp.sum(routes.venue[:, taker])) == 1
-        assert float(routes.price[taker]) == pytest.approx(abs(1) * (ask if decision[taker] == BUY else bid)[best, row[taker]])
+        assert float(routes.price[taker]) == pytest.approx((ask if decision[taker] == BUY else bid)[best, row[taker]])
 
 
 def test_per_taker_equals_indexing():

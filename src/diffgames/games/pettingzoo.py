@@ -10,6 +10,7 @@ Agents are called `role_index`, for example `provider_0`. Actions are in the spa
 
 from typing import Any
 
+import equinox as eqx
 import gymnasium
 import jax
 import jax.numpy as jnp
@@ -34,9 +35,6 @@ class MarkovGameEnvironment(AECEnv):
         self._place = {f"{role.name}_{i}": (role, i) for role in game.roles for i in range(role.count)}
         self.possible_agents = list(self._place)
         self.agents = []
-        self._reset = jax.jit(game.reset)
-        self._step = jax.jit(game.step)
-        self._observe = {role.name: jax.jit(self._observer(role)) for role in game.roles}
         self._key = jax.random.key(0)
         self._spaces = {agent: _space(role) for agent, (role, _) in self._place.items()}
         self._seen_spaces = {
@@ -59,7 +57,7 @@ class MarkovGameEnvironment(AECEnv):
             for index, agent in enumerate(self.possible_agents):
                 self.action_space(agent).seed(seed + index)
         self._key, key = jax.random.split(self._key)
-        self._state, self._time = self._reset(key), 0
+        self._state, self._time = _reset(self.game, key), 0
         self.agents = list(self.possible_agents)
         self.rewards = dict.fromkeys(self.agents, 0.0)
         self._cumulative_rewards = dict.fromkeys(self.agents, 0.0)
@@ -105,7 +103,7 @@ class MarkovGameEnvironment(AECEnv):
     def _move(self) -> None:
         self._key, key = jax.random.split(self._key)
         actions = {name: jnp.asarray(value) for name, value in self._actions.items()}
-        self._state, rewards, _ = self._step(self._state, actions, key)
+        self._state, rewards, _ = _step(self.game, self._state, actions, key)
         rewards = {name: np.asarray(value) for name, value in rewards.items()}
         self._time += 1
         over = self._time >= self.game.horizon
@@ -118,10 +116,22 @@ class MarkovGameEnvironment(AECEnv):
     def _look(self, role: Role) -> np.ndarray:
         names = [other.name for other in self.game.roles]
         earlier = {name: jnp.asarray(self._actions[name]) for name in names[: names.index(role.name)]}
-        return np.asarray(self._observe[role.name](self._state, earlier), np.float32)
+        return np.asarray(_observe(self.game, self._state, earlier, role.name), np.float32)
 
-    def _observer(self, role: Role):
-        return lambda state, actions: self.game.observe(state, actions, role.name)
+
+@eqx.filter_jit
+def _reset(game: AbstractMarkovGame, key):
+    return game.reset(key)
+
+
+@eqx.filter_jit
+def _step(game: AbstractMarkovGame, state, actions, key):
+    return game.step(state, actions, key)
+
+
+@eqx.filter_jit
+def _observe(game: AbstractMarkovGame, state, actions, role: str):
+    return game.observe(state, actions, role)
 
 
 def _space(role: Role) -> gymnasium.Space:

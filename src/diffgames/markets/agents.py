@@ -19,12 +19,10 @@ averages start at zero, so D_0 is the distance of zero to the target.
 Prices are in ticks, quantities in lots, PnL in ticks × lots; η has the inverse unit.
 """
 
-from typing import TypeVar
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from diffgames.errors import InvalidInput
 
@@ -97,33 +95,59 @@ def ranges(key: str, values, supertypes: int, low: float, high: float) -> TypeDi
 
 
 class ProviderType(eqx.Module):
-    """The drawn types of liquidity providers, one entry per provider (or per supertype, as distributions)."""
+    """The types of liquidity providers, one entry per provider."""
 
-    risk_aversion: Float[Array, " providers"] | TypeDistribution  # γ
-    pnl_weight: Float[Array, " providers"] | TypeDistribution  # ω
-    normalizer: Float[Array, " providers"] | TypeDistribution  # η, per tick × lot
-    share_target: Float[Array, " providers"] | TypeDistribution  # m_target
+    risk_aversion: Float[Array, " providers"]  # γ
+    pnl_weight: Float[Array, " providers"]  # ω
+    normalizer: Float[Array, " providers"]  # η, per tick × lot
+    share_target: Float[Array, " providers"]  # m_target
 
 
 class TakerType(eqx.Module):
-    """The drawn types of liquidity takers, one entry per taker (or per supertype, as distributions)."""
+    """The types of liquidity takers, one entry per taker."""
 
-    risk_aversion: Float[Array, " takers"] | TypeDistribution  # γ
-    pnl_weight: Float[Array, " takers"] | TypeDistribution  # ω
-    normalizer: Float[Array, " takers"] | TypeDistribution  # η, per tick × lot
-    sell_target: Float[Array, " takers"] | TypeDistribution  # qᵃ
-    buy_target: Float[Array, " takers"] | TypeDistribution  # qᵇ
-    quantity: Float[Array, " takers"] | TypeDistribution  # q_LT, lots
-
-
-AgentType = TypeVar("AgentType", ProviderType, TakerType)
+    risk_aversion: Float[Array, " takers"]  # γ
+    pnl_weight: Float[Array, " takers"]  # ω
+    normalizer: Float[Array, " takers"]  # η, per tick × lot
+    sell_target: Float[Array, " takers"]  # qᵃ
+    buy_target: Float[Array, " takers"]  # qᵇ
+    quantity: Float[Array, " takers"]  # q_LT, lots
 
 
-def draw_types(supertypes: AgentType, index: Array, key: PRNGKeyArray) -> AgentType:
-    """Draw every agent's type from its supertype; `index` is the supertype of each agent."""
-    leaves, structure = jax.tree.flatten(supertypes, is_leaf=lambda node: isinstance(node, TypeDistribution))
-    keys = jax.random.split(key, len(leaves))
-    return jax.tree.unflatten(structure, [leaf.take(index).sample(k) for leaf, k in zip(leaves, keys, strict=True)])
+class ProviderSupertypes(eqx.Module):
+    """The distributions of provider types, one entry per supertype; fields as in `ProviderType`."""
+
+    risk_aversion: TypeDistribution
+    pnl_weight: TypeDistribution
+    normalizer: TypeDistribution
+    share_target: TypeDistribution
+
+    def draw(self, index: Int[Array, " providers"], key: PRNGKeyArray) -> ProviderType:
+        """Every provider's type; `index` is the supertype of each."""
+        return ProviderType(**_draw(self, index, key))
+
+
+class TakerSupertypes(eqx.Module):
+    """The distributions of taker types, one entry per supertype; fields as in `TakerType`."""
+
+    risk_aversion: TypeDistribution
+    pnl_weight: TypeDistribution
+    normalizer: TypeDistribution
+    sell_target: TypeDistribution
+    buy_target: TypeDistribution
+    quantity: TypeDistribution
+
+    def draw(self, index: Int[Array, " takers"], key: PRNGKeyArray) -> TakerType:
+        """Every taker's type; `index` is the supertype of each."""
+        return TakerType(**_draw(self, index, key))
+
+
+def _draw(
+    supertypes: ProviderSupertypes | TakerSupertypes, index: Int[Array, " agents"], key: PRNGKeyArray
+) -> dict[str, Float[Array, " agents"]]:
+    fields = vars(supertypes)
+    keys = jax.random.split(key, len(fields))
+    return {name: law.take(index).sample(k) for (name, law), k in zip(fields.items(), keys, strict=True)}
 
 
 class QuadraticPenalty(eqx.Module):

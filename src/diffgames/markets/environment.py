@@ -31,7 +31,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from diffgames.games.markov import AbstractMarkovGame, Actions, Continuous, Discrete, Role
 from diffgames.markets import observations
-from diffgames.markets.agents import ProviderType, QuadraticPenalty, TakerType, draw_types, price_curves
+from diffgames.markets.agents import ProviderSupertypes, QuadraticPenalty, TakerSupertypes, price_curves
 from diffgames.markets.depth_book import average_prices, best_ask, best_bid, market_spread, mid_price, tick_prices
 from diffgames.markets.ecn import ExchangeModel, reference_price
 from diffgames.markets.engines import AbstractEngine, DepthEngine
@@ -58,8 +58,8 @@ class OTCMarket(AbstractMarkovGame):
         sizes_vary: whether trade sizes differ between takers of one supertype (then every taker has its price row).
     """
 
-    providers: ProviderType
-    takers: TakerType
+    providers: ProviderSupertypes
+    takers: TakerSupertypes
     connectivity: Connectivity
     exchanges: ExchangeModel
     price_scale: Float[Array, ""]
@@ -118,8 +118,8 @@ class OTCMarket(AbstractMarkovGame):
             trading_steps=jnp.zeros((), jnp.float32),
             sold_fraction=jnp.zeros((n_takers,), jnp.float32),
             bought_fraction=jnp.zeros((n_takers,), jnp.float32),
-            provider_type=draw_types(self.providers, provider_index, provider_key),
-            taker_type=draw_types(self.takers, taker_index, taker_key),
+            provider_type=self.providers.draw(provider_index, provider_key),
+            taker_type=self.takers.draw(taker_index, taker_key),
             network=draw_network(self.connectivity, provider_index, taker_index, network_key),
         )
 

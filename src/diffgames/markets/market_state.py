@@ -58,7 +58,7 @@ class Quotes(eqx.Module):
 
 
 class Routes(eqx.Module):
-    """Where each taker trades: direction (+1 buys, −1 sells, 0 none), lots, the venue's one-hot column, quoted price."""
+    """Where each taker trades: direction (+1 buys, −1 sells, 0), lots, one-hot column of the venue, quoted price."""
 
     direction: Float[Array, " takers"]
     quantity: Float[Array, " takers"]

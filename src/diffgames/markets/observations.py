@@ -108,7 +108,7 @@ def hedge_costs(
     depth: DepthBook,
     connected: Array,
 ) -> Float[Array, "providers fractions"]:
-    """Cost per lot, in ticks from the reference price, of hedging each fraction of the inventory at the best exchange."""
+    """Cost per lot, in ticks, of hedging each fraction of the inventory at the best connected exchange."""
     fractions = jnp.asarray(HEDGE_FRACTIONS, jnp.float32)
     size = jnp.maximum(jnp.abs(inventory)[:, None] * fractions[None, :], 1e-3)
     ask, bid = jax.vmap(lambda book: average_prices(book, size.reshape(-1)))(depth)

@@ -6,6 +6,8 @@ venues within a hair of the best price are tied and one of them is drawn with eq
 Arrays are venue-major, [venues, takers]: the few venues are looped over, the many takers lie on the contiguous axis.
 """
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
@@ -20,10 +22,10 @@ def per_taker(values: Float[Array, "venues sizes"], size_row: tuple[int, ...]) -
     """Spread a table over the takers: column `size_row[l]` for taker l, copied run by run (no gather)."""
     if size_row == tuple(range(values.shape[1])):
         return values
-    starts = [0, *(l for l in range(1, len(size_row)) if size_row[l] != size_row[l - 1]), len(size_row)]
+    starts = [0, *(i for i in range(1, len(size_row)) if size_row[i] != size_row[i - 1]), len(size_row)]
     runs = [
         jnp.broadcast_to(values[:, size_row[first]][:, None], (values.shape[0], last - first))
-        for first, last in zip(starts[:-1], starts[1:], strict=True)
+        for first, last in itertools.pairwise(starts)
     ]
     return jnp.concatenate(runs, axis=1)
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffgames.errors import InvalidInput
-from diffgames.markets.agents import ProviderType, QuadraticPenalty, TakerType, constant, ranges, uniform
+from diffgames.markets.agents import ProviderSupertypes, QuadraticPenalty, TakerSupertypes, constant, ranges, uniform
 from diffgames.markets.ecn import ExchangeModel, stack_exchanges
 from diffgames.markets.ecn_fit import FitReport, fit_exchange
 from diffgames.markets.engines import DepthEngine
@@ -73,7 +73,8 @@ class MarketParameters:
         float, Parameter(unit="ticks per lot", meaning="coefficient c of ℓ(q) = −c q² in equation (3)")
     ] = 0.0
     spread_bounds: Annotated[
-        tuple[float, float], Parameter(shape="2", unit="market spreads", meaning="range of ε_spread that policies can quote")
+        tuple[float, float],
+        Parameter(shape="2", unit="market spreads", meaning="range of ε_spread that policies can quote"),
     ] = (-1.0, 1.0)
     skew_bound: Annotated[
         float, Parameter(unit="market spreads", meaning="range of |ε_skew| that policies can quote")
@@ -118,13 +119,13 @@ def build_market(parameters: MarketParameters, exchange: ExchangeModel) -> OTCMa
         raise InvalidInput("spread_bounds", parameters.spread_bounds, "[low, high] with −1 ≤ low < high")
     scale = exchange.scales(parameters.steps)
     return OTCMarket(
-        providers=ProviderType(
+        providers=ProviderSupertypes(
             risk_aversion=ranges("provider_risk_aversion", parameters.provider_risk_aversion, n, 0.0, 100.0),
             pnl_weight=ranges("provider_pnl_weight", parameters.provider_pnl_weight, n, 0.0, 1.0),
             normalizer=constant([2.0 * sum(providers) / (parameters.steps * volume)] * n),
             share_target=ranges("provider_share_target", parameters.provider_share_target, n, 0.0, 1.0),
         ),
-        takers=TakerType(
+        takers=TakerSupertypes(
             risk_aversion=ranges("taker_risk_aversion", parameters.taker_risk_aversion, m, 0.0, 100.0),
             pnl_weight=ranges("taker_pnl_weight", parameters.taker_pnl_weight, m, 0.0, 1.0),
             normalizer=constant(2.0 / (parameters.steps * np.asarray(quantity.mean))),

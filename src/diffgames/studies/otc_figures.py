@@ -1,7 +1,7 @@
 """Figures of the over-the-counter market: learning, a market day, skew, shares, the connectivity graph.
 
-Every function draws one figure from recorded episodes (`StepRecord` leaves stacked [T, B, …]) and returns it. Prices are
-in ticks from the initial mid, quantities in lots.
+Every function draws one figure from recorded episodes (`StepRecord` leaves stacked [T, B, …]) and returns it. Prices
+are in ticks from the initial mid, quantities in lots.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,10 @@ def learning_curves(
 ) -> Figure:
     """Mean episode reward per role and supertype, and running market share per provider, against updates."""
     figure, axes = new_figure(columns=3, width=4.4, height=3.8)
-    panels = ([name for name in reward if name.startswith("provider")], [name for name in reward if name.startswith("taker")])
+    panels = (
+        [name for name in reward if name.startswith("provider")],
+        [name for name in reward if name.startswith("taker")],
+    )
     for axis, names, title in zip(axes, panels, ("providers", "takers"), strict=False):
         for name in names:
             axis.plot(np.arange(1, len(reward[name]) + 1), reward[name], label=f"supertype {name.rsplit('_', 1)[1]}")
@@ -38,24 +41,34 @@ def learning_curves(
 
 def market_day(record: StepRecord, episode: int = 0, provider: int = 0) -> Figure:
     """One episode: exchange touch, the provider's quotes, its trades, its inventory and hedges."""
-    at = {name: np.asarray(getattr(record, name))[:, episode] for name in vars(record) if not name.endswith("_type")
-          and name not in ("network",)}
+    at = {
+        name: np.asarray(getattr(record, name))[:, episode]
+        for name in vars(record)
+        if not name.endswith("_type") and name not in ("network",)
+    }
     steps = np.arange(len(at["price"]))
     figure, (top, bottom) = new_figure(rows=2, width=11, height=3.6, sharex=True)
     top.fill_between(
-        steps, at["best_bid"][:, 0], at["best_ask"][:, 0], step="mid", color="0.85", label="exchange: best bid to best ask"
+        steps,
+        at["best_bid"][:, 0],
+        at["best_ask"][:, 0],
+        step="mid",
+        color="0.85",
+        label="exchange: best bid to best ask",
     )
     top.step(steps, at["price"], where="mid", color="0.35", label="reference price $P_t$")
     top.step(steps, at["provider_ask"][:, provider], where="mid", color="tab:red", lw=1, label="provider's ask")
     top.step(steps, at["provider_bid"][:, provider], where="mid", color="tab:blue", lw=1, label="provider's bid")
     flow = at["flow"][:, provider].sum(axis=-1)
-    for side, quote, marker, color, label in (
+    for side, quote, marker, color, name in (
         (0, "provider_ask", "v", "tab:red", "sells to takers"),
         (1, "provider_bid", "^", "tab:blue", "buys from takers"),
     ):
         traded = flow[:, side] > 0
         size = 12 + 10 * flow[traded, side]
-        top.scatter(steps[traded], at[quote][traded, provider], s=size, marker=marker, color=color, alpha=0.6, label=label)
+        top.scatter(
+            steps[traded], at[quote][traded, provider], s=size, marker=marker, color=color, alpha=0.6, label=name
+        )
     top.set(ylabel="price (ticks from the initial mid)", title=f"A market day of provider {provider}")
     top.legend(ncols=3, fontsize="small")
     bottom.step(steps, at["inventory"][:, provider], where="mid", color="tab:green", label="inventory $q_t$")
@@ -77,7 +90,9 @@ def skew_against_inventory(record: StepRecord, provider: int = 0, shown: int = 4
     edges = np.unique(np.quantile(inventory, np.linspace(0, 1, 13)))
     index = np.clip(np.digitize(inventory, edges[1:-1]), 0, max(len(edges) - 2, 0))
     bins = [index == i for i in range(max(len(edges) - 1, 1)) if np.any(index == i)]
-    axis.plot([inventory[b].mean() for b in bins], [skew[b].mean() for b in bins], "o", color="tab:blue", label="binned mean")
+    axis.plot(
+        [inventory[b].mean() for b in bins], [skew[b].mean() for b in bins], "o", color="tab:blue", label="binned mean"
+    )
     if np.isfinite(fit.slope):
         line = np.array([inventory.min(), inventory.max()])
         label = f"slope {fit.slope:.4f} ± {fit.standard_error:.4f} per lot"
@@ -104,9 +119,9 @@ def market_shares(
     left.bar([*names, "exchanges"], mean, yerr=half, capsize=3, color=["tab:blue"] * len(names) + ["0.6"])
     left.set(ylabel="share of takers' volume", title="Market share", ylim=(0, 1))
     place = np.arange(len(names))
-    for offset, values, label in ((-0.2, pnl_spread, "spread PnL"), (0.2, pnl_inventory, "inventory PnL")):
+    for offset, values, name in ((-0.2, pnl_spread, "spread PnL"), (0.2, pnl_inventory, "inventory PnL")):
         mean, half = _interval(values)
-        right.bar(place + offset, mean, width=0.4, yerr=half, capsize=3, label=label)
+        right.bar(place + offset, mean, width=0.4, yerr=half, capsize=3, label=name)
     right.axhline(0, color="0.5", lw=0.6)
     right.set_xticks(place, names)
     right.set(ylabel="PnL per episode (ticks × lots)", title="Profit and loss")
@@ -134,7 +149,15 @@ def connectivity_graph(record: StepRecord, taker_supertype: Sequence[int], episo
     colors = ["tab:blue"] * len(providers) + [f"C{1 + s}" for s in taker_supertype] + ["0.6"] * len(exchanges)
     figure, (axis,) = new_figure(width=8, height=6)
     nx.draw_networkx(
-        graph, place, ax=axis, node_color=colors, node_size=520, font_size=8, edge_color="0.75", width=0.8, font_color="w"
+        graph,
+        place,
+        ax=axis,
+        node_color=colors,
+        node_size=520,
+        font_size=8,
+        edge_color="0.75",
+        width=0.8,
+        font_color="w",
     )
     axis.set_title("Connections of one episode: providers, takers by supertype, exchanges")
     axis.axis("off")
