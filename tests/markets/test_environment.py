@@ -184,3 +184,11 @@ def test_one_trace_per_shape(build_market, exchanges):
     for seed in range(3):
         state = step(market, state, actions, jax.random.key(seed))
     assert len(traces) == 1
+
+
+def test_a_prescribed_path_is_followed_within_half_a_tick(build_market):
+    """Whatever the takers' orders did to the book, the exchange's agent brings its mid to the path."""
+    path = 6.0 * jnp.sin(jnp.linspace(0.0, 6.0, 31, dtype=jnp.float32))
+    _, (_, record, _) = random_play(build_market(price_path=path), jax.random.key(8))
+    deviation = np.abs(np.asarray(record.next_price) - np.asarray(path)[1:])
+    assert deviation.max() <= 0.5 + 1e-5

@@ -87,17 +87,18 @@ class ExchangeModel(eqx.Module):
         return self._place(_whole_lots(volumes), ask - spread, ask, grid)
 
     def sample_variation(
-        self, key: PRNGKeyArray, book: DepthBook, mid_pull: float | Float[Array, ""] = 0.0
+        self, key: PRNGKeyArray, book: DepthBook, mid_pull: float | Float[Array, ""] = 0.0, mid_weight: float = 1.0
     ) -> tuple[Float[Array, " grid"], Float[Array, " grid"]]:
         """Signed volume variations (bid, ask), in lots, whose application to `book` gives the next book.
 
-        `mid_pull` (half-ticks) is added to the mid change before it is rounded. The mid stays so far inside the grid
+        `mid_pull` (half-ticks) is added to `mid_weight` times the sampled mid change before it is rounded: a weight of
+        zero leads the mid where the pull says, within half a tick. The mid stays so far inside the grid
         that all modelled levels fit.
         """
         grid, dtype = book.ask.shape[-1], book.ask.dtype
         ask, bid = best_ask(book), best_bid(book)
         volumes, spread, move = self.sample_levels(
-            key, top_levels(book, self.levels), (ask - bid).astype(dtype), mid_pull, widest=self._widest_on(grid)
+            key, top_levels(book, self.levels), (ask - bid).astype(dtype), mid_pull, self._widest_on(grid), mid_weight
         )
         next_ask = jnp.clip(ask.astype(dtype) + move, spread + (self.levels - 1.0), float(grid - self.levels))
         target = self._place(volumes, next_ask - spread, next_ask, grid)
@@ -110,12 +111,13 @@ class ExchangeModel(eqx.Module):
         spread: Float[Array, ""],
         mid_pull: float | Float[Array, ""] = 0.0,
         widest: float | None = None,
+        mid_weight: float = 1.0,
     ) -> tuple[Float[Array, " levels_of_both_sides"], Float[Array, ""], Float[Array, ""]]:
         """One step of the levels alone: next volumes, next spread (≤ `widest`) and the best ask's move, in ticks.
 
         The mid moves by 2·move − (next spread − spread) half-ticks.
         """
-        return self.apply_draw(self._draw(self.variation, key), volumes, spread, mid_pull, widest)
+        return self.apply_draw(self._draw(self.variation, key), volumes, spread, mid_pull, widest, mid_weight)
 
     def apply_draw(
         self,
@@ -124,12 +126,13 @@ class ExchangeModel(eqx.Module):
         spread: Float[Array, ""],
         mid_pull: float | Float[Array, ""] = 0.0,
         widest: float | None = None,
+        mid_weight: float = 1.0,
     ) -> tuple[Float[Array, " levels_of_both_sides"], Float[Array, ""], Float[Array, ""]]:
         """What a given draw of the variation (x_1, …, x_2m, spread, mid change) does to the levels."""
         change = draw[:-2]
         volumes = (1.0 - jnp.clip(-change, 0.0, 1.0)) * volumes + jnp.maximum(change, 0.0) * self.unit
         next_spread = self._whole_spread(draw[-2], widest)
-        half_ticks = draw[-1] + mid_pull
+        half_ticks = mid_weight * draw[-1] + mid_pull
         move = jnp.round((half_ticks + next_spread - spread) / 2.0)
         return _whole_lots(volumes), next_spread, move
 

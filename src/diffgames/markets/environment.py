@@ -27,7 +27,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from diffgames.games.markov import AbstractMarkovGame, Actions, Continuous, Discrete, Role
 from diffgames.markets import observations
@@ -51,6 +51,8 @@ class OTCMarket(AbstractMarkovGame):
         price_scale, inventory_scale, volume_scale: what observations are divided by (ticks, lots, lots).
         penalty: the inventory penalty ℓ of equation (3).
         engine: how market orders and variations act on a book.
+        price_path: the mid (ticks) at times 0…T that every exchange's agent steers its book to, in place of the fitted
+            mid changes; within half a tick, as a mid of the spread's parity can. None: the fitted law.
         provider_supertype, taker_supertype: the supertype index of each agent.
         steps: horizon T. grid: ticks of the price grid.
         quote_granularity: quote grid ξ_LP in ticks (0.1 bp against a tick of 0.5 bp is 0.2).
@@ -67,6 +69,7 @@ class OTCMarket(AbstractMarkovGame):
     volume_scale: Float[Array, ""]
     penalty: QuadraticPenalty
     engine: AbstractEngine = DepthEngine()
+    price_path: Float[Array, " times"] | None = None
     provider_supertype: tuple[int, ...] = eqx.field(static=True, default=(0,))
     taker_supertype: tuple[int, ...] = eqx.field(static=True, default=(0,))
     steps: int = eqx.field(static=True, default=100)
@@ -156,7 +159,7 @@ class OTCMarket(AbstractMarkovGame):
             quotes, self._size_row(), state.taker_type.quantity, self._connected(state), actions["taker"], tie_key
         )
         books, fills = self._trade_at_exchanges(state, routes, -actions["provider"][:, 2] * state.providers.inventory)
-        books = self._move_exchanges(books, exchange_key)
+        books = self._move_exchanges(books, state.time, exchange_key)
         next_price = self._reference(books)
         settled = settle(state, self.penalty, routes, fills, books, next_price)
         return settled.state, settled.rewards, self._record(state, actions["provider"], quotes, routes, fills, settled)
@@ -229,14 +232,19 @@ class OTCMarket(AbstractMarkovGame):
         chosen = jax.nn.one_hot(jnp.argmin(price, axis=0), self.n_exchanges, axis=0, dtype=jnp.float32)
         return chosen * jnp.any(connected, axis=0, keepdims=True).astype(jnp.float32)
 
-    def _move_exchanges(self, books, key: PRNGKeyArray):
+    def _move_exchanges(self, books, time: Int[Array, ""], key: PRNGKeyArray):
         """Every exchange agent samples a variation of its book and sends it."""
         depth = jax.vmap(self.engine.depth)(books)
-        pull = self._reference(books) - jax.vmap(mid_price)(depth)  # ticks; as half-ticks it is half of the way back
+        mids = jax.vmap(mid_price)(depth)
+        if self.price_path is None:
+            pull = self._reference(books) - mids  # ticks; as half-ticks it is half of the way back
+        else:
+            pull = 2.0 * (self.price_path[time + 1] - mids)
+        mid_weight = 1.0 if self.price_path is None else 0.0
         keys = jax.random.split(key, (self.n_exchanges, 2))
 
         def move(model, book, volumes, pull, keys):
-            variation = model.sample_variation(keys[0], volumes, pull)
+            variation = model.sample_variation(keys[0], volumes, pull, mid_weight)
             return self.engine.vary(book, variation, model.order_sizes, keys[1])
 
         return jax.vmap(move)(self.exchanges, books, depth, pull, keys)

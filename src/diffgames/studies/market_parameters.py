@@ -29,7 +29,18 @@ PerSupertype = tuple[float | tuple[float, float], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MarketParameters:
+class ExchangeParameters:
+    """What the exchange agent is fitted to."""
+
+    data: Annotated[
+        str | None, Parameter(meaning="level-2 file (LOBSTER order book or 1-second) to fit; null: synthetic data")
+    ] = None
+    levels: Annotated[int, Parameter(unit="levels", meaning="order-book levels per side in the exchange model, m")] = 5
+    components: Annotated[int, Parameter(meaning="components of the Gaussian mixtures")] = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarketParameters(ExchangeParameters):
     """Who plays, with what types and connections, on which exchanges."""
 
     provider_counts: Annotated[
@@ -84,14 +95,9 @@ class MarketParameters:
     )
     steps: Annotated[int, Parameter(unit="steps", meaning="episode length T")] = 100
     grid: Annotated[int, Parameter(unit="ticks", meaning="length of the price grid")] = 128
-    data: Annotated[
-        str | None, Parameter(meaning="level-2 file (LOBSTER order book or 1-second) to fit; null: synthetic data")
-    ] = None
-    levels: Annotated[int, Parameter(unit="levels", meaning="order-book levels per side in the exchange model, m")] = 5
-    components: Annotated[int, Parameter(meaning="components of the Gaussian mixtures")] = 5
 
 
-def fit_from(parameters: MarketParameters, seed: int) -> tuple[ExchangeModel, FitReport]:
+def fit_from(parameters: ExchangeParameters, seed: int) -> tuple[ExchangeModel, FitReport]:
     """Fit the exchange agent to the named file, or to an hour of synthetic level-2 data."""
     snapshots = synthetic_level2(seconds=3600, seed=seed) if parameters.data is None else read_level2(parameters.data)
     return fit_exchange(snapshots, levels=parameters.levels, components=parameters.components, seed=seed)
