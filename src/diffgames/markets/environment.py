@@ -237,10 +237,9 @@ class OTCMarket(AbstractMarkovGame):
         depth = jax.vmap(self.engine.depth)(books)
         mids = jax.vmap(mid_price)(depth)
         if self.price_path is None:
-            pull = self._reference(books) - mids  # ticks; as half-ticks it is half of the way back
+            pull, mid_weight = self._reference(books) - mids, 1.0  # ticks; as half-ticks it is half of the way back
         else:
-            pull = 2.0 * (self.price_path[time + 1] - mids)
-        mid_weight = 1.0 if self.price_path is None else 0.0
+            pull, mid_weight = 2.0 * (self.price_path[time + 1] - mids), 0.0
         keys = jax.random.split(key, (self.n_exchanges, 2))
 
         def move(model, book, volumes, pull, keys):
