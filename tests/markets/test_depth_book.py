@@ -42,7 +42,9 @@ def test_market_orders_equal_a_loop_over_orders(seed):
     bid, ask = _random_book(rng)
     buy = rng.integers(0, 25, size=6).astype(np.float32)
     sell = rng.integers(0, 25, size=6).astype(np.float32)
-    after, bought, sold = market_orders(DepthBook(jnp.asarray(bid), jnp.asarray(ask)), jnp.asarray(buy), jnp.asarray(sell))
+    after, bought, sold = market_orders(
+        DepthBook(jnp.asarray(bid), jnp.asarray(ask)), jnp.asarray(buy), jnp.asarray(sell)
+    )
     prices = np.arange(24) - 12.0
     expected_ask, expected_bid = ask.copy(), bid[::-1].copy()
     for n in range(6):
@@ -55,7 +57,9 @@ def test_market_orders_equal_a_loop_over_orders(seed):
 
 
 def test_touch_mid_and_spread():
-    book = DepthBook(bid=jnp.asarray([1.0, 2, 0, 0, 0, 0], jnp.float32), ask=jnp.asarray([0.0, 0, 0, 4, 1, 0], jnp.float32))
+    book = DepthBook(
+        bid=jnp.asarray([1.0, 2, 0, 0, 0, 0], jnp.float32), ask=jnp.asarray([0.0, 0, 0, 4, 1, 0], jnp.float32)
+    )
     assert (int(best_bid(book)), int(best_ask(book))) == (1, 3)
     assert float(mid_price(book)) == -1.0 and float(market_spread(book)) == 2.0
 
@@ -68,7 +72,9 @@ def test_empty_sides_are_visible():
 
 
 def test_sizes_beyond_the_book_are_priced_at_the_far_end():
-    book = DepthBook(bid=jnp.asarray([0.0, 0, 3, 0, 0, 0], jnp.float32), ask=jnp.asarray([0.0, 0, 0, 4, 0, 0], jnp.float32))
+    book = DepthBook(
+        bid=jnp.asarray([0.0, 0, 3, 0, 0, 0], jnp.float32), ask=jnp.asarray([0.0, 0, 0, 4, 0, 0], jnp.float32)
+    )
     ask, bid = average_prices(book, jnp.asarray([4.0, 8.0], jnp.float32))
     np.testing.assert_allclose(ask, [0.0, (4 * 0 + 4 * 2) / 8], atol=1e-6)
     np.testing.assert_allclose(bid, [(3 * -1 + 1 * -3) / 4, (3 * -1 + 5 * -3) / 8], atol=1e-6)

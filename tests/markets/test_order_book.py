@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffgames.benchmarks.plain_book import PlainBook
 from diffgames.errors import InvalidInput
 from diffgames.markets.book_views import best_ask, best_bid, queue_place
 from diffgames.markets.order_book import (
@@ -26,6 +25,7 @@ from diffgames.markets.order_book import (
     process,
     submit,
 )
+from diffgames.markets.plain_book import PlainBook
 
 CAPACITY, LENGTH = 16, 500
 COLUMNS = ("kind", "side", "order_id", "originator", "size", "price")

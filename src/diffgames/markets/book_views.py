@@ -13,7 +13,7 @@ from jaxtyping import Array, Int, Num
 
 from diffgames.errors import InvalidInput
 from diffgames.markets.depth_book import DepthBook
-from diffgames.markets.order_book import ASKS, BIDS, NO_PRICE, OrderBook
+from diffgames.markets.order_book import ASKS, BIDS, BUY, NO_PRICE, SELL, OrderBook
 
 
 class Levels(eqx.Module):
@@ -30,6 +30,7 @@ class Place(eqx.Module):
 
     size: Num[Array, ""]
     price: Int[Array, ""]
+    side: Int[Array, ""]  # BUY or SELL; 0 of an order that does not rest
     orders_ahead: Int[Array, ""]
     size_ahead: Num[Array, ""]
 
@@ -74,6 +75,7 @@ def queue_place(book: OrderBook, order_id: Int[Array, ""] | int) -> Place:
     return Place(
         size=jnp.sum(jnp.where(here, book.size, zero), dtype=book.size.dtype),
         price=price,
+        side=jnp.sum(jnp.where(jnp.any(here, axis=1), jnp.array([BUY, SELL], jnp.int32), 0), dtype=jnp.int32),
         orders_ahead=jnp.sum(ahead.astype(jnp.int32), dtype=jnp.int32),
         size_ahead=jnp.sum(jnp.where(ahead, book.size, zero), dtype=book.size.dtype),
     )

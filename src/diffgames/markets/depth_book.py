@@ -55,7 +55,9 @@ def best_bid(book: DepthBook) -> Int[Array, ""]:
     """Index of the highest tick with bid volume; −1 when the side is empty."""
     occupied = book.bid > 0
     grid = book.bid.shape[-1]
-    return jnp.where(jnp.any(occupied), jnp.int32(grid - 1) - jnp.argmax(occupied[::-1]).astype(jnp.int32), jnp.int32(-1))
+    return jnp.where(
+        jnp.any(occupied), jnp.int32(grid - 1) - jnp.argmax(occupied[::-1]).astype(jnp.int32), jnp.int32(-1)
+    )
 
 
 def mid_price(book: DepthBook) -> Float[Array, ""]:

@@ -57,6 +57,11 @@ class PlainBook:
         prices = self.queues[side]
         return (max(prices) if side == BUY else min(prices)) if prices else None
 
+    def levels(self, side: int, count: int) -> list[tuple[int, int | float]]:
+        """(price, size) of the best levels of a side, `count` of them at most."""
+        prices = sorted(self.queues[side], reverse=side == BUY)[:count]
+        return [(price, sum(order.size for order in self.queues[side][price])) for price in prices]
+
     def queue(self, side: int) -> list[tuple[int, int, int | float, int]]:
         """(order, originator, size, price) of a side in order of priority."""
         prices = sorted(self.queues[side], reverse=side == BUY)
