@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from diffgames.markets.behaviour import clustered_regression, holding_times
+from diffgames.markets.behaviour import clustered_quadratic, clustered_regression, holding_times
 
 
 def test_regression_recovers_a_planted_slope_with_an_honest_standard_error():
@@ -48,3 +48,15 @@ def test_holding_times_against_a_double_loop():
                 continue
             after = [s for s in range(t + 1, 25) if np.sign(inventory[s, b]) != np.sign(inventory[t, b])]
             assert times[t, b] == (after[0] if after else 25) - t
+
+
+def test_the_quadratic_fit_finds_a_parabola_and_its_standard_error_covers():
+    """Clustered noise: the truth lies within 1.96 standard errors about 95 times in 100."""
+    generator = np.random.default_rng(5)
+    hits = 0
+    for _ in range(200):
+        x = generator.uniform(-1, 1, (20, 30, 2))
+        y = 1.0 - 2.0 * x + 3.0 * x**2 + generator.normal(size=(1, 30, 1)) * x**2 + generator.normal(size=x.shape)
+        fit = clustered_quadratic(x, y, np.abs(x) <= 0.9)
+        hits += abs(fit.coefficients[2] - 3.0) <= 1.96 * fit.standard_error
+    assert 180 <= hits <= 200

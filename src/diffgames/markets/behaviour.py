@@ -38,6 +38,13 @@ class FlowResponse(NamedTuple):
     quotes: Float[np.ndarray, " bins"]
 
 
+class Quadratic(NamedTuple):
+    """Least-squares coefficients (a, b, c) of a + b x + c x², and the standard error of c, clustered by episode."""
+
+    coefficients: Float[np.ndarray, "3"]
+    standard_error: float
+
+
 def skew_regression(record: StepRecord, provider: int = 0) -> Regression:
     """Regression of ε_skew on inventory for one provider, all steps and episodes pooled."""
     return clustered_regression(_of(record.inventory, provider), _of(record.skew_tweak, provider))
@@ -99,9 +106,7 @@ def flow_response(
 
     `taker_counts` is the number of takers of each supertype.
     """
-    spread, skew = _of(record.spread_tweak, provider) / 2, _of(record.skew_tweak, provider)
-    price = np.stack([spread + skew, spread - skew], axis=-1)  # [T, B, side]
-    flow = np.asarray(record.flow, np.float64)[:, :, provider]  # [T, B, side, taker supertype]
+    price, flow = _priced_flow(record, provider)
     connected = np.asarray(record.network.provider_fraction, np.float64)[:, :, provider] * np.asarray(taker_counts)
     flow = flow / np.maximum(connected, 1.0)[:, :, None, :]
     index = np.digitize(price, bins) - 1
@@ -115,9 +120,36 @@ def flow_response(
     return FlowResponse(centres, np.stack(means), np.stack(errors), np.asarray(counts, np.float64))
 
 
+def response_curvature(record: StepRecord, price_range: float, provider: int = 0) -> Quadratic:
+    """Quadratic fit of the volume on a side (lots, all takers) against its price ε, where |ε| ≤ `price_range`."""
+    price, flow = _priced_flow(record, provider)
+    return clustered_quadratic(price, flow.sum(axis=-1), np.abs(price) <= price_range)
+
+
+def clustered_quadratic(
+    x: Float[np.ndarray, "steps episodes sides"], y: Float[np.ndarray, "steps episodes sides"], used: np.ndarray
+) -> Quadratic:
+    """Quadratic least squares over the used entries, with the sandwich standard error clustered by episode."""
+    powers = np.stack([np.ones_like(x), x, x**2], axis=-1) * used[..., None]
+    bread = np.linalg.inv(np.einsum("tbsi,tbsj->ij", powers, powers))
+    coefficients = bread @ np.einsum("tbsi,tbs->i", powers, y)
+    score = np.einsum("tbsi,tbs->bi", powers, y - powers @ coefficients)
+    episodes = x.shape[1]
+    variance = bread @ (score.T @ score) @ bread * episodes / max(episodes - 1, 1)
+    return Quadratic(coefficients, float(np.sqrt(variance[2, 2])))
+
+
 def episode_total(values, provider: int = 0) -> Float[np.ndarray, " episodes"]:
     """Sum over an episode of a per-step quantity of one provider."""
     return _of(values, provider).sum(axis=0)
+
+
+def _priced_flow(
+    record: StepRecord, provider: int
+) -> tuple[Float[np.ndarray, "steps episodes sides"], Float[np.ndarray, "steps episodes sides taker_supertypes"]]:
+    """A provider's prices ε_ask and ε_bid, equation (26), and the lots that takers traded at each."""
+    spread, skew = _of(record.spread_tweak, provider) / 2, _of(record.skew_tweak, provider)
+    return np.stack([spread + skew, spread - skew], axis=-1), np.asarray(record.flow, np.float64)[:, :, provider]
 
 
 def _of(values, provider: int) -> Float[np.ndarray, "steps episodes"]:

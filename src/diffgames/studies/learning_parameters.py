@@ -24,11 +24,17 @@ class LearningParameters:
     recurrent: Annotated[bool, Parameter(meaning="LSTM policy that remembers its observations (Section 2.2.1)")] = False
     passes: Annotated[int, Parameter(unit="passes", meaning="passes over the batch per update", minimum=1)] = 30
     minibatch: Annotated[int, Parameter(unit="samples", meaning="minibatch size", minimum=1)] = 4096
-    learning_rate: Annotated[
-        float, Parameter(meaning="Adam's learning rate", minimum=1e-9, plausible=(1e-6, 1e-2))
-    ] = 1e-4
+    learning_rate: Annotated[float, Parameter(meaning="Adam's learning rate", minimum=1e-9, plausible=(1e-6, 1e-2))] = (
+        1e-4
+    )
     clip: Annotated[float, Parameter(meaning="clip parameter ε of the surrogate", minimum=1e-6, maximum=1.0)] = 0.3
-    kl_target: Annotated[float, Parameter(unit="nats", meaning="target of the adaptive KL penalty", minimum=1e-9)] = 0.01
+    kl_target: Annotated[float, Parameter(unit="nats", meaning="target of the adaptive KL penalty", minimum=1e-9)] = (
+        0.01
+    )
+    gae_lambda: Annotated[
+        float,
+        Parameter(meaning="λ of the advantage estimate: 1 sums all later rewards", minimum=0.0, maximum=1.0),
+    ] = 1.0
 
 
 def ppo_config(parameters: LearningParameters, **changes: Any) -> PPOConfig:
@@ -41,6 +47,7 @@ def ppo_config(parameters: LearningParameters, **changes: Any) -> PPOConfig:
             "passes": parameters.passes,
             "minibatch": parameters.minibatch,
             "episodes": parameters.episodes,
+            "gae_lambda": parameters.gae_lambda,
             **changes,
         }
     )

@@ -11,7 +11,6 @@ With `profile=RUN` nothing is trained: the profile of an earlier run plays the m
 
 import dataclasses
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,35 +29,20 @@ from diffgames.markets.environment import OTCMarket
 from diffgames.markets.market_state import StepRecord
 from diffgames.records import load_profile
 from diffgames.studies import otc_figures
+from diffgames.studies.certificate_parameters import CertificateParameters, certify
 from diffgames.studies.context import RunContext
-from diffgames.studies.learning_parameters import LearningParameters, follow, ppo_config
+from diffgames.studies.learning_parameters import follow, ppo_config
 from diffgames.studies.market_parameters import MarketParameters, build_market, fit_from
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
-from diffgames.verification.best_response import exploitability
 from diffgames.verification.certificate import Certificate
 
 ROLES = ("provider", "taker")
 
 
 @dataclass(frozen=True, kw_only=True)
-class OTCConfig(LearningParameters, MarketParameters):
+class OTCConfig(CertificateParameters, MarketParameters):
     """The market, how it is learned, and how it is judged."""
 
-    evaluation_episodes: Annotated[
-        int, Parameter(unit="episodes", meaning="held-out episodes behind the measurements", minimum=2)
-    ] = 100
-    deviator_updates: Annotated[
-        int, Parameter(unit="updates", meaning="training budget of each deviator of the certificate", minimum=1)
-    ] = 200
-    deviator_learning_rate: Annotated[
-        float, Parameter(meaning="learning rate of the deviators", minimum=1e-9, plausible=(1e-6, 1e-1))
-    ] = 1e-3
-    deviator_passes: Annotated[
-        int, Parameter(unit="passes", meaning="passes over the batch per update of a deviator", minimum=1)
-    ] = 10
-    certificate_episodes: Annotated[
-        int, Parameter(unit="episodes", meaning="held-out episodes behind the certificate's intervals", minimum=2)
-    ] = 400
     profile: Annotated[str | None, Parameter(meaning="run folder whose profile plays instead of learning")] = None
 
 
@@ -186,24 +170,7 @@ def _certify(
         for role, members in (("provider", market.provider_supertype), ("taker", market.taker_supertype))
         for supertype in sorted(set(members))
     }
-
-    def follow_deviators(role: str, done: int, figures: Mapping[str, Any]) -> None:
-        gain = float(np.max(figures["gain"]))
-        shown = {"best gain": gain} if np.isfinite(gain) else {}
-        context.progress.update(f"certificate: {role}s deviate", done / config.deviator_updates, **shown)
-
-    return exploitability(
-        market,
-        profile,
-        agents,
-        ppo_config(config, learning_rate=config.deviator_learning_rate, passes=config.deviator_passes),
-        key,
-        updates=config.deviator_updates,
-        validation_episodes=config.evaluation_episodes,
-        episodes=config.certificate_episodes,
-        checkpoint=lambda role: context.checkpoint.slot(f"deviator-{role}"),
-        progress=follow_deviators,
-    )
+    return certify(config, context, market, profile, agents, key)
 
 
 def _tenth(curve: Float[np.ndarray, " updates"], *, first: bool) -> float:
@@ -258,7 +225,9 @@ def _history(curves: dict[str, np.ndarray], history: dict[str, Any]) -> xr.Datas
 
 def _scores(report: dict[str, Any]) -> xr.Dataset:
     scored = {name: value for name, value in report.items() if isinstance(value, dict)}
-    return xr.Dataset({name: (f"part_{name}", np.asarray(list(value.values()), float)) for name, value in scored.items()})
+    return xr.Dataset(
+        {name: (f"part_{name}", np.asarray(list(value.values()), float)) for name, value in scored.items()}
+    )
 
 
 STUDY = Study(
@@ -288,19 +257,25 @@ STUDY = Study(
         "reward_last": Headline(
             shape="{role_supertype: number}", meaning="mean episode reward, last tenth of training (or evaluated)"
         ),
-        "market_share": Headline(shape="providers", unit="1", meaning="share of all takers' volume, exchanges included"),
+        "market_share": Headline(
+            shape="providers", unit="1", meaning="share of all takers' volume, exchanges included"
+        ),
         "pnl_spread": Headline(unit="ticks × lots", meaning="first provider's spread PnL per episode"),
         "pnl_inventory": Headline(unit="ticks × lots", meaning="first provider's inventory PnL per episode"),
         "hedge_fraction": Headline(unit="1", meaning="first provider's mean hedge fraction while it holds inventory"),
         "skew_intensity": Headline(
-            unit="market spreads per lot", meaning="slope of the first provider's ε_skew on its inventory", optional=True
+            unit="market spreads per lot",
+            meaning="slope of the first provider's ε_skew on its inventory",
+            optional=True,
         ),
         "skew_standard_error": Headline(
             unit="market spreads per lot", meaning="standard error of the slope, clustered by episode", optional=True
         ),
         "mean_abs_inventory": Headline(unit="lots", meaning="first provider's mean |inventory|"),
         "holding_time": Headline(unit="steps", meaning="first provider's mean time until its inventory changes sign"),
-        "imbalance": Headline(unit="lots or ticks × lots", meaning="largest sum over all accounts, zero up to rounding"),
+        "imbalance": Headline(
+            unit="lots or ticks × lots", meaning="largest sum over all accounts, zero up to rounding"
+        ),
         "updates": Headline(unit="updates", meaning="policy updates made"),
         "agent_steps_per_second": Headline(
             unit="1/s", meaning="agents' decisions per second of training", timing=True, optional=True

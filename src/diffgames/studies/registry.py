@@ -15,6 +15,8 @@ from diffgames.studies.study import Study
 
 STUDIES: dict[str, str] = {
     "otc-market": "diffgames.studies.otc_market:STUDY",
+    "taker-spectrum": "diffgames.studies.taker_spectrum:STUDY",
+    "flow-response": "diffgames.studies.flow_response:STUDY",
 }
 """Every study that ships with the package: name → "module:NAME"."""
 

@@ -1,0 +1,69 @@
+"""Parameters shared by the studies whose learned profile is certified by trained deviators, and the certificate."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from diffgames.games.markov import AbstractMarkovGame
+from diffgames.learning.policy import Profile
+from diffgames.studies.context import RunContext
+from diffgames.studies.learning_parameters import LearningParameters, ppo_config
+from diffgames.studies.study import Parameter
+from diffgames.verification.best_response import exploitability
+from diffgames.verification.certificate import Certificate
+
+
+@dataclass(frozen=True, kw_only=True)
+class CertificateParameters(LearningParameters):
+    """How the profile is learned, and the budget of the deviators that judge it."""
+
+    evaluation_episodes: Annotated[
+        int, Parameter(unit="episodes", meaning="held-out episodes behind the measurements", minimum=2)
+    ] = 100
+    deviator_updates: Annotated[
+        int, Parameter(unit="updates", meaning="training budget of each deviator of the certificate", minimum=1)
+    ] = 200
+    deviator_learning_rate: Annotated[
+        float, Parameter(meaning="learning rate of the deviators", minimum=1e-9, plausible=(1e-6, 1e-1))
+    ] = 1e-3
+    deviator_passes: Annotated[
+        int, Parameter(unit="passes", meaning="passes over the batch per update of a deviator", minimum=1)
+    ] = 10
+    validation_episodes: Annotated[
+        int, Parameter(unit="episodes", meaning="episodes on which the best deviator is chosen", minimum=2)
+    ] = 100
+    certificate_episodes: Annotated[
+        int, Parameter(unit="episodes", meaning="held-out episodes behind the certificate's intervals", minimum=2)
+    ] = 400
+
+
+def certify(
+    parameters: CertificateParameters,
+    context: RunContext,
+    game: AbstractMarkovGame,
+    profile: Profile,
+    agents: Mapping[str, tuple[str, int]],
+    key: PRNGKeyArray,
+) -> Certificate:
+    """What the agents {label: (role, index)} could still gain, with progress and checkpoints in the run folder."""
+
+    def follow_deviators(role: str, done: int, figures: Mapping[str, Any]) -> None:
+        gain = float(np.max(figures["gain"]))
+        shown = {"best gain": gain} if np.isfinite(gain) else {}
+        context.progress.update(f"certificate: {role}s deviate", done / parameters.deviator_updates, **shown)
+
+    return exploitability(
+        game,
+        profile,
+        agents,
+        ppo_config(parameters, learning_rate=parameters.deviator_learning_rate, passes=parameters.deviator_passes),
+        key,
+        updates=parameters.deviator_updates,
+        validation_episodes=parameters.validation_episodes,
+        episodes=parameters.certificate_episodes,
+        checkpoint=lambda role: context.checkpoint.slot(f"deviator-{role}"),
+        progress=follow_deviators,
+    )

@@ -1,0 +1,278 @@
+"""The flow a provider receives as a function of its price, with more and more PnL takers (Vadori et al., Figure 3).
+
+The flow response F(ε), equation (27), is the mean volume that takers trade with a provider on a side whose price is
+ε_ask = ½ε_spread + ε_skew or ε_bid = ½ε_spread − ε_skew. To measure it and not the provider's habits, the first
+provider quotes at random throughout, independently of everything; the other providers and all takers learn in its
+presence, once for every number of PnL takers (ω = 1), next to the same flow takers (ω = 0).
+
+Flow takers trade whatever the price and choose the best venue; PnL takers trade when a price is attractive, and the
+more so the more attractive it is, which bends the curve upwards at low ε. The convexity is the coefficient c of
+
+    F(ε) ≈ a + b ε + c ε²
+
+by least squares over all steps and sides, with a standard error clustered by episode.
+
+All numbers of PnL takers share one compiled program: every market has as many as the largest, each a supertype of its
+own, and those that are not wanted are connected to nobody.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from diffgames.errors import InvalidInput
+from diffgames.learning.policy import AbstractPolicy, Profile
+from diffgames.learning.rollout import evaluate
+from diffgames.learning.train import initial_profile, train
+from diffgames.markets.behaviour import FlowResponse, Quadratic, flow_response, response_curvature
+from diffgames.markets.environment import OTCMarket
+from diffgames.markets.market_state import StepRecord
+from diffgames.studies import otc_figures
+from diffgames.studies.certificate_parameters import CertificateParameters, certify
+from diffgames.studies.context import RunContext
+from diffgames.studies.learning_parameters import follow, ppo_config
+from diffgames.studies.market_parameters import ExchangeParameters, MarketParameters, build_market, fit_from
+from diffgames.studies.study import Headline, Parameter, Study, StudyResult
+from diffgames.studies.taker_figures import flow_curves
+from diffgames.verification.certificate import Certificate
+from diffgames.verification.deviation import Deviation
+
+LEARNERS = ("provider", "taker")
+RANDOM = "random provider"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowResponseConfig(CertificateParameters, ExchangeParameters):
+    """Who trades with the randomly quoting provider, and how its flow is measured."""
+
+    pnl_takers: Annotated[
+        tuple[int, ...], Parameter(shape="markets", unit="agents", meaning="numbers of PnL takers", minimum=0)
+    ] = (0, 1, 3, 4)
+    flow_takers: Annotated[int, Parameter(unit="agents", meaning="flow takers in every market", minimum=1)] = 12
+    other_providers: Annotated[
+        int, Parameter(unit="agents", meaning="learning providers beside the first", minimum=1)
+    ] = 2
+    provider_risk_aversion: Annotated[float, Parameter(meaning="γ of the learning providers", minimum=0.0)] = 0.5
+    quote_deviation: Annotated[
+        float,
+        Parameter(unit="market spreads", meaning="standard deviation of the first provider's raw tweaks", minimum=1e-3),
+    ] = 0.5
+    bins: Annotated[int, Parameter(meaning="bins of ε in the figure", minimum=3)] = 15
+    price_range: Annotated[
+        float, Parameter(unit="market spreads", meaning="largest |ε| in figure and convexity", minimum=1e-3)
+    ] = 1.0
+    steps: Annotated[int, Parameter(unit="steps", meaning="episode length T", minimum=1)] = 100
+
+
+class RandomQuotes(AbstractPolicy):
+    """Independent Gaussian spread and skew tweaks, no hedging, whatever is observed."""
+
+    deviation: Float[Array, ""]
+
+    def initial_carry(self, batch: int) -> tuple:
+        return ()
+
+    def __call__(
+        self, carry: tuple, observation: Float[Array, "batch features"]
+    ) -> tuple[tuple, Float[Array, "batch head"], Float[Array, " batch"]]:
+        batch = observation.shape[0]
+        log_sigma = jnp.log(self.deviation)
+        hedge = jnp.float32(-2.0)  # raw −1 and below is a hedge fraction of zero
+        head = jnp.stack([jnp.zeros_like(log_sigma), jnp.zeros_like(log_sigma), hedge, log_sigma, log_sigma, hedge])
+        return carry, jnp.broadcast_to(head[None, :], (batch, 6)), jnp.zeros((batch,), jnp.float32)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One market: its number of PnL takers, response curve, curvature, and the records behind them."""
+
+    pnl_takers: int
+    curve: FlowResponse
+    curvature: Quadratic
+    record: StepRecord
+    reward: Float[np.ndarray, " updates"]
+
+
+def run(config: FlowResponseConfig, context: RunContext) -> StudyResult:
+    """Learn every market, measure the first provider's flow, certify the one with most PnL takers."""
+    exchange, report = fit_from(config, context.seed)
+    context.log(str(report))
+    keys = jax.random.split(context.key, 2)
+    measured, profiles = [], {}
+    for number in config.pnl_takers:
+        market = response_market(config, exchange, number)
+        key = jax.random.fold_in(keys[0], number)
+        profile, history = _learn(config, context, market, number, key)
+        record = evaluate(market, profile, jax.random.fold_in(key, 1), config.evaluation_episodes)[1]
+        measured.append(_measure(config, number, record, np.asarray(history["reward"]["taker"], np.float64)))
+        profiles[_label(number)] = profile
+    certificate = _certify(config, context, exchange, profiles, keys[1])
+    return _result(config, measured, profiles, certificate)
+
+
+def verify(config: FlowResponseConfig, profile: dict[str, Profile], context: RunContext) -> Certificate:
+    """The certificate of the stored profiles, recomputed from their parameters and seed."""
+    exchange, _ = fit_from(config, context.seed)
+    return _certify(config, context, exchange, profile, jax.random.split(context.key, 2)[1])
+
+
+def response_market(config: FlowResponseConfig, exchange, pnl_takers: int) -> Deviation:
+    """The market with `pnl_takers` PnL takers connected, in which the first provider is apart from the others."""
+    most = most_pnl_takers(config)
+    wanted = [1.0] * (1 + pnl_takers) + [0.0] * (most - pnl_takers)
+    supertypes = 1 + most
+    parameters = MarketParameters(
+        provider_counts=(1 + config.other_providers,),
+        provider_risk_aversion=(config.provider_risk_aversion,),
+        provider_pnl_weight=(1.0,),
+        provider_share_target=(1.0,),
+        taker_counts=(config.flow_takers, *[1] * most),
+        taker_risk_aversion=(0.0,) * supertypes,
+        taker_pnl_weight=(0.0, *[1.0] * most),
+        taker_buy_target=(0.5,) * supertypes,
+        taker_sell_target=(0.5,) * supertypes,
+        taker_quantity=(1.0,) * supertypes,
+        connectivity=(tuple(wanted),),
+        steps=config.steps,
+    )
+    market = build_market(parameters, exchange)
+    reach = jnp.asarray(wanted, jnp.float32)[:, None]
+    market: OTCMarket = eqx.tree_at(lambda m: m.connectivity.taker_exchange, market, reach)
+    return Deviation(market, "provider", 0, alias=RANDOM)
+
+
+def most_pnl_takers(config: FlowResponseConfig) -> int:
+    """The largest number of PnL takers; raises `InvalidInput` where there is none."""
+    if not config.pnl_takers or max(config.pnl_takers) < 1:
+        raise InvalidInput("pnl_takers", config.pnl_takers, "a list of numbers of PnL takers, one of them ≥ 1")
+    return max(config.pnl_takers)
+
+
+def _learn(
+    config: FlowResponseConfig, context: RunContext, market: Deviation, number: int, key: PRNGKeyArray
+) -> tuple[Profile, dict]:
+    start_key, train_key = jax.random.split(key)
+    profile = initial_profile(market, start_key, config.width, config.recurrent)
+    quotes = RandomQuotes(jnp.asarray(config.quote_deviation, jnp.float32))
+    result = train(
+        market,
+        {**profile, RANDOM: quotes},
+        ppo_config(config),
+        train_key,
+        config.updates,
+        learn=LEARNERS,
+        checkpoint=context.checkpoint.slot(f"training-{number}"),
+        progress=follow(context, _label(number), config.updates, LEARNERS),
+    )
+    return result.profile, result.history
+
+
+def _measure(config: FlowResponseConfig, number: int, record: StepRecord, reward: np.ndarray) -> Measured:
+    counts = (config.flow_takers, *[1] * most_pnl_takers(config))
+    edges = np.linspace(-config.price_range, config.price_range, config.bins + 1)
+    curvature = response_curvature(record, config.price_range)
+    return Measured(number, flow_response(record, edges, counts), curvature, record, reward.mean(axis=-1))
+
+
+def _certify(
+    config: FlowResponseConfig, context: RunContext, exchange, profiles: dict[str, Profile], key: PRNGKeyArray
+) -> Certificate:
+    """What one flow and one PnL taker could still gain in the market with most PnL takers."""
+    most = most_pnl_takers(config)
+    market, profile = response_market(config, exchange, most), profiles[_label(most)]
+    agents = {"flow taker": ("taker", 0), "PnL taker": ("taker", config.flow_takers)}
+    return certify(config, context, market, profile, agents, key)
+
+
+def _label(pnl_takers: int) -> str:
+    return f"{pnl_takers} PnL takers"
+
+
+def _result(
+    config: FlowResponseConfig, measured: list[Measured], profiles: dict[str, Profile], certificate: Certificate
+) -> StudyResult:
+    dataset = xr.Dataset(
+        {
+            "flow": (("pnl_takers", "epsilon", "taker"), np.stack([m.curve.flow for m in measured]), {"units": "lots"}),
+            "flow_standard_error": (
+                ("pnl_takers", "epsilon", "taker"),
+                np.stack([m.curve.standard_error for m in measured]),
+                {"units": "lots"},
+            ),
+            "quotes": (("pnl_takers", "epsilon"), np.stack([m.curve.quotes for m in measured])),
+            "curvature": (("pnl_takers", "power"), np.stack([m.curvature.coefficients for m in measured])),
+        },
+        coords={"pnl_takers": list(config.pnl_takers), "epsilon": measured[0].curve.price},
+    )
+    learning = xr.Dataset({f"reward_{m.pnl_takers}": ("update", m.reward) for m in measured})
+    tenth = max(1, config.updates // 10)
+    return StudyResult(
+        headline={
+            "pnl_takers": list(config.pnl_takers),
+            "convexity": [m.curvature.coefficients[2] for m in measured],
+            "convexity_standard_error": [m.curvature.standard_error for m in measured],
+            "slope": [m.curvature.coefficients[1] for m in measured],
+            "flow_share_of_pnl_takers": [_share(m.record, m.pnl_takers) for m in measured],
+            "reward_first": [float(m.reward[:tenth].mean()) for m in measured],
+            "reward_last": [float(m.reward[-tenth:].mean()) for m in measured],
+            "updates": config.updates,
+        },
+        certificate=certificate,
+        arrays={"response": dataset, "learning": learning},
+        profile=profiles,
+        figures={"flow_response": flow_curves(dataset), "deviators": otc_figures.deviation_curves(certificate)},
+    )
+
+
+def _share(record: StepRecord, pnl_takers: int) -> float:
+    """Share of the first provider's volume that comes from PnL takers."""
+    volume = np.asarray(record.flow, np.float64)[:, :, 0].sum(axis=(0, 1, 2))
+    return float(volume[1 : 1 + pnl_takers].sum() / max(volume.sum(), 1.0))
+
+
+STUDY = Study(
+    name="flow-response",
+    source="Vadori et al., arXiv 2210.07184, Section 2.2.2, Figure 3 and equation (27)",
+    shows="profit-driven takers make the flow a provider receives a convex function of its price",
+    config=FlowResponseConfig,
+    run=run,
+    verify=verify,
+    presets={
+        "quick": {
+            "updates": 40,
+            "episodes": 40,
+            "width": 64,
+            "passes": 6,
+            "learning_rate": 2e-3,
+            "gae_lambda": 0.8,
+            "deviator_updates": 12,
+            "deviator_passes": 6,
+            "deviator_learning_rate": 2e-3,
+        },
+        "paper": {},
+    },
+    minutes={"quick": 4.0, "paper": 2000.0},
+    headline={
+        "pnl_takers": Headline(shape="markets", unit="agents", meaning="numbers of PnL takers"),
+        "convexity": Headline(
+            shape="markets", unit="lots per squared market spread", meaning="coefficient c of F(ε) ≈ a + bε + cε²"
+        ),
+        "convexity_standard_error": Headline(
+            shape="markets", unit="lots per squared market spread", meaning="its standard error, clustered by episode"
+        ),
+        "slope": Headline(shape="markets", unit="lots per market spread", meaning="coefficient b of the same"),
+        "flow_share_of_pnl_takers": Headline(
+            shape="markets", unit="1", meaning="share of the first provider's volume that PnL takers bring"
+        ),
+        "reward_first": Headline(shape="markets", unit="1", meaning="takers' mean reward, first tenth of training"),
+        "reward_last": Headline(shape="markets", unit="1", meaning="takers' mean reward, last tenth of training"),
+        "updates": Headline(unit="updates", meaning="policy updates made per market"),
+    },
+    example="diffgames run flow-response --set pnl_takers=[0,2,6] --set flow_takers=8",
+)
