@@ -175,7 +175,7 @@ def _check(path: str | Path, text: str, checks: Sequence[tuple[np.ndarray | np.b
     """Raise for the first line that fails a check."""
     failed = [(int(np.argmin(holds)), allowed) for holds, allowed in checks if not np.all(holds)]
     if failed:
-        row, allowed = min(failed)
+        row, allowed = min(failed, key=lambda found: found[0])
         raise _malformed(path, text, row + 1, allowed)
 
 

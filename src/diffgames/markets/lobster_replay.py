@@ -4,13 +4,15 @@ Orders that were there before the file begins are not in it. `recover_orders` fi
 whole file: the first recorded row gives the volume of its levels, and every later cancellation or execution of an order
 never seen to arrive reveals one, which is taken to be there from the start. Where the first row shows that it was not,
 it arrived unseen outside the recorded range, and its identity says when, since identities are assigned in the order of
-arrival. Level volume that nothing reveals is one order without identity.
+arrival. Level volume that nothing reveals is one order without identity. The plain replay (`reveal=False`) knows the
+first row alone: whatever orders never seen to arrive lose is taken off the volume without identity at their price.
 
 The second pass sends everything through the book. A new order is a limit order; a cancellation or deletion cancels by
 identity; an execution is a market order of its size, which price–time priority must match with the very order that the
 record names. An event that the book does not reproduce is counted under its `Reason`, and the book follows the record.
 """
 
+import dataclasses
 import enum
 import functools
 from collections.abc import Callable
@@ -41,7 +43,7 @@ from diffgames.markets.order_book import (
 )
 
 CHUNK = 8192  # rows replayed by one compiled call
-NAMELESS = -(2**62)  # identity of recovered volume that nothing identifies
+NAMELESS = -(2**62)  # from here down: identities of recovered volumes that nothing identifies
 
 
 class Reason(enum.IntEnum):
@@ -62,7 +64,7 @@ class RecoveredOrders:
     """Orders that the file does not show arriving; `row` is the event before which each is inserted."""
 
     row: np.ndarray
-    order_id: np.ndarray  # `NAMELESS` where nothing identifies the volume
+    order_id: np.ndarray  # ≤ `NAMELESS` where nothing identifies the volume
     direction: np.ndarray
     price: np.ndarray
     size: np.ndarray
@@ -103,7 +105,7 @@ class _Row(eqx.Module):
 
 
 def recover_orders(messages: LobsterMessages, orderbook: LobsterBook, *, reveal: bool = True) -> RecoveredOrders:
-    """Orders that were there unseen. Without `reveal`, only the volumes of the first row's levels, as plain orders."""
+    """Orders that were there unseen. Without `reveal`, only the volumes of the first row's levels, without identity."""
     found = _revealed(messages) if reveal else RecoveredOrders(*np.zeros((5, 0), np.int64))
     levels = _initial_levels(messages, orderbook)
     recorded = (found.price >= orderbook.bid_price[0, -1]) & (found.price <= orderbook.ask_price[0, -1])
@@ -112,7 +114,7 @@ def recover_orders(messages: LobsterMessages, orderbook: LobsterBook, *, reveal:
         place = (int(found.direction[n]), int(found.price[n]))
         if place in levels:
             levels[place] -= int(found.size[n])
-    rest = [(0, NAMELESS, *place, left) for place, left in levels.items() if left > 0]
+    rest = [(0, NAMELESS - n, *place, left) for n, (place, left) in enumerate(levels.items()) if left > 0]
     nameless = RecoveredOrders(*np.array(rest, np.int64).reshape(-1, 5).T)
     # At one price and time the oldest identity goes first, and last the volume that nothing ever executes.
     order = np.argsort(np.concatenate([row, nameless.row]), kind="stable")
@@ -169,18 +171,22 @@ def replay(
     *,
     levels: int = 5,
     reveal: bool = True,
+    recovered: RecoveredOrders | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Replay:
     """Send every message through the exact book and compare `levels` levels with the record after each.
 
-    `reveal=False` starts from the first row's levels alone, the plain replay. The book's capacity is that of the file:
-    the largest number of orders that ever rest on a side.
+    `reveal=False` is the plain replay, from the first row's levels alone. The book's capacity is that of the file: the
+    largest number of orders that ever rest on a side. `recovered` orders may be given instead of found.
     """
     if not 1 <= levels <= orderbook.levels:
         raise InvalidInput("levels", levels, f"1 to {orderbook.levels}, the recorded levels")
     if len(messages) != len(orderbook):
         raise InvalidInput("orderbook", f"{len(orderbook)} rows", f"{len(messages)} rows, one per message")
-    recovered = recover_orders(messages, orderbook, reveal=reveal)
+    if recovered is None:
+        recovered = recover_orders(messages, orderbook, reveal=reveal)
+    if not reveal:
+        messages = attributed(messages, recovered)
     columns, is_event, origin = _sequence(messages, recovered)
     capacity = _capacity(columns)
     book = empty_book(capacity)
@@ -190,7 +196,7 @@ def replay(
         book, shown = _replay_chunk(book, _rows(columns, here), levels)
         seen.append([np.asarray(field)[is_event[here]] for field in jax.tree.leaves(shown)])
         if progress is not None:
-            progress((start + CHUNK) / len(is_event))
+            progress(min(1.0, (start + CHUNK) / len(is_event)))
     quotes, reason = jax.tree.unflatten(jax.tree.structure(shown), [np.concatenate(f) for f in zip(*seen, strict=True)])
     replayed = LobsterBook(
         ask_price=_absolute(quotes.ask_price, origin),
@@ -209,6 +215,28 @@ def replay(
     )
 
 
+def attributed(messages: LobsterMessages, recovered: RecoveredOrders) -> LobsterMessages:
+    """The messages with unseen orders' events attributed to the volume without identity at their price, where any is.
+
+    A deletion of an unseen order then takes its size and no more.
+    """
+    if not len(recovered):
+        return messages
+    places = {
+        place: n for n, place in enumerate(zip(recovered.direction.tolist(), recovered.price.tolist(), strict=True))
+    }
+    visible = (messages.type >= EventType.NEW_ORDER) & (messages.type <= EventType.EXECUTION)
+    arriving = messages.order_id[messages.type == EventType.NEW_ORDER]
+    at = zip(messages.direction.tolist(), messages.price.tolist(), strict=True)
+    volume = np.array([places.get(place, -1) for place in at])
+    taken = visible & ~np.isin(messages.order_id, arriving) & (volume >= 0)
+    return dataclasses.replace(
+        messages,
+        type=np.where(taken & (messages.type == EventType.DELETION), EventType.PARTIAL_CANCEL, messages.type),
+        order_id=np.where(taken, recovered.order_id[volume], messages.order_id),
+    )
+
+
 def _sequence(messages: LobsterMessages, recovered: RecoveredOrders) -> tuple[dict[str, np.ndarray], np.ndarray, int]:
     """Recovered orders and events in one sequence, padded to whole chunks; which rows are events; the origin of prices.
 
@@ -216,8 +244,7 @@ def _sequence(messages: LobsterMessages, recovered: RecoveredOrders) -> tuple[di
     """
     visible = (messages.type >= EventType.NEW_ORDER) & (messages.type <= EventType.EXECUTION)
     origin = int(messages.price[visible][0]) if visible.any() else 0
-    nameless = np.where(recovered.order_id == NAMELESS, NAMELESS - np.arange(len(recovered)), recovered.order_id)
-    identity = np.unique(np.concatenate([nameless, messages.order_id]), return_inverse=True)[1]
+    identity = np.unique(np.concatenate([recovered.order_id, messages.order_id]), return_inverse=True)[1]
     order = np.argsort(np.concatenate([recovered.row, np.arange(len(messages))]), kind="stable")
     padding = -len(order) % CHUNK
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from diffgames.markets.level2 import EMPTY_PRICE
 from diffgames.markets.lobster import EventType, LobsterBook, LobsterMessages
-from diffgames.markets.lobster_replay import NAMELESS, RecoveredOrders
+from diffgames.markets.lobster_replay import RecoveredOrders
 from diffgames.markets.order_book import BUY, SELL, Kind
 from diffgames.markets.plain_book import PlainBook
 
@@ -67,9 +67,8 @@ def _by_row(recovered: RecoveredOrders) -> dict[int, list[tuple[int, int, int, i
     """The recovered orders (identity, side, price, size) by the event before which they arrive."""
     columns = (recovered.row, recovered.order_id, recovered.direction, recovered.price, recovered.size)
     unseen: dict[int, list[tuple[int, int, int, int]]] = {}
-    for number, (row, order_id, side, price, size) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
-        identity = NAMELESS - number if order_id == NAMELESS else order_id
-        unseen.setdefault(row, []).append((identity, side, price, size))
+    for row, order_id, side, price, size in zip(*(c.tolist() for c in columns), strict=True):
+        unseen.setdefault(row, []).append((order_id, side, price, size))
     return unseen
 
 

@@ -17,6 +17,7 @@ STUDIES: dict[str, str] = {
     "otc-market": "diffgames.studies.otc_market:STUDY",
     "taker-spectrum": "diffgames.studies.taker_spectrum:STUDY",
     "flow-response": "diffgames.studies.flow_response:STUDY",
+    "replay": "diffgames.studies.replay:STUDY",
 }
 """Every study that ships with the package: name → "module:NAME"."""
 
