@@ -4,5 +4,7 @@
 `run() -> dict` of numbers, and of one level of {label: number}, JSON-able; keys say their unit.
 """
 
-BENCHMARKS: dict[str, str] = {}
+BENCHMARKS: dict[str, str] = {
+    "otc-rollout": "diffgames.benchmarks.otc_rollout",
+}
 """Every benchmark: name → module with `run() -> dict`."""
