@@ -81,15 +81,21 @@ def queue_place(book: OrderBook, order_id: Int[Array, ""] | int) -> Place:
     )
 
 
-def to_depth(book: OrderBook, grid: int, origin: int | None = None, dtype=jnp.float32) -> DepthBook:
-    """Volumes on the tick grid: tick k holds what rests at price k + `origin`, by default `DepthBook`'s −(grid // 2).
+def tick_volumes(book: OrderBook, grid: int, origin: int | None = None) -> Num[Array, "2 grid"]:
+    """What rests at each tick of the grid (tick k: price k + `origin`), bids and asks, in the type of the sizes.
 
-    Prices are in ticks. Orders outside the grid are not in it.
+    `origin` is by default `DepthBook`'s −(grid // 2). Prices are in ticks; orders outside the grid are not counted.
     """
     start = -(grid // 2) if origin is None else origin
     ticks = jnp.arange(grid, dtype=jnp.int32) + start
     here = book.price[:, None, :] == ticks[None, :, None]
-    volume = jnp.sum(jnp.where(here, book.size[:, None, :].astype(dtype), jnp.zeros((), dtype)), axis=2, dtype=dtype)
+    sizes = jnp.where(here, book.size[:, None, :], jnp.zeros((), book.size.dtype))
+    return jnp.sum(sizes, axis=2, dtype=book.size.dtype)
+
+
+def to_depth(book: OrderBook, grid: int, origin: int | None = None, dtype=jnp.float32) -> DepthBook:
+    """The same volumes as the closed-form engine takes them."""
+    volume = tick_volumes(book, grid, origin).astype(dtype)
     return DepthBook(bid=volume[BIDS], ask=volume[ASKS])
 
 

@@ -289,6 +289,7 @@ class OTCMarket(AbstractMarkovGame):
             taker_inventory=settled.state.takers.inventory,
             taker_pnl=settled.takers.total,
             unfilled=fills.unfilled,
+            lost=jnp.sum(jax.vmap(self.engine.lost)(settled.state.books)),
             imbalance=imbalance(settled.state),
             provider_type=state.provider_type,
             taker_type=state.taker_type,

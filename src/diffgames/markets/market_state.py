@@ -100,6 +100,7 @@ class StepRecord(eqx.Module):
     taker_inventory: Float[Array, " takers"]
     taker_pnl: Float[Array, " takers"]
     unfilled: Float[Array, ""]  # lots of market orders that met no volume
+    lost: Float[Array, ""]  # lots of the exchange agents' orders that found no room in their books so far
     imbalance: Float[Array, "2"]  # sums of inventory and of cash over all accounts: zero up to rounding
     provider_type: ProviderType
     taker_type: TakerType

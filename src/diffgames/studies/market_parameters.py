@@ -9,7 +9,7 @@ draws anew; a connection probability is a matrix of such entries, provider super
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +18,7 @@ from diffgames.errors import InvalidInput
 from diffgames.markets.agents import ProviderSupertypes, QuadraticPenalty, TakerSupertypes, constant, ranges, uniform
 from diffgames.markets.ecn import ExchangeModel, stack_exchanges
 from diffgames.markets.ecn_fit import FitReport, fit_exchange
-from diffgames.markets.engines import DepthEngine
+from diffgames.markets.engines import AbstractEngine, DepthEngine, FifoEngine
 from diffgames.markets.environment import OTCMarket
 from diffgames.markets.level2 import read_level2
 from diffgames.markets.network import Connectivity
@@ -95,6 +95,13 @@ class MarketParameters(ExchangeParameters):
     )
     steps: Annotated[int, Parameter(unit="steps", meaning="episode length T")] = 100
     grid: Annotated[int, Parameter(unit="ticks", meaning="length of the price grid")] = 128
+    engine: Annotated[
+        Literal["depth", "fifo"],
+        Parameter(meaning="order books: volumes by tick in closed form, or every order in its queue (slower)"),
+    ] = "depth"
+    book_capacity: Annotated[
+        int, Parameter(unit="orders", meaning="orders that can rest on a side of a fifo book", minimum=1)
+    ] = 1536
 
 
 def fit_from(parameters: ExchangeParameters, seed: int) -> tuple[ExchangeModel, FitReport]:
@@ -149,7 +156,7 @@ def build_market(parameters: MarketParameters, exchange: ExchangeModel) -> OTCMa
         inventory_scale=jnp.asarray(2.0 * volume / sum(providers), jnp.float32),
         volume_scale=jnp.asarray(scale.volume, jnp.float32),
         penalty=QuadraticPenalty(jnp.asarray(parameters.inventory_penalty, jnp.float32)),
-        engine=DepthEngine(),
+        engine=_engine(parameters),
         provider_supertype=tuple(index for index, count in enumerate(providers) for _ in range(count)),
         taker_supertype=tuple(index for index, count in enumerate(takers) for _ in range(count)),
         steps=parameters.steps,
@@ -159,6 +166,15 @@ def build_market(parameters: MarketParameters, exchange: ExchangeModel) -> OTCMa
         skew_bound=parameters.skew_bound,
         sizes_vary=quantity.varies,
     )
+
+
+def _engine(parameters: MarketParameters) -> AbstractEngine:
+    """The engine of every exchange's book; an exact book takes an order for each tick that varies, and a few more."""
+    if parameters.engine == "depth":
+        return DepthEngine()
+    if parameters.book_capacity < parameters.grid:
+        raise InvalidInput("book_capacity", parameters.book_capacity, f"at least the {parameters.grid} ticks of grid")
+    return FifoEngine(capacity=parameters.book_capacity, max_orders=parameters.grid + 32)
 
 
 def _counts(key: str, parameters: MarketParameters) -> list[int]:
