@@ -6,5 +6,6 @@
 
 BENCHMARKS: dict[str, str] = {
     "otc-rollout": "diffgames.benchmarks.otc_rollout",
+    "order-book": "diffgames.benchmarks.order_book",
 }
 """Every benchmark: name → module with `run() -> dict`."""
