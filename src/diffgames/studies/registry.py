@@ -17,7 +17,9 @@ STUDIES: dict[str, str] = {
     "otc-market": "diffgames.studies.otc_market:STUDY",
     "taker-spectrum": "diffgames.studies.taker_spectrum:STUDY",
     "flow-response": "diffgames.studies.flow_response:STUDY",
+    "market-maker": "diffgames.studies.market_maker:STUDY",
     "replay": "diffgames.studies.replay:STUDY",
+    "crowd-flocking": "diffgames.studies.crowd_flocking:STUDY",
 }
 """Every study that ships with the package: name → "module:NAME"."""
 

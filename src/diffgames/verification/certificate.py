@@ -73,7 +73,7 @@ class Gap:
     def lower_bound(self, level: float) -> float:
         """One-sided lower confidence bound of the gain."""
         if self.standard_error == 0.0 or self.degrees_of_freedom is None:
-            return self.gain
+            return self.lower  # nothing random: what the resolution of the computation leaves, at any level
         return self.gain - _quantile(level, self.degrees_of_freedom) * self.standard_error
 
 

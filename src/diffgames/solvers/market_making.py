@@ -1,0 +1,207 @@
+"""Solving the market-making game: one backward sweep over (θ, U) on the inventory grid, no space discretisation.
+
+In the feedback reading θ_i(t, q) and U_i(t, q) are fixed when the stage game at (t, q, i) is played, so the efforts act
+through μ_ij(U_j − U_i) alone: (f*, g*) follow from U, and μ(f*, g*) enters both equations (`games.market_making`). With
+τ = T − t this is a finite system of ordinary differential equations, integrated by an adaptive Runge–Kutta pair in
+float64 (Tsitouras 5(4); the implicit Kvaerno 5(4) where the explicit one needs too many steps). Without switching and
+with one trade size the system is linear in e^{kθ/z} and solved by a matrix exponential (`market_making_closed`).
+
+The system is a pytree function: `solve_many` maps it over parameter sets.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from diffgames.errors import InvalidInput, RunFailed
+from diffgames.games.market_making import (
+    Efforts,
+    MarketMakingGame,
+    best_side,
+    efforts,
+    modulated,
+    moved,
+    off_diagonal,
+    open_side,
+    risk,
+    switching_flow,
+    terminal_value,
+    variance_rate,
+)
+from diffgames.solvers.market_making_closed import certainty_equivalents
+
+MOST_STEPS = 100_000
+
+
+class MarketMakerSolution(eqx.Module):
+    """Certainty equivalents, quotes, stress and efforts on a uniform time grid t_0 = 0, …, t_S = T.
+
+    `ask` and `bid` are offsets from the mid per trade size, NaN where the trade would leave the inventory grid;
+    `stress` is U (zero where nobody plays over regimes). Inventories run from −Q to Q. `finished` tells whether the
+    integration reached t = 0 (of each game, where several are solved at once).
+    """
+
+    time: Float[Array, "*batch S"]
+    theta: Float[Array, "*batch S N K"]
+    ask: Float[Array, "*batch S N K Z"]
+    bid: Float[Array, "*batch S N K Z"]
+    stress: Float[Array, "*batch S N K"]
+    attack_effort: Float[Array, "*batch S N K"]
+    stabilize_effort: Float[Array, "*batch S N K"]
+    rates: Float[Array, "*batch S N N K"]
+    finished: Array
+
+    def spread(self) -> Float[Array, "*batch S N"]:
+        """Full spread, ask + bid offset, of the first trade size at zero inventory."""
+        middle = self.theta.shape[-1] // 2
+        return self.ask[..., middle, 0] + self.bid[..., middle, 0]
+
+    def __repr__(self) -> str:
+        return f"MarketMakerSolution(theta of shape {self.theta.shape}, T = {np.asarray(self.time)[..., -1].max():g})"
+
+
+def solve_market_maker(
+    game: MarketMakingGame, *, steps: int = 200, tolerance: float = 1e-11, closed_form: bool = True
+) -> MarketMakerSolution:
+    """Solve one game; `steps` is the number of intervals of the stored time grid, not of the integration.
+
+    `tolerance` is the relative and absolute tolerance of the integration; `closed_form=False` integrates also where the
+    matrix exponential would do. Raises `RunFailed` when neither integration gets there.
+    """
+    if steps < 1:
+        raise InvalidInput("steps", steps, "an integer ≥ 1")
+    with jax.enable_x64(True):
+        closed = closed_form and has_closed_form(game)
+        solution = _solve(game, steps, tolerance, "closed" if closed else "explicit")
+        if closed and not bool(solution.finished):  # certainty equivalents further apart than floating point reaches
+            solution = _solve(game, steps, tolerance, "explicit")
+        if not bool(solution.finished):
+            solution = _solve(game, steps, tolerance, "implicit")
+        if not (bool(solution.finished) and bool(jnp.all(jnp.isfinite(solution.theta)))):
+            raise RunFailed(
+                "the certainty equivalents could not be integrated to t = 0",
+                "look at the units of sigma, k, A and T: risk and flow per unit of time differ too much",
+            )
+        return solution
+
+
+def solve_many(games: MarketMakingGame, *, steps: int = 1, tolerance: float = 1e-8) -> MarketMakerSolution:
+    """Solve games of one shape at once; `games` as made by `stack_games`. `finished` says which got there."""
+    with jax.enable_x64(True):
+        return _solve_many(games, steps, tolerance)
+
+
+def has_closed_form(game: MarketMakingGame) -> bool:
+    """Whether the system is linear in e^{kθ/z}: regimes do not talk to each other, one trade size."""
+    return len(game.sizes) == 1 and (game.switching == "none" or game.regimes == 1)
+
+
+def backward_field(tau: Any, state: dict[str, Array], game: MarketMakingGame) -> dict[str, Array]:
+    """d/dτ of θ and, with strategic switching, of U and of w = ∫[e^{μ⁰s}σ²]ds."""
+    theta = state["theta"]
+    ask, bid = best_side(game, theta, -1), best_side(game, theta, 1)
+    gain = jnp.sum(ask.value + bid.value, axis=-1) - risk(game)
+    if game.switching != "strategic":
+        rates = jnp.broadcast_to(off_diagonal(game.generator)[:, :, None], (*game.generator.shape, theta.shape[1]))
+        return {"theta": gain + switching_flow(rates, game, theta)}
+    stress, effort = state["stress"], efforts(game, state["stress"])
+    rates = modulated(game, effort)
+    push = stress_source(game, tau, theta, state["variance"]) - 0.5 * game.effort_attack * effort.attack**2
+    push = push + 0.5 * game.effort_stabilize * effort.stabilize**2
+    for index, size in enumerate(game.sizes):
+        push = push + ask.intensity[..., index] * (moved(stress, -size) - stress)
+        push = push + bid.intensity[..., index] * (moved(stress, size) - stress)
+    push = push + jnp.sum(rates * (stress[None, :, :] - stress[:, None, :]), axis=1)
+    return {
+        "theta": gain + switching_flow(rates, game, theta),
+        "stress": push,
+        "variance": variance_rate(game) + game.generator @ state["variance"],
+    }
+
+
+def stress_source(
+    game: MarketMakingGame, tau: Any, theta: Float[Array, "N K"], variance: Float[Array, " N"]
+) -> Float[Array, "N K"]:
+    """φ_i(q), the running stress: −θ_i, or ½q²C_i(τ)."""
+    if game.stress == "certainty_equivalent":
+        return -theta
+    q = jnp.asarray(game.inventory, theta.dtype)[None, :]
+    per_inventory = game.gamma * variance + game.predator_drift * tau
+    return 0.5 * q**2 * per_inventory[:, None]
+
+
+def initial_state(game: MarketMakingGame) -> dict[str, Array]:
+    """The state at τ = 0."""
+    theta = terminal_value(game)
+    if game.switching != "strategic":
+        return {"theta": theta}
+    return {"theta": theta, "stress": jnp.zeros_like(theta), "variance": jnp.zeros_like(game.sigma)}
+
+
+def _integrate(game: MarketMakingGame, steps: int, tolerance: Any, method: str) -> tuple[dict[str, Array], Array]:
+    """State at τ = 0, T/S, …, T and whether the integration got there."""
+    import diffrax
+    import optimistix
+
+    rule = diffrax.Tsit5() if method == "explicit" else diffrax.Kvaerno5()
+    tau = jnp.linspace(0.0, 1.0, steps + 1, dtype=game.horizon.dtype) * game.horizon
+    found = diffrax.diffeqsolve(
+        diffrax.ODETerm(backward_field),
+        rule,
+        t0=jnp.zeros_like(game.horizon),
+        t1=game.horizon,
+        dt0=None,
+        y0=initial_state(game),
+        args=game,
+        saveat=diffrax.SaveAt(ts=tau),
+        stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance, norm=optimistix.max_norm),
+        max_steps=MOST_STEPS,
+        throw=False,
+    )
+    return found.ys, found.result == diffrax.RESULTS.successful  # pyright: ignore[reportReturnType]
+
+
+@eqx.filter_jit
+def _solve(game: MarketMakingGame, steps: int, tolerance: float, method: str) -> MarketMakerSolution:
+    return _solution(game, steps, tolerance, method)
+
+
+@eqx.filter_jit
+def _solve_many(games: MarketMakingGame, steps: int, tolerance: float) -> MarketMakerSolution:
+    method = "closed" if len(games.sizes) == 1 and games.switching == "none" else "explicit"
+    return eqx.filter_vmap(lambda game: _solution(game, steps, tolerance, method))(games)
+
+
+def _solution(game: MarketMakingGame, steps: int, tolerance: float, method: str) -> MarketMakerSolution:
+    if method == "closed":
+        state = {"theta": certainty_equivalents(game, steps)}
+        finished = jnp.all(jnp.isfinite(state["theta"]))
+    else:
+        state, finished = _integrate(game, steps, tolerance, method)
+    theta = state["theta"][::-1]  # from τ to t
+    stress = state["stress"][::-1] if "stress" in state else jnp.zeros_like(theta)
+    ask = jax.vmap(lambda table: best_side(game, table, -1).offset)(theta)
+    bid = jax.vmap(lambda table: best_side(game, table, 1).offset)(theta)
+    if game.switching == "strategic":
+        effort = jax.vmap(lambda table: efforts(game, table))(stress)
+    else:
+        effort = Efforts(attack=jnp.zeros_like(theta), stabilize=jnp.zeros_like(theta))
+    return MarketMakerSolution(
+        time=jnp.linspace(0.0, 1.0, steps + 1, dtype=theta.dtype) * game.horizon,
+        theta=theta,
+        ask=_where_open(game, ask, -1),
+        bid=_where_open(game, bid, 1),
+        stress=stress,
+        attack_effort=effort.attack,
+        stabilize_effort=effort.stabilize,
+        rates=jax.vmap(lambda one: modulated(game, one))(effort),
+        finished=finished,
+    )
+
+
+def _where_open(game: MarketMakingGame, offset: Float[Array, "S N K Z"], sign: int) -> Float[Array, "S N K Z"]:
+    return jnp.where(open_side(game, sign)[None, None], offset, jnp.nan)

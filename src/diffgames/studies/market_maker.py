@@ -1,0 +1,177 @@
+"""The adversarial market maker: quotes against a predator and a hostile regime controller (Pan & Zhu 2025).
+
+Inside every regime a market maker quotes against a predator that pushes the price; over the regimes an attacker lures
+the market into worse ones and a stabilizer holds it back. The game is solved exactly on the inventory grid and
+certified by one-sided best responses of every player, computed by another integrator from the stored quotes. The
+pre-emptive premium is the full spread (ask + bid offset) at zero inventory with strategic switching minus that with
+exogenous switching: what the market maker charges for the regime being under attack.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import xarray
+
+from diffgames.errors import InvalidInput
+from diffgames.games.market_making import MarketMakingGame
+from diffgames.games.switching_graph import generator_of, poincare_constant, spectral_gap
+from diffgames.solvers.market_making import MarketMakerSolution, solve_market_maker
+from diffgames.studies import market_maker_figures as figures
+from diffgames.studies.context import RunContext
+from diffgames.studies.market_maker_parameters import MarketMakingParameters, game_of, unit_warnings
+from diffgames.studies.study import Headline, Parameter, Study, StudyResult
+from diffgames.verification.certificate import Certificate
+from diffgames.verification.market_maker import certify_market_maker
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarketMakerConfig(MarketMakingParameters):
+    """The game, who switches its regimes, and the grid on which quotes are stored."""
+
+    switching: Annotated[
+        Literal["none", "exogenous", "strategic"], Parameter(meaning="what moves the regimes: nothing, chance, a game")
+    ] = "strategic"
+    steps: Annotated[int, Parameter(unit="steps", meaning="intervals of the stored time grid", minimum=1)] = 200
+
+
+def run(config: MarketMakerConfig, context: RunContext) -> StudyResult:
+    """Solve, compare with the quieter games, certify."""
+    game = game_of(config, config.switching)
+    context.progress.update("solving", 0.0)
+    solution = solve_market_maker(game, steps=config.steps)
+    spreads = {config.switching: np.asarray(solution.spread())}
+    warnings = unit_warnings(game)
+    for index, switching in enumerate(("none", "exogenous", "strategic")):
+        context.progress.update("solving", (index + 1) / 4)
+        if switching in spreads:
+            continue
+        try:
+            other = game_of(config, switching)
+        except InvalidInput as error:
+            if config.switching == "strategic":
+                raise
+            warnings.append(f"no spread with {switching} switching to compare with: {error}")
+            continue
+        if other.regimes == game.regimes:
+            spreads[switching] = np.asarray(solve_market_maker(other, steps=config.steps).spread())
+    profile = profile_of(game, solution)
+    certificate = certify_market_maker(game, profile)
+    context.log(str(certificate))
+    generators = [generator_of(np.asarray(solution.rates)[0, :, :, j]) for j in range(2 * config.inventory_max + 1)]
+    premium, ahead = _difference(spreads, "strategic", "exogenous"), _difference(spreads, "exogenous", "none")
+    return StudyResult(
+        headline={
+            "theta0": np.asarray(solution.theta)[0],
+            "ask": np.asarray(solution.ask)[0, :, :, 0],
+            "bid": np.asarray(solution.bid)[0, :, :, 0],
+            "attack_effort": np.asarray(solution.attack_effort)[0],
+            "stabilize_effort": np.asarray(solution.stabilize_effort)[0],
+            "spectral_gap": [spectral_gap(one) for one in generators],
+            "poincare": [poincare_constant(one) for one in generators],
+            "premium": None if premium is None else premium[0],
+            "premium_exogenous": None if ahead is None else ahead[0],
+            "stress0": np.asarray(solution.stress)[0],
+        },
+        certificate=certificate,
+        warnings=warnings,
+        arrays={"solution": dataset(game, solution)},
+        profile=profile,
+        figures={
+            "quotes": lambda: figures.quote_surfaces(game, solution),
+            "spread_and_skew": lambda: figures.spread_and_skew(game, solution),
+            "premium": lambda: figures.premium(np.asarray(solution.time), premium, ahead),
+            "regimes": lambda: figures.regime_graph(game, solution),
+        },
+    )
+
+
+def verify(config: MarketMakerConfig, profile: Any, context: RunContext) -> Certificate:
+    """The certificate of a stored profile."""
+    return certify_market_maker(game_of(config, config.switching), profile)
+
+
+def profile_of(game: MarketMakingGame, solution: MarketMakerSolution) -> dict[str, np.ndarray]:
+    """What the players do, as arrays: quotes and efforts on the time grid, the predator's push."""
+    names = ("time", "theta", "stress", "ask", "bid", "attack_effort", "stabilize_effort")
+    push = -float(game.predator_drift) * np.broadcast_to(game.inventory, (game.regimes, game.inventory.size))
+    return {name: np.asarray(getattr(solution, name)) for name in names} | {"predator": push.astype(float)}
+
+
+def dataset(game: MarketMakingGame, solution: MarketMakerSolution) -> xarray.Dataset:
+    """The solution with named axes."""
+    axes = ("time", "regime", "inventory")
+    units = {"theta": "price × inventory", "stress": "stress × time", "attack_effort": "1", "stabilize_effort": "1"}
+    values: dict[str, Any] = {
+        name: (axes, np.asarray(getattr(solution, name)), {"units": unit}) for name, unit in units.items()
+    }
+    for name in ("ask", "bid"):
+        values[name] = ((*axes, "size"), np.asarray(getattr(solution, name)), {"units": "price"})
+    return xarray.Dataset(
+        values,
+        coords={
+            "time": np.asarray(solution.time),
+            "regime": np.arange(game.regimes),
+            "inventory": game.inventory,
+            "size": np.asarray(game.sizes),
+        },
+    )
+
+
+def _difference(spreads: dict[str, np.ndarray], left: str, right: str) -> np.ndarray | None:
+    return spreads[left] - spreads[right] if left in spreads and right in spreads else None
+
+
+STUDY = Study(
+    name="market-maker",
+    source="Pan & Zhu 2025 (arXiv 2512.18098), cross-layer Avellaneda–Stoikov, its printed formulas corrected",
+    shows="spreads rise before trouble: the premium that a market maker charges for regimes under attack",
+    config=MarketMakerConfig,
+    run=run,
+    verify=verify,
+    presets={"quick": {}, "paper": {"steps": 1000}},
+    minutes={"quick": 0.5, "paper": 1},
+    headline={
+        "theta0": Headline(
+            shape="regimes × inventory −Q…Q", unit="price × inventory", meaning="certainty equivalent θ at t = 0"
+        ),
+        "ask": Headline(
+            shape="regimes × inventory −Q…Q",
+            unit="price",
+            meaning="ask offset of the first trade size at t = 0, null where the side is closed",
+            optional=True,
+        ),
+        "bid": Headline(
+            shape="regimes × inventory −Q…Q",
+            unit="price",
+            meaning="bid offset of the first trade size at t = 0, null where the side is closed",
+            optional=True,
+        ),
+        "attack_effort": Headline(shape="regimes × inventory −Q…Q", meaning="attacker's effort f* at t = 0"),
+        "stabilize_effort": Headline(shape="regimes × inventory −Q…Q", meaning="stabilizer's effort g* at t = 0"),
+        "spectral_gap": Headline(
+            shape="inventory −Q…Q", unit="1/time", meaning="λ₂ of the equilibrium generator at t = 0"
+        ),
+        "poincare": Headline(
+            shape="inventory −Q…Q",
+            unit="1/time",
+            meaning="Poincaré constant of the same, null where a regime has no stationary weight",
+            optional=True,
+        ),
+        "premium": Headline(
+            shape="regimes",
+            unit="price",
+            meaning="full spread at q = 0, t = 0: strategic − exogenous switching; null where one is not defined",
+            optional=True,
+        ),
+        "premium_exogenous": Headline(
+            shape="regimes", unit="price", meaning="the same: exogenous switching − none", optional=True
+        ),
+        "stress0": Headline(
+            shape="regimes × inventory −Q…Q",
+            unit="stress × time",
+            meaning="value U of the game over regimes at t = 0; zero without one",
+        ),
+    },
+    example="diffgames run market-maker --set switching=strategic xi=1.0 predator=ce effort_attack=0",
+)

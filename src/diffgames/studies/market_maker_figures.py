@@ -1,0 +1,124 @@
+"""Figures of the market-making studies: quote surfaces, spread and skew, premium by regime, the regime graph."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch
+
+from diffgames.games.market_making import MarketMakingGame
+from diffgames.games.switching_graph import generator_of, spectral_gap
+from diffgames.plotting import COLOURS, label, new_figure
+from diffgames.solvers.market_making import MarketMakerSolution
+
+
+def regime_names(count: int) -> list[str]:
+    """Calm, volatile, stressed where there are three, numbers else."""
+    names = {1: ["the only regime"], 2: ["calm", "volatile"], 3: ["calm", "volatile", "stressed"]}
+    return names.get(count, [f"regime {index}" for index in range(count)])
+
+
+def quote_surfaces(game: MarketMakingGame, solution: MarketMakerSolution) -> Figure:
+    """Ask and bid offsets over time and inventory, one column per regime, on one colour scale."""
+    count = game.regimes
+    figure, axes = new_figure(2, count, width=3.8, height=3.0)
+    tables = (np.asarray(solution.ask)[..., 0], np.asarray(solution.bid)[..., 0])
+    low = min(float(np.nanquantile(table, 0.01)) for table in tables)
+    high = max(float(np.nanquantile(table, 0.99)) for table in tables)
+    times, inventory = np.asarray(solution.time), game.inventory
+    image: Any = None
+    for row, (side, table) in enumerate(zip(("ask", "bid"), tables, strict=True)):
+        for i, name in enumerate(regime_names(count)):
+            ax = axes[row * count + i]
+            image = ax.pcolormesh(times, inventory, table[:, i].T, vmin=low, vmax=high, cmap="cividis", rasterized=True)
+            ax.grid(False)
+            levels = np.linspace(low, high, 8)
+            ax.contour(times, inventory, table[:, i].T, levels=levels, colors="white", linewidths=0.6)
+            label(ax, x=("time t", ""), y=("inventory q", ""), title=f"{side}, {name}")
+    figure.colorbar(image, ax=list(axes), label="offset from the mid [price]", shrink=0.8, extend="both")
+    return figure
+
+
+def spread_and_skew(game: MarketMakingGame, solution: MarketMakerSolution) -> Figure:
+    """Full spread and skew (ask − bid offset) at t = 0 against inventory."""
+    figure, axes = new_figure(1, 2)
+    ask, bid = np.asarray(solution.ask)[0, :, :, 0], np.asarray(solution.bid)[0, :, :, 0]
+    for i, name in enumerate(regime_names(game.regimes)):
+        axes[0].plot(game.inventory, ask[i] + bid[i], color=COLOURS[i % len(COLOURS)], label=name)
+        axes[1].plot(game.inventory, ask[i] - bid[i], color=COLOURS[i % len(COLOURS)], label=name)
+    label(axes[0], x=("inventory q", ""), y=("ask + bid offset", "price"), title="Spread at t = 0")
+    label(axes[1], x=("inventory q", ""), y=("ask − bid offset", "price"), title="Skew at t = 0")
+    axes[0].legend()
+    return figure
+
+
+def premium(time: np.ndarray, strategic: np.ndarray | None, exogenous: np.ndarray | None) -> Figure:
+    """Spread at q = 0 over time: strategic − exogenous switching, and exogenous − none, per regime."""
+    figure, axes = new_figure(1, 2)
+    parts = (("Strategic − exogenous switching", strategic), ("Exogenous − no switching", exogenous))
+    for ax, (title, table) in zip(axes, parts, strict=True):
+        if table is None:
+            ax.text(0.5, 0.5, "not defined for these parameters", ha="center", transform=ax.transAxes)
+        else:
+            for i, name in enumerate(regime_names(table.shape[1])):
+                ax.plot(time, 1e3 * table[:, i], color=COLOURS[i % len(COLOURS)], label=name)
+            ax.legend()
+        ax.axhline(0.0, color="black", linewidth=0.8)
+        label(ax, x=("time t", ""), y=("premium at q = 0", "price / 1000"), title=title)
+    return figure
+
+
+def regime_graph(game: MarketMakingGame, solution: MarketMakerSolution) -> Figure:
+    """The switching graph at t = 0 and q = 0 without and with the game over regimes; arrows as wide as their rates."""
+    figure, axes = new_figure(1, 2, width=4.6, height=4.4)
+    middle = game.inventory_max
+    base = np.array(np.asarray(game.generator))
+    np.fill_diagonal(base, 0.0)
+    played = np.asarray(solution.rates)[0, :, :, middle]
+    most = max(float(base.max()), float(played.max()), 1e-12)
+    for ax, rates, title in ((axes[0], base, "Generator"), (axes[1], played, "Equilibrium at t = 0, q = 0")):
+        _draw_graph(ax, rates, most, np.asarray(game.sigma))
+        gap = spectral_gap(generator_of(rates))
+        ax.set_title(f"{title}\nspectral gap {gap:.3g} per unit of time", loc="left")
+    return figure
+
+
+def _draw_graph(ax: Axes, rates: np.ndarray, most: float, sigma: np.ndarray) -> None:
+    count = rates.shape[0]
+    angle = np.pi / 2 + 2 * np.pi * np.arange(count) / count
+    place = np.column_stack([np.cos(angle), np.sin(angle)]) if count > 1 else np.zeros((1, 2))
+    for i in range(count):
+        for j in range(count):
+            if i == j or rates[i, j] <= 0:
+                continue
+            arrow = FancyArrowPatch(
+                tuple(place[i]),
+                tuple(place[j]),
+                connectionstyle="arc3,rad=0.18",
+                arrowstyle="-|>",
+                mutation_scale=14,
+                shrinkA=34,
+                shrinkB=36,
+                linewidth=0.6 + 3.4 * rates[i, j] / most,
+                color=COLOURS[i % len(COLOURS)],
+            )
+            ax.add_patch(arrow)
+            along, across = place[j] - place[i], np.array([place[j][1] - place[i][1], place[i][0] - place[j][0]])
+            spot = place[i] + 0.5 * along + 0.16 * across
+            ax.text(
+                spot[0],
+                spot[1],
+                f"{rates[i, j]:.3g}",
+                ha="center",
+                va="center",
+                fontsize=9,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
+            )
+    for i, name in enumerate(regime_names(count)):
+        ax.scatter(*place[i], s=3200, color="white", edgecolor=COLOURS[i % len(COLOURS)], linewidth=2, zorder=3)
+        ax.text(place[i][0], place[i][1], f"{name}\nσ = {sigma[i]:.3g}", ha="center", va="center", fontsize=9, zorder=4)
+    ax.set_xlim(-1.55, 1.55)
+    ax.set_ylim(-1.2, 1.5)
+    ax.set_aspect("equal")
+    ax.axis("off")

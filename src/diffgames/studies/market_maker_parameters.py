@@ -1,0 +1,131 @@
+"""Parameters of the market-making game as the studies take them; the defaults are the reference case of three regimes.
+
+Calm, volatile and stressed regimes with σ = 1, 2, 4 and thinning flow; an attacker that can pull the market into worse
+regimes, a stabilizer that can slow three of the same switches.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+
+from diffgames.games.market_making import MarketMakingGame
+from diffgames.games.market_making_input import market_making_game
+from diffgames.studies.study import Parameter
+
+PerRegime = float | tuple[float, ...]
+Matrix = tuple[tuple[float, ...], ...]
+
+GENERATOR: Matrix = ((-0.5, 0.4, 0.1), (0.6, -0.9, 0.3), (0.2, 0.8, -1.0))
+ATTACK: Matrix = ((0.0, 2.0, 0.5), (0.0, 0.0, 1.5), (0.0, 0.0, 0.0))
+STABILIZE: Matrix = ((0.0, 0.3, 0.05), (0.0, 0.0, 0.2), (0.0, 0.0, 0.0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarketMakingParameters:
+    """Market, players and horizon; see `diffgames.games.market_making` for the equations."""
+
+    gamma: Annotated[
+        float, Parameter(unit="1/(price·inventory)", meaning="risk aversion γ of the market maker", minimum=0.0)
+    ] = 0.1
+    k: Annotated[
+        PerRegime, Parameter(shape="regimes or scalar", unit="1/price", meaning="decay of fills with the offset")
+    ] = 1.5
+    A: Annotated[
+        PerRegime,
+        Parameter(shape="regimes or scalar", unit="1/time", meaning="fills per unit of time and side at the mid"),
+    ] = (140.0, 120.0, 80.0)
+    sigma: Annotated[
+        PerRegime, Parameter(shape="regimes or scalar", unit="price/√time", meaning="volatility σ of the mid")
+    ] = (1.0, 2.0, 4.0)
+    xi: Annotated[
+        float, Parameter(unit="price²/time (utility)", meaning="strength ξ of the predator; 0: none", minimum=0.0)
+    ] = 0.5
+    predator: Annotated[
+        Literal["utility", "ce"],
+        Parameter(meaning="units of the predator's cost: w* = −ξγq, σ²+ξ (utility) or w* = −ξq, σ²+ξ/γ (ce)"),
+    ] = "utility"
+    inventory_max: Annotated[int, Parameter(unit="inventory", meaning="largest |inventory| Q", minimum=1)] = 10
+    T: Annotated[float, Parameter(unit="time", meaning="horizon T", minimum=0.0)] = 1.0
+    generator: Annotated[
+        Matrix,
+        Parameter(shape="regimes × regimes", unit="1/time", meaning="switching rates, negative row sums on diagonal"),
+    ] = GENERATOR
+    attack: Annotated[
+        Matrix,
+        Parameter(shape="regimes × regimes", unit="1/time", meaning="rates added per unit of the attacker's effort"),
+    ] = ATTACK
+    stabilize: Annotated[
+        Matrix,
+        Parameter(shape="regimes × regimes", unit="1/time", meaning="rates removed per unit of stabilizing effort"),
+    ] = STABILIZE
+    effort_attack: Annotated[
+        float, Parameter(unit="stress", meaning="cost ρ_f of the attacker's effort, ½ρ_f f²; 0: bang-bang", minimum=0.0)
+    ] = 20.0
+    effort_stabilize: Annotated[
+        float, Parameter(unit="stress", meaning="cost ρ_g of stabilizing, ½ρ_g g²; 0: bang-bang", minimum=0.0)
+    ] = 20.0
+    attack_max: Annotated[float, Parameter(meaning="largest effort f̄ of the attacker", minimum=0.0)] = 1.0
+    stabilize_max: Annotated[float, Parameter(meaning="largest effort ḡ of the stabilizer", minimum=0.0)] = 1.0
+    stress: Annotated[
+        Literal["certainty_equivalent", "inventory"],
+        Parameter(meaning="running stress of the game over regimes: −θ, or ½q²C(τ)"),
+    ] = "certainty_equivalent"
+    flow_imbalance: Annotated[
+        PerRegime, Parameter(shape="regimes or scalar", meaning="ε: Aᵃ = A(1+ε), Aᵇ = A(1−ε)", minimum=-1, maximum=1)
+    ] = 0.0
+    sizes: Annotated[
+        tuple[int, ...], Parameter(shape="sizes", unit="inventory", meaning="trade sizes, each quoted", minimum=1)
+    ] = (1,)
+    size_shares: Annotated[
+        tuple[float, ...], Parameter(shape="sizes", meaning="share of each trade size in the flow", minimum=0.0)
+    ] = (1.0,)
+    drift: Annotated[
+        PerRegime, Parameter(shape="regimes or scalar", unit="price/time", meaning="drift b of the mid")
+    ] = 0.0
+    jump_rate: Annotated[
+        PerRegime, Parameter(shape="regimes or scalar", unit="1/time", meaning="intensity of price jumps", minimum=0.0)
+    ] = 0.0
+    jump_mean: Annotated[
+        PerRegime, Parameter(shape="regimes or scalar", unit="price", meaning="mean size of price jumps (compensated)")
+    ] = 0.0
+    jump_deviation: Annotated[
+        PerRegime,
+        Parameter(shape="regimes or scalar", unit="price", meaning="standard deviation of price jumps", minimum=0.0),
+    ] = 0.0
+    running_penalty: Annotated[
+        float, Parameter(unit="price/(inventory·time)", meaning="φ, running penalty φq²", minimum=0.0)
+    ] = 0.0
+    terminal_penalty: Annotated[
+        float, Parameter(unit="price", meaning="ℓ, cost ℓ|q| of liquidating at T", minimum=0.0)
+    ] = 0.0
+    terminal_quadratic: Annotated[
+        float, Parameter(unit="price/inventory", meaning="α, cost αq² of liquidating at T", minimum=0.0)
+    ] = 0.0
+
+
+def game_of(config: MarketMakingParameters, switching: str, **changes: Any) -> MarketMakingGame:
+    """The game that the parameters describe, with this kind of switching."""
+    names = MarketMakingParameters.__dataclass_fields__
+    return market_making_game(**{name: getattr(config, name) for name in names} | changes, switching=switching)
+
+
+def unit_warnings(game: MarketMakingGame) -> list[str]:
+    """What looks like a slip in the units: scales that should be comparable and are not."""
+    k, sigma, horizon = np.asarray(game.k), np.asarray(game.sigma), float(game.horizon)
+    width = 1.0 / k
+    moves = sigma * np.sqrt(horizon)
+    fills = np.asarray(game.ask_flow + game.bid_flow).sum(axis=1) * horizon
+    found = []
+    for i in range(game.regimes):
+        ratio = moves[i] / width[i]
+        if moves[i] > 0 and not 0.01 <= ratio <= 100:
+            found.append(
+                f"regime {i}: the price moves by sigma·√T = {moves[i]:.3g}, {ratio:.3g} times the offset "
+                f"1/k = {width[i]:.3g} over which fills decay; are sigma, T and k in the same units?"
+            )
+        if fills[i] < 1 or fills[i] > 1e7:
+            found.append(f"regime {i}: {fills[i]:.3g} fills at the mid over T are implausible; is A per unit of T?")
+        if float(game.gamma) * width[i] > 100:
+            found.append(f"regime {i}: gamma/k = {float(game.gamma) * width[i]:.3g} is implausible; see gamma's unit")
+    return found

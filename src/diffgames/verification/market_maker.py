@@ -1,0 +1,235 @@
+"""What each player of the market-making game could gain: one-sided best responses to a stored profile, by SciPy.
+
+The profile is a table of quotes, predator push and efforts on a time grid, linear between grid times. Everything is
+recomputed from the parameters and that table alone, in NumPy with LSODA, sharing no code with the solver:
+
+- value of the profile:  dΘ/dτ = −c(q) + wq + pay(w) + Σ Λ(u)(1 − e^{−γ(zu + Θ(q∓z) − Θ)})/γ + switching,
+- the market maker's best response: the same with the supremum over u, searched by Newton's method on each point,
+- the predator's: the infimum over w with the quotes frozen; pay(w) = w²/(2ξ) (`ce`) or w²/(2ξγ) (`utility`),
+- attacker and stabilizer: their stage problem solved against the other's frozen effort, quotes and θ frozen.
+
+Gaps are exact up to the interpolation of the table (second order in its step) and the tolerance of LSODA: in
+certainty equivalents for the first two players, in units of stress × time for the other two.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, no_type_check
+
+import numpy as np
+from scipy.integrate import solve_ivp
+
+from diffgames.errors import RunFailed
+from diffgames.games.market_making import MarketMakingGame
+from diffgames.verification.certificate import Certificate, Gap
+
+HOW = "exact: one-sided best responses on the inventory grid by another integrator (LSODA)"
+TOLERANCE = 1e-9
+NODES = 40
+
+
+@no_type_check  # its methods are called tens of thousands of times, by this module alone
+class _Frozen:
+    """The game in NumPy and the stored profile as functions of τ = T − t."""
+
+    def __init__(self, game: MarketMakingGame, profile: Mapping[str, Any]):
+        self.game = game
+        self.gamma, self.xi = float(game.gamma), float(game.xi)
+        self.k = np.asarray(game.k)
+        self.q = np.asarray(game.inventory, float)
+        self.sizes = game.sizes
+        self.flow = {-1: np.asarray(game.ask_flow), 1: np.asarray(game.bid_flow)}
+        self.time = np.asarray(profile["time"], float)
+        self.table = {
+            name: np.nan_to_num(np.asarray(profile[name], float), nan=np.inf)
+            for name in ("ask", "bid", "theta", "attack_effort", "stabilize_effort")
+        }
+        self.push = np.asarray(profile["predator"], float)
+        base, attack, stabilize = (np.array(m) for m in (game.generator, game.attack, game.stabilize))
+        for matrix in (base, attack, stabilize):
+            np.fill_diagonal(matrix, 0.0)
+        self.base, self.attack, self.stabilize = base, attack, stabilize
+        self.holding = self._holding()
+        self.variance = np.asarray(game.sigma) ** 2 + np.asarray(game.jump_rate) * (
+            np.asarray(game.jump_mean) ** 2 + np.asarray(game.jump_deviation) ** 2
+        )
+
+    def _holding(self) -> np.ndarray:
+        """½γσ²q² + φq² − bq + (λ/γ)E[e^{−γqZ} − 1 + γqZ], the expectation by Gauss–Hermite quadrature."""
+        game, q = self.game, self.q[None, :]
+        sigma, drift = np.asarray(game.sigma)[:, None], np.asarray(game.drift)[:, None]
+        cost = (0.5 * self.gamma * sigma**2 + float(game.running_penalty)) * q**2 - drift * q
+        if self.gamma > 0:
+            nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
+            jump = np.asarray(game.jump_mean)[:, None] + np.asarray(game.jump_deviation)[:, None] * nodes
+            exponent = -self.gamma * q[:, :, None] * jump[:, None, :]
+            mean = (np.exp(exponent) - 1 - exponent) @ (weights / weights.sum())
+            cost = cost + np.asarray(game.jump_rate)[:, None] / self.gamma * mean
+        return cost
+
+    def at(self, name: str, tau: float) -> np.ndarray:
+        """A table at τ, linear in time."""
+        table, last = self.table[name], self.time.size - 1
+        where = np.clip((self.time[-1] - tau) / self.time[-1] * last, 0.0, last)
+        left = min(int(where), last - 1)
+        weight = where - left
+        closed = np.isinf(table[left])
+        mixed = np.where(closed, 0.0, table[left]) * (1 - weight) + np.where(closed, 0.0, table[left + 1]) * weight
+        return np.where(closed, np.inf, mixed)
+
+    def rates(self, attack: np.ndarray, stabilize: np.ndarray) -> np.ndarray:
+        """μ_ij at every inventory, [N, N, K]."""
+        pulled = self.attack[:, :, None] * attack[:, None, :]
+        return self.base[:, :, None] + pulled - self.stabilize[:, :, None] * stabilize[:, None, :]
+
+    def utility(self, gain: np.ndarray) -> np.ndarray:
+        """(1 − e^{−γx})/γ."""
+        return -np.expm1(-self.gamma * gain) / self.gamma if self.gamma > 0 else gain
+
+    def pay(self) -> np.ndarray:
+        """What the predator pays for its push, per unit of time."""
+        unit = self.xi * (self.gamma if self.game.predator == "utility" else 1.0)
+        return self.push**2 / (2 * unit) if unit > 0 else np.zeros_like(self.push)
+
+    def played(self, offset: np.ndarray, size: int, change: np.ndarray) -> np.ndarray:
+        """What the stored offset brings per unit of flow; nothing where the side is closed (infinite)."""
+        held = np.where(np.isinf(offset), 0.0, offset)
+        return np.exp(-self.k[:, None] * offset) * self.utility(size * held + change)
+
+    def best(self, offset: np.ndarray, size: int, change: np.ndarray) -> np.ndarray:
+        """What the best offset brings per unit of flow."""
+        k = self.k[:, None] / size
+        total = _newton_offset(k, self.gamma, change)
+        return np.exp(-k * total) * self.utility(total + change)
+
+    def moving(self, offset: np.ndarray, size: int, change: np.ndarray) -> np.ndarray:
+        """What the stored offset changes in a table per unit of flow."""
+        return np.exp(-self.k[:, None] * offset) * change
+
+    def fills(self, tau: float, table: np.ndarray, value: Callable[[np.ndarray, float, np.ndarray], np.ndarray]):
+        """Σ over sides and sizes of flow · value(k, size, offset, change of `table`) where the trade is allowed."""
+        total = np.zeros_like(table)
+        for sign, name in ((-1, "ask"), (1, "bid")):
+            offsets = self.at(name, tau)
+            for index, size in enumerate(self.sizes):
+                here = slice(size, None) if sign < 0 else slice(None, -size)
+                there = slice(None, -size) if sign < 0 else slice(size, None)
+                change = table[:, there] - table[:, here]
+                flow = self.flow[sign][:, index, None]
+                total[:, here] += flow * value(offsets[:, here, index], size, change)
+        return total
+
+
+def certify_market_maker(game: MarketMakingGame, profile: Mapping[str, Any]) -> Certificate:
+    """Gap of every player at the profile, the largest over all starting regimes and inventories at t = 0.
+
+    `profile` has the arrays `time` [S], `theta`, `stress`, `attack_effort`, `stabilize_effort` [S, N, K], `ask`, `bid`
+    [S, N, K, Z] (NaN where closed) and `predator` [N, K], the push w. Intervals are gain ± the distance between the
+    stored value and that of the table's evaluation: what the interpolation and the integrators leave undecided.
+    """
+    frozen = _Frozen(game, profile)
+    played, best = frozen.played, frozen.best
+    hurt = frozen.push * frozen.q + frozen.pay()
+    unit = frozen.xi * (frozen.gamma if game.predator == "utility" else 1.0)
+    worst = np.broadcast_to(-0.5 * unit * frozen.q**2, hurt.shape)
+    value = _certainty_equivalent(frozen, played, hurt)
+    blur = float(np.abs(value - frozen.table["theta"][0]).max())
+    entries = [_entry("market maker", value, _certainty_equivalent(frozen, best, hurt) - value, blur)]
+    if frozen.xi > 0:
+        entries.append(_entry("predator", value, value - _certainty_equivalent(frozen, played, worst), blur))
+    if game.switching == "strategic":
+        stress = _stress(frozen, "")
+        blur = float(np.abs(stress - np.asarray(profile["stress"])[0]).max())
+        entries.append(_entry("attacker", stress, _stress(frozen, "attack") - stress, blur))
+        entries.append(_entry("stabilizer", stress, stress - _stress(frozen, "stabilize"), blur))
+    return Certificate(tuple(entries), HOW)
+
+
+def profile_value(game: MarketMakingGame, profile: Mapping[str, Any]) -> np.ndarray:
+    """θ(0) [N, K] of the stored profile by policy evaluation, independent of the solver."""
+    frozen = _Frozen(game, profile)
+    return _certainty_equivalent(frozen, frozen.played, frozen.push * frozen.q + frozen.pay())
+
+
+@no_type_check
+def _newton_offset(k: np.ndarray, gamma: float, change: np.ndarray) -> np.ndarray:
+    """argmax over x of e^{−kx}(1 − e^{−γ(x + D)})/γ by Newton's method on its first-order condition."""
+    x = 1.0 / k - change  # the optimum at γ = 0; the condition k(1−e^{−γy})/γ = e^{−γy} is convex in y = x + D
+    for _ in range(60):
+        y = x + change
+        decay = np.exp(-gamma * y)
+        gain = -np.expm1(-gamma * y) / gamma if gamma > 0 else y
+        step = (k * gain - decay) / (k * decay + gamma * decay)
+        x = x - step
+        if np.abs(step).max() < 1e-15:
+            break
+    return x
+
+
+@no_type_check
+def _certainty_equivalent(frozen: _Frozen, fill_value: Callable, hurt: np.ndarray) -> np.ndarray:
+    shape = frozen.holding.shape
+
+    def field(tau: float, flat: np.ndarray) -> np.ndarray:
+        theta = flat.reshape(shape)
+        rates = frozen.rates(frozen.at("attack_effort", tau), frozen.at("stabilize_effort", tau))
+        switching = (rates * frozen.utility(theta[None] - theta[:, None])).sum(axis=1)
+        return (hurt - frozen.holding + frozen.fills(tau, theta, fill_value) + switching).ravel()
+
+    game = frozen.game
+    end = -float(game.terminal_penalty) * np.abs(frozen.q) - float(game.terminal_quadratic) * frozen.q**2
+    return _integrate(field, np.broadcast_to(end, shape).ravel(), frozen.time[-1]).reshape(shape)
+
+
+@no_type_check
+def _stress(frozen: _Frozen, player: str) -> np.ndarray:
+    """U(0) when `player` ("attack", "stabilize" or "" for nobody) plays its best stage action."""
+    game, shape, n = frozen.game, frozen.holding.shape, frozen.k.size
+    costs = {name: float(getattr(game, f"effort_{name}")) for name in ("attack", "stabilize")}
+    most = {name: float(getattr(game, f"{name}_max")) for name in ("attack", "stabilize")}
+    matrix = {"attack": frozen.attack, "stabilize": frozen.stabilize}
+
+    def field(tau: float, flat: np.ndarray) -> np.ndarray:
+        table, variance = flat[:-n].reshape(shape), flat[-n:]
+        difference = table[None] - table[:, None]
+        effort = {name: frozen.at(f"{name}_effort", tau) for name in costs}
+        if player:
+            gain = (matrix[player][:, :, None] * difference).sum(axis=1)
+            cost, high = costs[player], most[player]
+            effort[player] = np.clip(gain / cost, 0, high) if cost > 0 else high * (gain > 0)
+        source = -frozen.at("theta", tau)
+        if game.stress == "inventory":
+            slope = frozen.gamma * variance + float(game.predator_drift) * tau
+            source = 0.5 * frozen.q**2 * slope[:, None]
+        source = source - 0.5 * costs["attack"] * effort["attack"] ** 2
+        source = source + 0.5 * costs["stabilize"] * effort["stabilize"] ** 2
+
+        rates = frozen.rates(effort["attack"], effort["stabilize"])
+        change = source + frozen.fills(tau, table, frozen.moving) + (rates * difference).sum(axis=1)
+        base = frozen.base @ variance - frozen.base.sum(axis=1) * variance
+        return np.concatenate([change.ravel(), frozen.variance + base])
+
+    start = np.zeros(frozen.holding.size + n)
+    return _integrate(field, start, frozen.time[-1])[:-n].reshape(shape)
+
+
+def _integrate(field: Callable, start: np.ndarray, horizon: float) -> np.ndarray:
+    found = solve_ivp(field, (0.0, horizon), start, method="LSODA", rtol=TOLERANCE, atol=TOLERANCE, t_eval=[horizon])
+    if not found.success:
+        raise RunFailed(f"the certificate could not be integrated: {found.message}", "look at the parameters' units")
+    return found.y[:, -1]
+
+
+def _entry(label: str, value: np.ndarray, gain: np.ndarray, blur: float) -> Gap:
+    where = np.unravel_index(int(gain.argmax()), gain.shape)
+    most = float(gain[where])
+    regime, inventory = int(where[0]), int(where[1]) - (value.shape[1] - 1) // 2
+    return Gap(
+        label=label,
+        value=float(value[where]),
+        gain=most,
+        standard_error=0.0,
+        interval=(most - blur, most + blur),
+        lower=most - blur,
+        upper=most + blur,
+        selected=f"largest of all starting states: regime {regime}, inventory {inventory}",
+    )

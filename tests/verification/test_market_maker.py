@@ -1,0 +1,73 @@
+"""The market maker's certificate: next to nothing at the equilibrium, and it finds what is wrong elsewhere."""
+
+import numpy as np
+import pytest
+
+from diffgames.solvers.market_making import solve_market_maker
+from diffgames.studies.market_maker import profile_of
+from diffgames.studies.market_maker_parameters import MarketMakingParameters, game_of
+from diffgames.verification.market_maker import certify_market_maker, profile_value
+
+RICH = MarketMakingParameters(
+    predator="ce",
+    xi=0.05,
+    stress="inventory",
+    jump_rate=2.0,
+    jump_mean=-0.5,
+    jump_deviation=0.3,
+    sizes=(1, 3),
+    size_shares=(0.7, 0.3),
+    flow_imbalance=0.2,
+    terminal_penalty=0.1,
+    running_penalty=0.01,
+)
+
+
+@pytest.fixture(scope="module")
+def reference():
+    game = game_of(MarketMakingParameters(), "strategic")
+    return game, profile_of(game, solve_market_maker(game))
+
+
+def test_nobody_gains_at_the_equilibrium(reference):
+    certificate = certify_market_maker(*reference)
+    assert [entry.label for entry in certificate.entries] == ["market maker", "predator", "attacker", "stabilizer"]
+    assert certificate.gap < 1e-6 and not certificate.significant
+    assert np.abs(profile_value(*reference) - reference[1]["theta"][0]).max() < 1e-5
+
+
+@pytest.mark.parametrize("changes", [{"effort_attack": 0.0, "effort_stabilize": 0.0}], ids=["bang-bang"])
+def test_nobody_gains_where_efforts_are_free(changes):
+    game = game_of(MarketMakingParameters(**changes), "strategic")
+    profile = profile_of(game, solve_market_maker(game))
+    assert set(np.unique(profile["attack_effort"])) == {0.0, 1.0}
+    assert certify_market_maker(game, profile).gap < 5e-6
+
+
+def test_nobody_gains_with_everything_at_once():
+    game = game_of(RICH, "strategic")
+    assert certify_market_maker(game, profile_of(game, solve_market_maker(game))).gap < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("label", "name", "change"),
+    [
+        ("market maker", "ask", lambda table: table + 0.05),
+        ("predator", "predator", lambda table: 0.5 * table),
+        ("attacker", "attack_effort", lambda table: 0.5 * table),
+        ("stabilizer", "stabilize_effort", lambda table: table + 0.2),
+    ],
+)
+def test_a_player_that_errs_is_found(reference, label, name, change):
+    game, profile = reference
+    certificate = certify_market_maker(game, profile | {name: change(profile[name])})
+    assert max(certificate.entries, key=lambda entry: entry.gap).label == label
+    assert certificate[label].gain > 1e-3
+
+
+def test_what_half_a_push_costs_the_predator():
+    """With no trading θ is explicit: pushing by w = −aξγq instead of −ξγq gives up ½ξγ(1−a)²q²T."""
+    game = game_of(MarketMakingParameters(A=1e-12), "none")
+    profile = profile_of(game, solve_market_maker(game))
+    certificate = certify_market_maker(game, profile | {"predator": 0.5 * profile["predator"]})
+    assert certificate["predator"].gain == pytest.approx(0.5 * 0.5 * 0.1 * 0.25 * 100, rel=1e-6)
