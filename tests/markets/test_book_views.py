@@ -11,9 +11,10 @@ from diffgames.errors import InvalidInput
 from diffgames.markets import depth_book
 from diffgames.markets.book_views import best_ask, best_bid, depth, from_depth, queue_place, to_depth
 from diffgames.markets.depth_book import DepthBook
-from diffgames.markets.order_book import BUY, NO_PRICE, SELL, Kind, empty_book, message, process
+from diffgames.markets.order_book import BUY, NO_PRICE, SELL, Kind, empty_book, message, process, submit
 
 GRID, ORDERS = 24, 5
+QUOTED = jnp.asarray([0.5, 1.0, 3.0, 10.0, 60.0], jnp.float32)  # the largest sizes exceed many books
 
 
 def test_levels_and_best_quotes():
@@ -58,7 +59,8 @@ def _volumes(rng: np.random.Generator) -> tuple[jax.Array, jax.Array]:
 @jax.jit
 def _depth_engine(book, buy, sell, variation):
     after, bought, sold = depth_book.market_orders(book, buy, sell)
-    return depth_book.apply_variation(after, *variation), bought, sold
+    varied = depth_book.apply_variation(after, *variation)
+    return varied, bought, sold, jnp.stack(depth_book.average_prices(after, QUOTED))
 
 
 @jax.jit
@@ -83,15 +85,27 @@ def _exact_engine(book, buy, sell, variation):
         originator=0,
         dtype=jnp.float32,
     )
+    quotes = jax.vmap(lambda size: _quote(fifo, size))(QUOTED)
     fifo, _ = process(fifo, varied)
     cash = jnp.sum(report.fills.price.astype(jnp.float32) * report.fills.size, axis=1)
-    return to_depth(fifo, GRID), report.filled.reshape(ORDERS, 2), cash.reshape(ORDERS, 2)
+    return to_depth(fifo, GRID), report.filled.reshape(ORDERS, 2), cash.reshape(ORDERS, 2), quotes
+
+
+def _quote(book, size):
+    """Average price of buying and of selling `size` lots in the queues, what finds no volume at the grid's far end."""
+
+    def price(side, far):
+        _, report = submit(book, message(Kind.MARKET, side=side, size=size, originator=1, dtype=jnp.float32))
+        paid = jnp.sum(report.fills.price.astype(jnp.float32) * report.fills.size)
+        return (paid + report.dropped * far) / size
+
+    return jnp.stack([price(BUY, float(GRID - 1 - GRID // 2)), price(SELL, -float(GRID // 2))])
 
 
 @settings(max_examples=150, deadline=None, derandomize=True, database=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_depth_engine_equals_the_exact_engine(seed):
-    """Market orders in turn, then a variation: same fills, same cash, same volumes at every tick, to the last bit."""
+    """Market orders in turn, then a variation: same fills, quotes x_t(q) and volumes at every tick, to the last bit."""
     rng = np.random.default_rng(seed)
     bid, ask = _volumes(rng)
     buy, sell = (jnp.asarray(rng.integers(0, 20, ORDERS), jnp.float32) for _ in range(2))
@@ -100,9 +114,10 @@ def test_depth_engine_equals_the_exact_engine(seed):
     sides = np.stack([inside, ~inside & (np.asarray(bid) == 0)])
     change = jnp.asarray(rng.integers(-9, 10, (2, GRID)) * sides, jnp.float32)
     book = DepthBook(bid, ask)
-    after, bought, sold = _depth_engine(book, buy, sell, (change[0], change[1]))
-    exact, filled, cash = _exact_engine(book, buy, sell, (change[0], change[1]))
+    after, bought, sold, quotes = _depth_engine(book, buy, sell, (change[0], change[1]))
+    exact, filled, cash, exact_quotes = _exact_engine(book, buy, sell, (change[0], change[1]))
     np.testing.assert_array_equal(filled, np.stack([bought.quantity, sold.quantity], axis=1))
     np.testing.assert_allclose(cash, np.stack([bought.cash, sold.cash], axis=1), atol=1e-3)
+    np.testing.assert_allclose(exact_quotes.T, quotes, atol=1e-5)
     np.testing.assert_array_equal(exact.bid, after.bid)
     np.testing.assert_array_equal(exact.ask, after.ask)
