@@ -1,8 +1,9 @@
 """Action distributions as pure functions of a head (see `policy`): sample, log-density, entropy, divergence.
 
-For a `Continuous` space, head = (μ, log σ): log p(a) = Σ −½((a − μ)/σ)² − log σ − ½ log 2π,
-KL(p‖p') = Σ log σ'/σ + (σ² + (μ − μ')²)/(2σ'²) − ½. For a `Discrete` space, head = logits. All are in nats and per
-agent; the raw continuous action is what is sampled and scored, before it is clipped to the space.
+For a `Continuous` space, head = (μ, log σ), log σ cut to `LOG_SIGMA_BOUNDS`: log p(a) = Σ −½((a − μ)/σ)² − log σ − ½
+log 2π, H(p) = Σ log σ + ½ (1 + log 2π), KL(p‖p') = Σ log σ'/σ + (σ² + (μ − μ')²)/(2σ'²) − ½. For a `Discrete` space,
+head = logits. All are in nats and per agent; the raw continuous action is what is sampled and scored, before it is
+clipped.
 """
 
 import math
@@ -23,7 +24,12 @@ def sample(space: Space, head: Float[Array, "batch head"], key: PRNGKeyArray) ->
     if isinstance(space, Continuous):
         mean, log_sigma = _gaussian(head)
         return mean + jnp.exp(log_sigma) * jax.random.normal(key, mean.shape, mean.dtype)
-    return jax.random.categorical(key, head, axis=-1).astype(jnp.int32)
+    # Inverse distribution function: one uniform number per row, where Gumbel noise takes one per action.
+    weight = jnp.exp(head - jnp.max(head, axis=-1, keepdims=True))
+    cumulative = jnp.cumsum(weight, axis=-1)
+    threshold = jax.random.uniform(key, head.shape[:-1], head.dtype) * cumulative[..., -1]
+    passed = threshold[..., None] >= cumulative[..., :-1]
+    return jnp.sum(passed.astype(jnp.int32), axis=-1, dtype=jnp.int32)
 
 
 def mode(space: Space, head: Float[Array, "batch head"]) -> Array:
@@ -46,10 +52,19 @@ def entropy(space: Space, head: Float[Array, "batch head"]) -> Float[Array, " ba
     if isinstance(space, Continuous):
         return jnp.sum(_gaussian(head)[1] + 0.5 * (LOG_TWO_PI + 1.0), axis=-1)
     log_p = jax.nn.log_softmax(head)
-    return -jnp.sum(jnp.where(log_p > -1e9, jnp.exp(log_p) * log_p, 0.0), axis=-1)
+    return -jnp.sum(jnp.where(jnp.isfinite(log_p), jnp.exp(log_p) * log_p, 0.0), axis=-1)
 
 
-def divergence(space: Space, old: Float[Array, "batch head"], new: Float[Array, "batch head"]) -> Float[Array, " batch"]:
+def lowest_entropy(space: Space) -> float:
+    """Entropy below which a policy hardly explores: every log σ within 0.03 of its lower bound, or 0.001 nats."""
+    if isinstance(space, Continuous):
+        return space.size * (LOG_SIGMA_BOUNDS[0] + 0.5 * (LOG_TWO_PI + 1.0) + 0.03)
+    return 1e-3
+
+
+def divergence(
+    space: Space, old: Float[Array, "batch head"], new: Float[Array, "batch head"]
+) -> Float[Array, " batch"]:
     """KL(old ‖ new)."""
     if isinstance(space, Continuous):
         mean, log_sigma = _gaussian(old)

@@ -1,17 +1,19 @@
 """Proximal policy optimisation with clipping and an adaptive KL penalty (Schulman et al. 2017), the only PPO here.
 
-For a role's experience under the old policy (heads h, log-probabilities log π_old, advantages A, returns G), passes of
+For a role's experience under the old policy (heads h, log-probabilities log π_old, advantages A, targets G), passes of
 minibatch Adam minimise
 
     L = −E min(r A, clip(r, 1−ε, 1+ε) A) + β E KL(π_old ‖ π) + c_v E min((v − G)², v_clip) − c_e E H(π),
     r = π(a|o) / π_old(a|o).
 
 After the passes β is multiplied by 1.5 where the KL of the last pass exceeds twice the target, by 0.5 where it is below
-half of it. Advantages are standardised over the whole batch. Clip ε = 0.3, KL target 0.01, learning rate 1e-4, 30 passes
-and 60 episodes between updates are the paper's (Vadori et al., Section 5); where it is silent the values are RLlib's
-defaults: β₀ = 0.2, v_clip = 10, c_v = 1, c_e = 0, GAE λ = 1.
+half of it (within [1e-8, 1e8], so that it can come back). Advantages are standardised over the whole batch. Clip ε =
+0.3, KL target 0.01, learning rate 1e-4, 30 passes and 60 episodes between updates are the paper's (Vadori et al.,
+Section 5); where it is silent the values are RLlib's defaults: β₀ = 0.2, v_clip = 10, c_v = 1, c_e = 0, GAE λ = 1, no
+gradient clip.
 
 All samples of a pass are rows of one matrix, shuffled by one row gather; a recurrent policy shuffles whole sequences.
+With several devices each minibatch is spread over them.
 """
 
 from dataclasses import dataclass
@@ -20,12 +22,11 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import optax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from diffgames.errors import InvalidInput
 from diffgames.games.markov import Continuous, Role
-from diffgames.learning import distribution
+from diffgames.learning import adam, devices, distribution
 from diffgames.learning.advantage import advantages
 from diffgames.learning.policy import AbstractPolicy, RecurrentActorCritic
 from diffgames.learning.rollout import Experience
@@ -47,6 +48,7 @@ class PPOConfig:
     value_clip: float = 10.0
     value_coefficient: float = 1.0
     entropy_coefficient: float = 0.0
+    max_gradient_norm: float | None = None
 
     def __post_init__(self):
         positive = ("clip", "kl_target", "learning_rate", "passes", "minibatch", "episodes", "value_clip")
@@ -56,13 +58,15 @@ class PPOConfig:
         for name in ("discount", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InvalidInput(name, getattr(self, name), "a number in [0, 1]")
+        if self.max_gradient_norm is not None and not self.max_gradient_norm > 0:
+            raise InvalidInput("max_gradient_norm", self.max_gradient_norm, "a number > 0, or none")
 
 
 class Learner(eqx.Module):
     """What PPO carries for one role: the policy, the optimiser's state, the KL coefficient β."""
 
     policy: AbstractPolicy
-    optimiser: optax.OptState
+    optimiser: adam.Adam
     kl_coefficient: Float[Array, ""]
 
 
@@ -90,7 +94,7 @@ def new_learner(policy: AbstractPolicy, config: PPOConfig) -> Learner:
     """A learner that starts from `policy`."""
     return Learner(
         policy=policy,
-        optimiser=_optimiser(config).init(eqx.filter(policy, eqx.is_inexact_array)),
+        optimiser=adam.start(policy),
         kl_coefficient=jnp.asarray(config.kl_coefficient, jnp.float32),
     )
 
@@ -100,43 +104,42 @@ def improve(
 ) -> tuple[Learner, Metrics]:
     """One policy update of a role from its experience."""
     rows = pack(role, experience, config, whole_sequences=isinstance(learner.policy, RecurrentActorCritic))
-    length = rows.shape[1] if rows.ndim == 3 else 1
-    batches = max(1, round(rows.shape[0] * length / config.minibatch))
+    samples = rows.shape[0] * (rows.shape[1] if rows.ndim == 3 else 1)
+    batches = min(rows.shape[0], max(1, round(samples / config.minibatch)))
     size = rows.shape[0] // batches
+    # Several devices: each keeps all rows and takes its share of every minibatch, so their number divides the size.
+    size = max(1, size - size % jax.device_count())
+    rows = devices.whole(rows)
 
-    def minibatch_step(carry, batch):
+    def descend(carry, batch):
         policy, optimiser = carry
-        (_, parts), gradient = eqx.filter_value_and_grad(_loss, has_aux=True)(
-            policy, role, unpack(role, batch), learner.kl_coefficient, config
+        gradient, parts = jax.grad(_loss, has_aux=True)(
+            policy, role, unpack(role, devices.spread(batch)), learner.kl_coefficient, config
         )
-        policy, optimiser = _descend(policy, optimiser, gradient, config)
-        return (policy, optimiser), parts
-
-    arrays, static = eqx.partition(learner.policy, eqx.is_array)
+        return adam.descend(policy, optimiser, gradient, config.learning_rate, config.max_gradient_norm), parts
 
     def one_pass(carry, key):
-        order = jax.random.permutation(key, rows.shape[0])[: batches * size]
-        shuffled = rows[order].reshape(batches, size, *rows.shape[1:])
-
-        def body(carry, batch):
-            policy = eqx.combine(carry[0], static)
-            (policy, optimiser), parts = minibatch_step((policy, carry[1]), batch)
-            return (eqx.partition(policy, eqx.is_array)[0], optimiser), parts
-
-        carry, parts = jax.lax.scan(body, carry, shuffled)
+        order = _shuffled(key, rows.shape[0])[: batches * size]
+        carry, parts = jax.lax.scan(descend, carry, rows[order].reshape(batches, size, *rows.shape[1:]))
         return carry, jax.tree.map(jnp.mean, parts)
 
     keys = jax.random.split(key, config.passes)
-    (arrays, optimiser), parts = jax.lax.scan(one_pass, (arrays, learner.optimiser), keys)
+    (policy, optimiser), parts = jax.lax.scan(one_pass, (learner.policy, learner.optimiser), keys)
     kl, entropy, value_loss = jax.tree.map(lambda leaf: leaf[-1], parts)
     coefficient = adapted(learner.kl_coefficient, kl, config.kl_target)
-    return Learner(eqx.combine(arrays, static), optimiser, coefficient), Metrics(kl, entropy, value_loss, coefficient)
+    return Learner(policy, optimiser, coefficient), Metrics(kl, entropy, value_loss, coefficient)
+
+
+def _shuffled(key: PRNGKeyArray, count: int) -> Int[Array, " count"]:
+    """A random order: the order of `count` random words, one sort (`jax.random.permutation` takes several)."""
+    words = jax.random.bits(key, (count,), jnp.uint32)
+    return jax.lax.sort_key_val(words, jnp.arange(count, dtype=jnp.int32))[1]
 
 
 def adapted(coefficient: Float[Array, ""], kl: Float[Array, ""], target: float) -> Float[Array, ""]:
     """RLlib's rule: ×1.5 above twice the target, ×0.5 below half of it."""
     factor = jnp.where(kl > 2.0 * target, 1.5, jnp.where(kl < 0.5 * target, 0.5, 1.0))
-    return coefficient * factor.astype(coefficient.dtype)
+    return jnp.clip(coefficient * factor.astype(coefficient.dtype), 1e-8, 1e8)
 
 
 def pack(
@@ -167,9 +170,7 @@ def unpack(role: Role, rows: Float[Array, "*batch columns"]) -> Samples:
     return Samples(observation, action, head, score[..., 0], advantage[..., 0], target[..., 0])
 
 
-def surrogate(
-    ratio: Float[Array, "*batch"], advantage: Float[Array, "*batch"], clip: float
-) -> Float[Array, "*batch"]:
+def surrogate(ratio: Float[Array, "*batch"], advantage: Float[Array, "*batch"], clip: float) -> Float[Array, "*batch"]:
     """min(r A, clip(r, 1−ε, 1+ε) A)."""
     return jnp.minimum(ratio * advantage, jnp.clip(ratio, 1.0 - clip, 1.0 + clip) * advantage)
 
@@ -188,24 +189,8 @@ def _loss(policy: AbstractPolicy, role: Role, samples: Samples, kl_coefficient: 
 
 def _heads(policy: AbstractPolicy, observation: Array) -> tuple[Float[Array, "batch head"], Float[Array, " batch"]]:
     """Heads and values of all samples; a recurrent policy reads each row's sequence from its start."""
-    if observation.ndim == 2:
-        _, head, value = policy((), observation)
-        return head, value
-
-    def read(carry, seen):
-        carry, head, value = policy(carry, seen)
-        return carry, (head, value)
-
-    _, (head, value) = jax.lax.scan(read, policy.initial_carry(observation.shape[0]), jnp.swapaxes(observation, 0, 1))
-    return jnp.swapaxes(head, 0, 1).reshape(-1, head.shape[-1]), jnp.swapaxes(value, 0, 1).reshape(-1)
-
-
-def _optimiser(config: PPOConfig) -> optax.GradientTransformation:
-    return optax.adam(config.learning_rate)
-
-
-def _descend(policy, optimiser, gradient, config: PPOConfig):
-    # optax counts steps in integers and scales by Python floats: strict promotion forbids it, and x64 would widen it.
-    with jax.numpy_dtype_promotion("standard"), jax.enable_x64(False):
-        updates, optimiser = _optimiser(config).update(gradient, optimiser)
-        return eqx.apply_updates(policy, updates), optimiser
+    if isinstance(policy, RecurrentActorCritic):
+        head, value = policy.read(observation)
+        return head.reshape(-1, head.shape[-1]), value.reshape(-1)
+    _, head, value = policy((), observation)
+    return head, value

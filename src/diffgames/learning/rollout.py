@@ -1,7 +1,8 @@
 """Playing a profile: many episodes at once, compiled over time and episodes.
 
-Every role's policy acts on the observations of all its agents in all episodes as one batch, in the game's order of play,
-so that a later role observes the actions of the earlier ones. Leaves of what is collected are [time, episodes, agents, …].
+Every role's policy acts on the observations of all its agents in all episodes as one batch, in the game's order of
+play, so that a later role observes the actions of the earlier ones. Leaves of what is collected are [time, episodes,
+agents, …]; with several devices the episodes are spread over them.
 
 The game's randomness and each role's have keys of their own, so that equal keys give the same types, connections and
 exogenous noise whoever plays: a deviation and the profile are compared with common random numbers.
@@ -17,18 +18,18 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from diffgames.games.markov import AbstractMarkovGame, Continuous, Role
-from diffgames.learning import distribution
+from diffgames.learning import devices, distribution
 from diffgames.learning.policy import Profile
 
 
 class Experience(eqx.Module):
     """What one role lived through; raw actions are those PPO scores."""
 
-    observation: Float[Array, "time episodes agents features"]
+    observation: Float[Array, "*time episodes agents features"]
     action: Array
-    head: Float[Array, "time episodes agents head"]
-    value: Float[Array, "time episodes agents"]
-    reward: Float[Array, "time episodes agents"]
+    head: Float[Array, "*time episodes agents head"]
+    value: Float[Array, "*time episodes agents"]
+    reward: Float[Array, "*time episodes agents"]
 
 
 Explore = bool | Mapping[str, bool | Bool[Array, ""]]
@@ -42,7 +43,7 @@ def play(
     With `explore=False` every agent takes its most likely action; a mapping says so role by role (others explore).
     """
     reset_key, play_key = jax.random.split(key)
-    state = jax.vmap(game.reset)(jax.random.split(reset_key, episodes))
+    state = jax.vmap(game.reset)(devices.spread(jax.random.split(reset_key, episodes)))
     carries = {role.name: profile[role.name].initial_carry(episodes * role.count) for role in game.roles}
 
     def body(memory, key):

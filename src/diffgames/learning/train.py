@@ -1,13 +1,16 @@
 """Learning a Markov game: one shared policy per role, improved by PPO from episodes that all roles play together.
 
 Each update is one compiled function: play `episodes` episodes with the current profile, improve every learning role
-from its own experience. Roles not in `learn` keep their policy. Between updates the host records, reports progress,
-saves checkpoints and watches for divergence; nothing in compiled code calls back.
+from its own experience. Roles not in `learn` keep their policy. Between updates the host reports progress, saves
+checkpoints and looks whether training is still sound; nothing in compiled code calls back.
 
 The learner's state (policies, optimisers, KL coefficients, random key, history) is one pytree: a run that is resumed
-from a checkpoint continues bit for bit. With several devices the episodes are sharded over all of them.
+from a checkpoint continues bit for bit. An update that leaves the state unsound (see `Outcome`) is not taken: the last
+good state stays. With several devices the episodes are spread over all of them; several seeds are mapped
+(`train_seeds`).
 """
 
+import dataclasses
 import enum
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -16,32 +19,39 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from diffgames.errors import RunFailed
-from diffgames.games.markov import AbstractMarkovGame, Continuous
-from diffgames.learning.policy import LOG_SIGMA_BOUNDS, Profile, actor_critic
+from diffgames.errors import InvalidInput, RunFailed
+from diffgames.games.markov import AbstractMarkovGame
+from diffgames.learning import devices, distribution
+from diffgames.learning.policy import DEFAULT_WIDTH, FixedProbabilities, Profile, actor_critic
 from diffgames.learning.ppo import Learner, PPOConfig, improve, new_learner
 from diffgames.learning.rollout import play
 
 History = dict[str, Any]
+SAVE_EVERY = 10
 
 
 class Outcome(enum.Enum):
     """How training ended; the value says the cause, `remedy` what to try."""
 
     COMPLETED = "all updates done"
-    NON_FINITE = "training diverged: a policy or its loss is no longer finite"
-    COLLAPSED = "a policy collapsed: it hardly explores any more"
+    DIVERGED = "training diverged: a policy or its loss is no longer finite"
+    COLLAPSED = "a policy collapsed: it hardly explores any more and earns significantly less than when it started"
+    BAD_GAME = "the game gave an observation or a reward that is not finite"
 
     @property
     def remedy(self) -> str:
         """What to try."""
         return {
             Outcome.COMPLETED: "nothing",
-            Outcome.NON_FINITE: "lower learning_rate, or rescale the rewards",
+            Outcome.DIVERGED: "lower learning_rate, set max_gradient_norm, or rescale the rewards to order one",
             Outcome.COLLAPSED: "lower learning_rate or passes, or raise entropy_coefficient",
+            Outcome.BAD_GAME: "look for a division by zero or an overflow in the game's observe and step",
         }[self]
+
+
+OUTCOMES = tuple(Outcome)
 
 
 @runtime_checkable
@@ -53,11 +63,12 @@ class Checkpoint(Protocol):
 
 
 class LearnerState(eqx.Module):
-    """All that training carries from update to update."""
+    """All that training carries from update to update; `outcome` counts in `OUTCOMES`, 0 while all is well."""
 
     learners: dict[str, Learner]
     key: PRNGKeyArray
     index: Int[Array, ""]
+    outcome: Int[Array, ""]
     history: History
 
 
@@ -70,7 +81,12 @@ class TrainResult(NamedTuple):
     updates: int
 
 
-def initial_profile(game: AbstractMarkovGame, key: PRNGKeyArray, width: int = 256, recurrent: bool = False) -> Profile:
+ProgressCallback = Callable[[int, Mapping[str, Any]], None]
+
+
+def initial_profile(
+    game: AbstractMarkovGame, key: PRNGKeyArray, width: int = DEFAULT_WIDTH, recurrent: bool = False
+) -> Profile:
     """A new policy for every role."""
     keys = jax.random.split(key, len(game.roles))
     return {role.name: actor_critic(role, k, width, recurrent) for role, k in zip(game.roles, keys, strict=True)}
@@ -85,37 +101,23 @@ def train(
     *,
     learn: Sequence[str],
     checkpoint: Checkpoint | None = None,
-    progress: Callable[[int, Mapping[str, Any]], None] | None = None,
+    save_every: int = SAVE_EVERY,
+    progress: ProgressCallback | None = None,
     throw: bool = True,
 ) -> TrainResult:
     """Improve the policies of the roles in `learn` for `updates` updates, starting from `profile`.
 
-    `progress(update, metrics)` is called after every update with the metrics of that update (see `update`);
-    `checkpoint` is read at the start and written every `SAVE_EVERY` updates. Diverging or collapsing training stops
-    with the last good state kept; with `throw` (the default) it raises `RunFailed` instead of returning it.
+    `progress(update, metrics)` is called after every update with the metrics of that update (see `advance`);
+    `checkpoint` is read at the start and written every `save_every` updates. Unsound training stops with the last good
+    state kept; with `throw` (the default) it raises `RunFailed` instead of returning it.
     """
     state = start(game, profile, config, key, updates, learn)
-    if checkpoint is not None:
-        state = checkpoint.load(state) or state
-    outcome = Outcome.COMPLETED
-    while int(state.index) < updates:
-        following, metrics = update(game, profile, state, config)
-        outcome = judge(game, following, metrics)
-        if outcome is not Outcome.COMPLETED:
-            break
-        state = following
-        done = int(state.index)
-        if progress is not None:
-            progress(done, jax.device_get(metrics))
-        if checkpoint is not None and (done % SAVE_EVERY == 0 or done == updates):
-            checkpoint.save(state)
-    result = _result(profile, state, outcome)
-    if throw and outcome is not Outcome.COMPLETED:
-        raise RunFailed(f"{outcome.value} (after {result.updates} of {updates} updates)", outcome.remedy)
+    frozen = devices.replicate(profile)
+    state = _loop(lambda s: update(game, frozen, s, config), state, updates, checkpoint, save_every, progress)
+    result = _result(profile, state)
+    if throw and result.outcome is not Outcome.COMPLETED:
+        raise RunFailed(f"{result.outcome.value} (after {result.updates} of {updates} updates)", result.outcome.remedy)
     return result
-
-
-SAVE_EVERY = 10
 
 
 def train_seeds(
@@ -126,107 +128,151 @@ def train_seeds(
     updates: int,
     *,
     learn: Sequence[str],
-    progress: Callable[[int, Mapping[str, Any]], None] | None = None,
+    checkpoint: Checkpoint | None = None,
+    save_every: int = SAVE_EVERY,
+    progress: ProgressCallback | None = None,
 ) -> list[TrainResult]:
     """Several runs at once, from their own profiles and keys, as one mapped computation.
 
-    A run that diverges keeps going with the others and is reported as such; the others are not affected.
+    A run that becomes unsound stays at its last good state and is reported as such; the others go on.
     """
     states = [start(game, p, config, k, updates, learn) for p, k in zip(profiles, keys, strict=True)]
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
-    frozen = jax.tree.map(lambda *leaves: jnp.stack(leaves), *profiles)
-    metrics: Mapping[str, Any] = {}
-    for done in range(updates):
-        stacked, metrics = _update_many(game, frozen, stacked, config)
-        if progress is not None:
-            progress(done + 1, jax.device_get(metrics))
-    results = []
-    for index, profile in enumerate(profiles):
-        state, last = jax.tree.map(lambda leaf, i=index: leaf[i], (stacked, metrics))
-        results.append(_result(profile, state, judge(game, state, last)))
-    return results
+    state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+    frozen = devices.replicate(jax.tree.map(lambda *leaves: jnp.stack(leaves), *profiles))
+    state = _loop(lambda s: _update_seeds(game, frozen, s, config), state, updates, checkpoint, save_every, progress)
+    return [_result(p, jax.tree.map(lambda leaf, i=i: leaf[i], state)) for i, p in enumerate(profiles)]
+
+
+def _loop(
+    step: Callable[[LearnerState], tuple[LearnerState, dict[str, Any]]],
+    state: LearnerState,
+    updates: int,
+    checkpoint: Checkpoint | None,
+    save_every: int,
+    progress: ProgressCallback | None,
+) -> LearnerState:
+    """Take steps until all are done or nothing sound is left to improve (of one run, or of any of several)."""
+    if checkpoint is not None:
+        state = devices.replicate(checkpoint.load(state) or state)
+    while _done(state) < updates and not np.all(np.asarray(state.outcome)):
+        state, metrics = step(state)
+        done = _done(state)
+        if progress is not None and not np.all(np.asarray(state.outcome)):
+            progress(done, jax.device_get(metrics))
+        if checkpoint is not None and (done % save_every == 0 or done == updates):
+            checkpoint.save(state)
+    return state
+
+
+def _done(state: LearnerState) -> int:
+    return int(np.max(np.asarray(state.index)))
 
 
 def start(
     game: AbstractMarkovGame, profile: Profile, config: PPOConfig, key: PRNGKeyArray, updates: int, learn: Sequence[str]
 ) -> LearnerState:
     """The state before the first update, its history empty (NaN) and as long as it will get."""
-    unknown = [name for name in learn if name not in {role.name for role in game.roles}]
-    if unknown or not learn:
-        raise ValueError(f"learn must name roles of the game ({[role.name for role in game.roles]}), got {list(learn)}")
-    learners = {name: new_learner(profile[name], config) for name in learn}
-    blank = LearnerState(learners=learners, key=key, index=jnp.int32(0), history={})
-    shapes = eqx.filter_eval_shape(advance, game, profile, blank, config)[1]
+    known = [role.name for role in game.roles]
+    if not learn or not set(learn) <= set(known):
+        raise InvalidInput("learn", list(learn), f"one or more of the roles {', '.join(known)}")
+    for name in learn:
+        if isinstance(profile[name], FixedProbabilities):
+            raise InvalidInput("learn", name, "a role whose policy can learn (this one's probabilities are fixed)")
+    state = LearnerState(
+        learners={name: new_learner(profile[name], config) for name in learn},
+        key=key,
+        index=jnp.int32(0),
+        outcome=jnp.int32(0),
+        history={},
+    )
+    shapes = eqx.filter_eval_shape(_advance_once, game, profile, state, config)[1]
     history = jax.tree.map(lambda leaf: jnp.full((updates, *leaf.shape), jnp.nan, jnp.float32), shapes)
-    return LearnerState(learners=learners, key=key, index=jnp.int32(0), history=history)
+    return devices.replicate(dataclasses.replace(state, history=history))
 
 
 @eqx.filter_jit
 def update(
     game: AbstractMarkovGame, profile: Profile, state: LearnerState, config: PPOConfig
 ) -> tuple[LearnerState, dict[str, Any]]:
-    """One update. Metrics: "reward" (mean episode return per role and agent), "kl", "entropy", "value_loss",
-    "kl_coefficient" per learning role, and the game's own `summary` of its records."""
-    return _recorded(game, profile, state, config)
+    """One update, taken if it is sound and recorded in the history; metrics as in `advance`."""
+    bare = dataclasses.replace(state, history={})
+    following, metrics = _advance_once(game, profile, bare, config)
+    history = jax.tree.map(lambda past, now: past.at[state.index].set(now.astype(jnp.float32)), state.history, metrics)
+    outcome = jnp.where(state.outcome > 0, state.outcome, judge(game, following, metrics, history))
+    following = dataclasses.replace(following, history=history, outcome=outcome)
+    kept = eqx.tree_at(lambda s: s.outcome, state, outcome)
+    return jax.tree.map(lambda new, old: jnp.where(outcome > 0, old, new), following, kept), metrics
 
 
 @eqx.filter_jit
-def _update_many(game, profiles, states, config):
-    def single(profile, state):
-        return _recorded(game, profile, state, config)
-
-    return eqx.filter_vmap(single)(profiles, states)
-
-
-def _recorded(game, profile, state, config):
-    following, metrics = advance(game, profile, state, config)
-    history = jax.tree.map(
-        lambda past, now: past.at[state.index].set(now.astype(jnp.float32)), state.history, metrics
-    )
-    return eqx.tree_at(lambda s: s.history, following, history), metrics
+def _update_seeds(game, profiles, states, config):
+    return eqx.filter_vmap(lambda profile, state: update(game, profile, state, config))(profiles, states)
 
 
 def advance(
     game: AbstractMarkovGame, profile: Profile, state: LearnerState, config: PPOConfig
 ) -> tuple[LearnerState, dict[str, Any]]:
-    """One update as a pure function, to be compiled or mapped by the caller; the history is left alone."""
+    """One update as a pure function, to be compiled or mapped by the caller; history and outcome are left alone.
+
+    Metrics: "reward" (mean episode return per role and agent), "reward_error" (per role, standard error over episodes
+    of the agents' mean return); "kl", "entropy", "value_loss", "kl_coefficient" per learning role; and the game's own
+    `summary` of its records.
+    """
     key, play_key, *improve_keys = jax.random.split(state.key, 2 + len(state.learners))
     playing = {**profile, **{name: learner.policy for name, learner in state.learners.items()}}
     experience, records = play(game, playing, play_key, config.episodes)
     learners, reports = {}, {}
     for (name, learner), improve_key in zip(state.learners.items(), improve_keys, strict=True):
         learners[name], reports[name] = improve(learner, game.role(name), experience[name], config, improve_key)
+    returns = {name: jnp.sum(lived.reward, axis=0) for name, lived in experience.items()}
     metrics = {
-        "reward": {name: jnp.mean(jnp.sum(lived.reward, axis=0), axis=0) for name, lived in experience.items()},
+        "reward": {name: jnp.mean(earned, axis=0) for name, earned in returns.items()},
+        "reward_error": {name: _standard_error(jnp.mean(earned, axis=1)) for name, earned in returns.items()},
         **{
             field: {name: getattr(report, field) for name, report in reports.items()}
             for field in ("kl", "entropy", "value_loss", "kl_coefficient")
         },
         **game.summary(records),
     }
-    return LearnerState(learners=learners, key=key, index=state.index + 1, history=state.history), metrics
+    following = eqx.tree_at(lambda s: (s.learners, s.key, s.index), state, (learners, key, state.index + 1))
+    return devices.whole((following, metrics))
 
 
-def judge(game: AbstractMarkovGame, state: LearnerState, metrics: Mapping[str, Any]) -> Outcome:
-    """Whether the state after an update is still good."""
-    arrays = [*jax.tree.leaves(eqx.filter(state.learners, eqx.is_inexact_array)), *jax.tree.leaves(metrics["value_loss"])]
-    if not bool(_all_finite(arrays)):
-        return Outcome.NON_FINITE
+# Compiled by itself so that `start`, which asks for the shapes of the metrics, and `update` trace the game once.
+_advance_once = eqx.filter_jit(advance)
+
+
+def judge(
+    game: AbstractMarkovGame, state: LearnerState, metrics: Mapping[str, Any], history: History
+) -> Int[Array, ""]:
+    """Position in `OUTCOMES` of the state after an update, 0 for a sound one.
+
+    Collapsed: a role's entropy is at its floor while its mean reward, by more than three standard errors of each, is
+    below that of the first update. A policy that has become deterministic because that is best is not collapsed.
+    """
+    learned = [*jax.tree.leaves(state.learners), *jax.tree.leaves(metrics["value_loss"])]
+    collapsed = jnp.asarray(False)
     for name, entropy in metrics["entropy"].items():
-        action = game.role(name).action
-        floor = action.size * (LOG_SIGMA_BOUNDS[0] + 1.45) if isinstance(action, Continuous) else 1e-3
-        if float(np.asarray(entropy)) < floor:
-            return Outcome.COLLAPSED
-    return Outcome.COMPLETED
+        now, then = metrics["reward"][name], history["reward"][name][0]
+        margin = 3.0 * (metrics["reward_error"][name] + history["reward_error"][name][0])
+        worse = jnp.mean(now) + margin < jnp.mean(then)
+        collapsed |= worse & (entropy < distribution.lowest_entropy(game.role(name).action))
+    played = [*jax.tree.leaves(metrics["reward"])]
+    code = jnp.where(collapsed, OUTCOMES.index(Outcome.COLLAPSED), 0)
+    code = jnp.where(_finite(learned), code, OUTCOMES.index(Outcome.DIVERGED))
+    return jnp.where(_finite(played), code, OUTCOMES.index(Outcome.BAD_GAME)).astype(jnp.int32)
 
 
-@jax.jit
-def _all_finite(arrays: list[Array]) -> Array:
+def _finite(arrays: list[Array]) -> Array:
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in arrays]))
 
 
-def _result(profile: Profile, state: LearnerState, outcome: Outcome) -> TrainResult:
+def _standard_error(sample: Float[Array, " episodes"]) -> Float[Array, ""]:
+    return jnp.std(sample) / max(sample.shape[0] - 1, 1) ** 0.5
+
+
+def _result(profile: Profile, state: LearnerState) -> TrainResult:
     done = int(state.index)
     history = jax.tree.map(lambda leaf: np.asarray(leaf)[:done], state.history)
     learned = {**profile, **{name: learner.policy for name, learner in state.learners.items()}}
-    return TrainResult(profile=learned, history=history, outcome=outcome, updates=done)
+    return TrainResult(profile=learned, history=history, outcome=OUTCOMES[int(state.outcome)], updates=done)

@@ -29,14 +29,14 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from diffgames.errors import InvalidInput
 from diffgames.learning.policy import AbstractPolicy, Profile
 from diffgames.learning.rollout import evaluate
-from diffgames.learning.train import initial_profile, train
+from diffgames.learning.train import initial_profile
 from diffgames.markets.behaviour import FlowResponse, Quadratic, flow_response, response_curvature
 from diffgames.markets.environment import OTCMarket
 from diffgames.markets.market_state import StepRecord
 from diffgames.studies import otc_figures
 from diffgames.studies.certificate_parameters import CertificateParameters, certify
 from diffgames.studies.context import RunContext
-from diffgames.studies.learning_parameters import follow, ppo_config
+from diffgames.studies.learning_parameters import learn, tenth
 from diffgames.studies.market_parameters import ExchangeParameters, MarketParameters, build_market, fit_from
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.studies.taker_figures import flow_curves
@@ -160,16 +160,9 @@ def _learn(
     start_key, train_key = jax.random.split(key)
     profile = initial_profile(market, start_key, config.width, config.recurrent)
     quotes = RandomQuotes(jnp.asarray(config.quote_deviation, jnp.float32))
-    result = train(
-        market,
-        {**profile, RANDOM: quotes},
-        ppo_config(config),
-        train_key,
-        config.updates,
-        learn=LEARNERS,
-        checkpoint=context.checkpoint.slot(f"training-{number}"),
-        progress=follow(context, _label(number), config.updates, LEARNERS),
-    )
+    start = {**profile, RANDOM: quotes}
+    slot = f"training-{number}"
+    result, _ = learn(config, context, market, start, train_key, LEARNERS, label=_label(number), slot=slot)
     return result.profile, result.history
 
 
@@ -211,7 +204,6 @@ def _result(
         coords={"pnl_takers": list(config.pnl_takers), "epsilon": measured[0].curve.price},
     )
     learning = xr.Dataset({f"reward_{m.pnl_takers}": ("update", m.reward) for m in measured})
-    tenth = max(1, config.updates // 10)
     return StudyResult(
         headline={
             "pnl_takers": list(config.pnl_takers),
@@ -219,8 +211,8 @@ def _result(
             "convexity_standard_error": [m.curvature.standard_error for m in measured],
             "slope": [m.curvature.coefficients[1] for m in measured],
             "flow_share_of_pnl_takers": [_share(m.record, m.pnl_takers) for m in measured],
-            "reward_first": [float(m.reward[:tenth].mean()) for m in measured],
-            "reward_last": [float(m.reward[-tenth:].mean()) for m in measured],
+            "reward_first": [tenth(m.reward, first=True) for m in measured],
+            "reward_last": [tenth(m.reward, first=False) for m in measured],
             "updates": config.updates,
         },
         certificate=certificate,
@@ -250,7 +242,7 @@ STUDY = Study(
             "width": 64,
             "passes": 6,
             "learning_rate": 2e-3,
-            "gae_lambda": 0.8,
+            "gae_lambda": 0.5,
             "deviator_updates": 12,
             "deviator_passes": 6,
             "deviator_learning_rate": 2e-3,

@@ -1,15 +1,20 @@
-"""Parameters shared by the studies that learn: how long, how large, PPO's hyperparameters.
+"""Parameters shared by the studies that learn: how long, how large, PPO's hyperparameters; and the learning itself.
 
 The defaults are the paper's (Vadori et al., Section 5): see `learning.ppo`.
 """
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
+from jaxtyping import PRNGKeyArray
 
+from diffgames.games.markov import AbstractMarkovGame
+from diffgames.learning.policy import Profile
 from diffgames.learning.ppo import PPOConfig
+from diffgames.learning.train import TrainResult, train
 from diffgames.studies.context import RunContext
 from diffgames.studies.study import Parameter
 
@@ -53,10 +58,26 @@ def ppo_config(parameters: LearningParameters, **changes: Any) -> PPOConfig:
     )
 
 
-def follow(context: RunContext, label: str, updates: int, roles: tuple[str, ...]) -> Callable[[int, Mapping], None]:
-    """A progress callback for `train`: reward, KL and entropy of the learning roles, and the game's market share."""
+def learn(
+    parameters: LearningParameters,
+    context: RunContext,
+    game: AbstractMarkovGame,
+    profile: Profile,
+    key: PRNGKeyArray,
+    roles: tuple[str, ...],
+    *,
+    label: str = "learning",
+    slot: str = "training",
+) -> tuple[TrainResult, float]:
+    """Train the policies of `roles`, with progress and checkpoints in the run folder.
+
+    Returns the result, and the agents' decisions per second of the updates that this process made.
+    """
+    started, made = time.perf_counter(), 0
 
     def report(done: int, metrics: Mapping[str, Any]) -> None:
+        nonlocal made
+        made += 1
         figures = {}
         for role in roles:
             figures[f"reward {role}"] = float(np.mean(metrics["reward"][role]))
@@ -64,6 +85,24 @@ def follow(context: RunContext, label: str, updates: int, roles: tuple[str, ...]
             figures[f"entropy {role}"] = float(metrics["entropy"][role])
         if "market_share" in metrics:
             figures["share of first"] = float(metrics["market_share"][0])
-        context.progress.update(label, done / updates, **figures)
+        context.progress.update(label, done / parameters.updates, **figures)
 
-    return report
+    context.progress.update(label, 0.0)  # the first update compiles: say that something happens
+    result = train(
+        game,
+        profile,
+        ppo_config(parameters),
+        key,
+        parameters.updates,
+        learn=roles,
+        checkpoint=context.checkpoint.slot(slot),
+        progress=report,
+    )
+    steps = made * parameters.episodes * game.horizon * sum(role.count for role in game.roles)
+    return result, steps / (time.perf_counter() - started)
+
+
+def tenth(curve: np.ndarray, *, first: bool) -> float:
+    """Mean over the first or the last tenth of training."""
+    count = max(1, len(curve) // 10)
+    return float(curve[:count].mean() if first else curve[-count:].mean())

@@ -10,7 +10,6 @@ With `profile=RUN` nothing is trained: the profile of an earlier run plays the m
 """
 
 import dataclasses
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,20 +17,21 @@ from typing import Annotated, Any
 import jax
 import numpy as np
 import xarray as xr
-from jaxtyping import Float, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
 from diffgames.errors import InvalidInput
 from diffgames.learning.policy import Profile
 from diffgames.learning.rollout import evaluate
-from diffgames.learning.train import initial_profile, train
+from diffgames.learning.train import initial_profile
 from diffgames.markets import behaviour
+from diffgames.markets.ecn_samples import PARTS
 from diffgames.markets.environment import OTCMarket
 from diffgames.markets.market_state import StepRecord
 from diffgames.records import load_profile
 from diffgames.studies import otc_figures
 from diffgames.studies.certificate_parameters import CertificateParameters, certify
 from diffgames.studies.context import RunContext
-from diffgames.studies.learning_parameters import follow, ppo_config
+from diffgames.studies.learning_parameters import learn, tenth
 from diffgames.studies.market_parameters import MarketParameters, build_market, fit_from
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.verification.certificate import Certificate
@@ -51,7 +51,9 @@ def run(config: OTCConfig, context: RunContext) -> StudyResult:
     market, report = _market(config, context)
     keys = jax.random.split(context.key, 4)
     if config.profile is None:
-        profile, history, speed = _learn(config, context, market, keys[0], keys[1])
+        start = initial_profile(market, keys[0], config.width, config.recurrent)
+        result, speed = learn(config, context, market, start, keys[1], ROLES)
+        profile, history = result.profile, result.history
     else:
         profile, history, speed = _loaded(config.profile, market), {}, None
     returns, record = evaluate(market, profile, keys[2], config.evaluation_episodes)
@@ -59,8 +61,8 @@ def run(config: OTCConfig, context: RunContext) -> StudyResult:
     rewards = {name: np.asarray(value) for name, value in history.get("reward", {}).items()}
     curves = by_supertype(market, rewards)
     headline = {
-        "reward_first": {name: _tenth(curve, first=True) for name, curve in curves.items()} or None,
-        "reward_last": {name: _tenth(curve, first=False) for name, curve in curves.items()}
+        "reward_first": {name: tenth(curve, first=True) for name, curve in curves.items()} or None,
+        "reward_last": {name: tenth(curve, first=False) for name, curve in curves.items()}
         or {name: float(value.mean()) for name, value in by_supertype(market, returns).items()},
         "updates": config.updates if config.profile is None else 0,
         "agent_steps_per_second": speed,
@@ -125,25 +127,6 @@ def _market(config: OTCConfig, context: RunContext) -> tuple[OTCMarket, dict[str
     return build_market(config, exchange), dataclasses.asdict(report)
 
 
-def _learn(
-    config: OTCConfig, context: RunContext, market: OTCMarket, start_key: PRNGKeyArray, train_key: PRNGKeyArray
-) -> tuple[Profile, dict[str, Any], float]:
-    started = time.perf_counter()
-    result = train(
-        market,
-        initial_profile(market, start_key, config.width, config.recurrent),
-        ppo_config(config),
-        train_key,
-        config.updates,
-        learn=ROLES,
-        checkpoint=context.checkpoint.slot("training"),
-        progress=follow(context, "learning", config.updates, ROLES),
-    )
-    agents = len(market.provider_supertype) + len(market.taker_supertype)
-    steps = config.updates * config.episodes * config.steps * agents
-    return result.profile, result.history, steps / (time.perf_counter() - started)
-
-
 def _loaded(folder: str, market: OTCMarket) -> Profile:
     """The stored profile, if it can play this market: observations must have the same length."""
     profile = load_profile(Path(folder))
@@ -173,11 +156,6 @@ def _certify(
     return certify(config, context, market, profile, agents, key)
 
 
-def _tenth(curve: Float[np.ndarray, " updates"], *, first: bool) -> float:
-    count = max(1, len(curve) // 10)
-    return float(curve[:count].mean() if first else curve[-count:].mean())
-
-
 def _per_provider(record: StepRecord) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     share = np.asarray(record.running_share, np.float64)[-1]
     spread, drift = (np.asarray(v, np.float64).sum(axis=0) for v in (record.pnl_spread, record.pnl_inventory))
@@ -193,6 +171,8 @@ def _warnings(config: OTCConfig, record: StepRecord) -> list[str]:
         notes.append(f"the mid came within {half_grid - reached:.0f} ticks of the price grid's end: enlarge grid")
     if unfilled > 1e-3:
         notes.append(f"{unfilled:.1%} of the takers' volume met no liquidity at the exchange")
+    if (lost := float(np.asarray(record.lost)[-1].mean())) > 0:
+        notes.append(f"{lost:.0f} lots per episode found no room in the exact books: enlarge book_capacity")
     return notes
 
 
@@ -224,10 +204,10 @@ def _history(curves: dict[str, np.ndarray], history: dict[str, Any]) -> xr.Datas
 
 
 def _scores(report: dict[str, Any]) -> xr.Dataset:
-    scored = {name: value for name, value in report.items() if isinstance(value, dict)}
-    return xr.Dataset(
-        {name: (f"part_{name}", np.asarray(list(value.values()), float)) for name, value in scored.items()}
-    )
+    """The fit's scores on its training, validation and test part."""
+    scores = {name: value for name, value in report.items() if isinstance(value, dict) and set(value) == set(PARTS)}
+    values = {name: ("part", np.asarray([score[part] for part in PARTS], float)) for name, score in scores.items()}
+    return xr.Dataset(values, coords={"part": list(PARTS)})
 
 
 STUDY = Study(
@@ -243,6 +223,9 @@ STUDY = Study(
             "width": 64,
             "passes": 6,
             "learning_rate": 1e-3,
+            "gae_lambda": 0.9,
+            "validation_episodes": 50,
+            "certificate_episodes": 200,
             "deviator_updates": 12,
             "deviator_passes": 6,
             "deviator_learning_rate": 2e-3,

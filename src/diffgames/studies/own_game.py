@@ -4,10 +4,7 @@ All roles learn together by PPO, one shared policy each; then the first agent of
 deviators against the others' frozen policies.
 """
 
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any
 
 import jax
 import numpy as np
@@ -18,28 +15,13 @@ from diffgames.games.conformance import check_markov_game
 from diffgames.games.markov import AbstractMarkovGame
 from diffgames.learning.policy import Profile
 from diffgames.learning.rollout import evaluate
-from diffgames.learning.train import initial_profile, train
+from diffgames.learning.train import initial_profile
 from diffgames.plotting import label, new_figure
+from diffgames.studies.certificate_parameters import CertificateParameters, certify
 from diffgames.studies.context import RunContext
-from diffgames.studies.learning_parameters import LearningParameters, follow, ppo_config
-from diffgames.studies.study import Headline, Parameter, Study, StudyResult
-from diffgames.verification.best_response import exploitability
+from diffgames.studies.learning_parameters import learn, tenth
+from diffgames.studies.study import Headline, Study, StudyResult
 from diffgames.verification.certificate import Certificate
-
-
-@dataclass(frozen=True, kw_only=True)
-class OwnGameConfig(LearningParameters):
-    """How a game is learned, and how it is judged."""
-
-    evaluation_episodes: Annotated[
-        int, Parameter(unit="episodes", meaning="held-out episodes behind values and certificate", minimum=2)
-    ] = 400
-    deviator_updates: Annotated[
-        int, Parameter(unit="updates", meaning="training budget of each deviator of the certificate", minimum=1)
-    ] = 200
-    deviator_learning_rate: Annotated[
-        float, Parameter(meaning="learning rate of the deviators", minimum=1e-9, plausible=(1e-6, 1e-1))
-    ] = 1e-3
 
 
 def study_of_game(game: AbstractMarkovGame, name: str) -> Study:
@@ -50,7 +32,7 @@ def study_of_game(game: AbstractMarkovGame, name: str) -> Study:
         name=name,
         source=f"{type(game).__name__}, a game of the user's own",
         shows=f"what {roles} learn over {game.horizon} steps, and what they could still gain by deviating",
-        config=OwnGameConfig,
+        config=CertificateParameters,
         run=lambda config, context: _run(game, config, context),
         verify=lambda config, profile, context: _certify(game, profile, config, context),
         presets={
@@ -81,37 +63,19 @@ def study_of_game(game: AbstractMarkovGame, name: str) -> Study:
     )
 
 
-def _run(game: AbstractMarkovGame, config: OwnGameConfig, context: RunContext) -> StudyResult:
+def _run(game: AbstractMarkovGame, config: CertificateParameters, context: RunContext) -> StudyResult:
     """Learn, measure, certify."""
     names = tuple(role.name for role in game.roles)
     start_key, train_key, value_key, _ = jax.random.split(context.key, 4)
-    follower, began, steps = follow(context, "learning", config.updates, names), time.perf_counter(), 0
-
-    context.progress.update("learning", 0.0)  # the first update compiles: say that something happens
-
-    def progress(done: int, metrics: Mapping[str, Any]) -> None:
-        nonlocal steps
-        steps += config.episodes * game.horizon * sum(role.count for role in game.roles)
-        follower(done, metrics)
-
-    result = train(
-        game,
-        initial_profile(game, start_key, config.width, config.recurrent),
-        ppo_config(config),
-        train_key,
-        config.updates,
-        learn=names,
-        checkpoint=context.checkpoint.slot("training"),
-        progress=progress,
+    result, speed = learn(
+        config, context, game, initial_profile(game, start_key, config.width, config.recurrent), train_key, names
     )
-    speed = steps / (time.perf_counter() - began)
     returns, _ = evaluate(game, result.profile, value_key, config.evaluation_episodes)
     curves = {name: np.asarray(result.history["reward"][name], np.float64).mean(axis=-1) for name in names}
-    tenth = max(1, config.updates // 10)
     return StudyResult(
         headline={
-            "reward_first": {name: curve[:tenth].mean() for name, curve in curves.items()},
-            "reward_last": {name: curve[-tenth:].mean() for name, curve in curves.items()},
+            "reward_first": {name: tenth(curve, first=True) for name, curve in curves.items()},
+            "reward_last": {name: tenth(curve, first=False) for name, curve in curves.items()},
             "value": {name: np.asarray(returns[name], np.float64).mean() for name in names},
             "updates": config.updates,
             "agent_steps_per_second": speed,
@@ -123,21 +87,12 @@ def _run(game: AbstractMarkovGame, config: OwnGameConfig, context: RunContext) -
     )
 
 
-def _certify(game: AbstractMarkovGame, profile: Profile, config: OwnGameConfig, context: RunContext) -> Certificate:
+def _certify(
+    game: AbstractMarkovGame, profile: Profile, config: CertificateParameters, context: RunContext
+) -> Certificate:
     """Deviators for the first agent of every role."""
-    return exploitability(
-        game,
-        profile,
-        {f"{role.name} 0": (role.name, 0) for role in game.roles},
-        ppo_config(config, learning_rate=config.deviator_learning_rate),
-        jax.random.split(context.key, 4)[3],
-        updates=config.deviator_updates,
-        episodes=config.evaluation_episodes,
-        checkpoint=lambda role: context.checkpoint.slot(f"deviators.{role}"),
-        progress=lambda role, done, figures: context.progress.update(
-            f"deviating {role}", done / config.deviator_updates, gain=float(np.max(figures["gain"]))
-        ),
-    )
+    agents = {f"{role.name} 0": (role.name, 0) for role in game.roles}
+    return certify(config, context, game, profile, agents, jax.random.split(context.key, 4)[3])
 
 
 def _learning_curves(curves: Mapping[str, np.ndarray]) -> Figure:

@@ -14,7 +14,7 @@ up to the half tick within which the exchange follows the path. η = 1/PnL* make
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import equinox as eqx
 import jax
@@ -26,7 +26,7 @@ from jaxtyping import Float, PRNGKeyArray
 from diffgames.errors import InvalidInput
 from diffgames.learning.policy import Profile
 from diffgames.learning.rollout import evaluate
-from diffgames.learning.train import initial_profile, train
+from diffgames.learning.train import TrainResult, initial_profile
 from diffgames.markets.agents import ProviderSupertypes, QuadraticPenalty, TakerSupertypes, constant, uniform
 from diffgames.markets.ecn import ExchangeModel, stack_exchanges
 from diffgames.markets.environment import OTCMarket
@@ -35,7 +35,7 @@ from diffgames.markets.network import Connectivity
 from diffgames.studies import otc_figures
 from diffgames.studies.certificate_parameters import CertificateParameters, certify
 from diffgames.studies.context import RunContext
-from diffgames.studies.learning_parameters import follow, ppo_config
+from diffgames.studies.learning_parameters import learn, tenth
 from diffgames.studies.market_parameters import ExchangeParameters, fit_from
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.studies.taker_figures import spectrum_actions, spectrum_curves
@@ -68,16 +68,8 @@ def run(config: TakerSpectrumConfig, context: RunContext) -> StudyResult:
     """Learn one policy for all ω, then measure and certify it at each."""
     market = _market(config, context)
     keys = jax.random.split(context.key, 4)
-    result = train(
-        market,
-        initial_profile(market, keys[0], config.width, config.recurrent),
-        ppo_config(config),
-        keys[1],
-        config.updates,
-        learn=("taker",),
-        checkpoint=context.checkpoint.slot("training"),
-        progress=follow(context, "learning", config.updates, ("taker",)),
-    )
+    start = initial_profile(market, keys[0], config.width, config.recurrent)
+    result, _ = learn(config, context, market, start, keys[1], ("taker",))
     measured = measure(market, result.profile, config.weights, keys[2], config.evaluation_episodes)
     return _result(config, market, result, measured, _certify(config, context, market, result.profile, keys[3]))
 
@@ -180,14 +172,17 @@ def _certify(
 
 
 def _result(
-    config: TakerSpectrumConfig, market: OTCMarket, result: Any, records: list[StepRecord], certificate: Certificate
+    config: TakerSpectrumConfig,
+    market: OTCMarket,
+    result: TrainResult,
+    records: list[StepRecord],
+    certificate: Certificate,
 ) -> StudyResult:
     bought, sold = zip(*(fractions(record) for record in records), strict=True)
     earned = np.stack([pnl(record) for record in records])
     error = earned.std(axis=1, ddof=1) / np.sqrt(earned.shape[1])
     path = price_path(config)
     reward = np.asarray(result.history["reward"]["taker"], np.float64).mean(axis=-1)
-    tenth = max(1, len(reward) // 10)
     direction = np.stack([np.asarray(record.taker_direction)[:, 0, 0] for record in records])
     likely = {
         name: np.stack([(np.sign(np.asarray(r.taker_direction)) == side).mean(axis=(1, 2)) for r in records])
@@ -213,8 +208,8 @@ def _result(
             "pnl": earned.mean(axis=1),
             "pnl_standard_error": error,
             "pnl_bound": best_pnl(path),
-            "reward_first": float(reward[:tenth].mean()),
-            "reward_last": float(reward[-tenth:].mean()),
+            "reward_first": tenth(reward, first=True),
+            "reward_last": tenth(reward, first=False),
             "updates": config.updates,
         },
         certificate=certificate,
@@ -240,7 +235,7 @@ STUDY = Study(
     verify=verify,
     presets={
         "quick": {
-            "updates": 120,
+            "updates": 200,
             "episodes": 24,
             "width": 64,
             "passes": 8,

@@ -1,11 +1,11 @@
 """Exploitability of a learned profile, from below: train a deviator against everybody else's frozen policies.
 
-For each agent asked for, several deviators are trained by the library's PPO in the game where that agent plays by itself
-(`Deviation`), observing and doing exactly what it could before: one starts from a fresh policy, one from the agent's own
-policy in the profile. On the way each is tried on *validation* episodes, both drawing its actions and taking the most
-likely one; the best of all on those episodes is then evaluated on *held-out* episodes that nothing was chosen on. In both
-evaluations the deviation and the profile play the same episodes with the same random numbers (types, connections,
-exogenous noise, the others' draws), and the gain is the mean of paired differences.
+For each agent asked for, several deviators are trained by the library's PPO in the game where that agent plays by
+itself (`Deviation`), observing and doing exactly what it could before: one starts from a fresh policy, one from the
+agent's own policy in the profile. On the way each is tried on *validation* episodes, both drawing its actions and
+taking the most likely one; the best of all on those episodes is then evaluated on *held-out* episodes that nothing was
+chosen on. In both evaluations the deviation and the profile play the same episodes with the same random numbers (types,
+connections, exogenous noise, the others' draws), and the gain is the mean of paired differences.
 
 What comes out is a lower bound of the true gap: no deviator of this budget and form does better than it says, another
 might. The selection costs no honesty, since the held-out episodes do not know of it.
@@ -165,7 +165,7 @@ def best_responses(
 def starting_policies(
     game: AbstractMarkovGame, profile: Profile, role: str, key: PRNGKeyArray, width: int | None = None
 ) -> dict[str, AbstractPolicy]:
-    """Where deviators start: "fresh", a new policy of the profile's form, and "warm", the profile's own if it can learn.
+    """Where deviators start: "fresh", a new policy of the profile's form; "warm", the profile's own if it can learn.
 
     A `width` other than the profile's, or a fixed policy, leaves only the fresh start.
     """
@@ -182,7 +182,8 @@ def _begin(
 
     def member(policy: AbstractPolicy, key: PRNGKeyArray) -> LearnerState:
         learner = new_learner(policy, config)
-        return LearnerState(learners={DEVIATOR: learner}, key=key, index=jnp.int32(0), history={})
+        zero = jnp.int32(0)
+        return LearnerState(learners={DEVIATOR: learner}, key=key, index=zero, outcome=zero, history={})
 
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *starts)
     keys = jax.random.split(key, (agents, len(starts)))

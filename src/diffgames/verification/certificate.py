@@ -9,8 +9,8 @@ sample standard deviation s,
     interval (two-sided, 95%)  = d̄ ± t₀.₉₇₅(n − 1) s / √n,
     lower, upper (one-sided, 95% each) = d̄ ∓ t₀.₉₅(n − 1) s / √n.
 
-A gap is *exact* where the best response is known (a linear-quadratic response, a grid, a table) and a *lower bound* where
-the deviator was trained: that it found nothing is evidence, not proof. Over several entries the 95% is per entry;
+A gap is *exact* where the best response is known (a linear-quadratic response, a grid, a table) and a *lower bound*
+where the deviator was trained: that it found nothing is evidence, not proof. Over several entries the 95% is per entry;
 `significant` asks for a lower bound above zero at the level shared between the entries (Bonferroni).
 """
 
