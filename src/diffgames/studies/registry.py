@@ -18,6 +18,7 @@ STUDIES: dict[str, str] = {
     "taker-spectrum": "diffgames.studies.taker_spectrum:STUDY",
     "flow-response": "diffgames.studies.flow_response:STUDY",
     "market-maker": "diffgames.studies.market_maker:STUDY",
+    "market-maker-survival": "diffgames.studies.market_maker_survival:STUDY",
     "replay": "diffgames.studies.replay:STUDY",
     "crowd-flocking": "diffgames.studies.crowd_flocking:STUDY",
 }

@@ -1,0 +1,164 @@
+"""Parameters shared by the crowd studies (Guo, Li & Zhang, arXiv 2508.01929, Section 6.2)."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+
+from diffgames.errors import InvalidInput
+from diffgames.games.crowd import crowd_game
+from diffgames.games.distributed import DistributedGame
+from diffgames.games.kernels import AbstractKernel
+from diffgames.games.networks import Weights
+from diffgames.solvers.policy_gradient import Schedule
+from diffgames.studies.study import Parameter
+from diffgames.verification.player_deviator import DeviatorBudget
+
+Row = tuple[float, ...]
+Matrix = tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotionParameters:
+    """How the players move and what they are after (equations 6.18–6.19)."""
+
+    targets: Annotated[
+        Matrix, Parameter(unit="length", shape="players x 2", meaning="where each player wants to end")
+    ] = (
+        (0.25, 0.0),
+        (0.0, 0.5),
+        (-0.75, 0.0),
+        (0.0, -1.0),
+    )
+    start: Annotated[Row, Parameter(unit="length", shape="2", meaning="where everybody starts")] = (0.0, 0.0)
+    horizon: Annotated[float, Parameter(unit="time", meaning="T", minimum=1e-6)] = 1.0
+    effort: Annotated[float, Parameter(meaning="weight c of the running cost c|u|²", minimum=1e-9)] = 0.1
+    terminal_weight: Annotated[float, Parameter(meaning="w in the terminal cost ½ w |x − d|²", minimum=1e-9)] = 40.0
+    noise: Annotated[float, Parameter(unit="length/√time", meaning="σ of the players' own noise", minimum=0.0)] = 0.1
+    jump_size: Annotated[float, Parameter(unit="length", meaning="γ, own jumps along each axis", minimum=0.0)] = 0.1
+    rates: Annotated[Row, Parameter(unit="1/time", shape="players", meaning="intensity of own jumps per axis")] = (
+        0.3,
+        0.2,
+        0.2,
+        0.2,
+    )
+    common_jump_size: Annotated[
+        float, Parameter(unit="length", meaning="γ₀, jumps shared by all players, along each axis", minimum=0.0)
+    ] = 0.0
+    common_rate: Annotated[float, Parameter(unit="1/time", meaning="intensity of the common jumps per axis")] = 0.25
+    normalise: Annotated[
+        bool, Parameter(meaning="divide the interaction by N − 1 (equation 6.1) or not (Section 6.2's examples)")
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class DescentParameters:
+    """How the potential is minimised (Algorithm 1)."""
+
+    policy: Annotated[
+        Literal["linear", "ladder", "network"],
+        Parameter(meaning="linear gains; gains, then gains plus residual network; the network of Appendix A alone"),
+    ] = "linear"
+    steps: Annotated[int, Parameter(unit="steps", meaning="Euler steps while learning", minimum=2)] = 50
+    grade: Annotated[
+        float, Parameter(meaning="grading of the steps towards T; 1 is uniform", minimum=1.0, maximum=6.0)
+    ] = 1.5
+    epochs: Annotated[int, Parameter(unit="epochs", meaning="epochs of 50 gradient steps, per rung", minimum=1)] = 30
+    fine_steps: Annotated[
+        int, Parameter(unit="steps", meaning="Euler steps of the last epochs of the gains, and of judging", minimum=2)
+    ] = 120
+    fine_epochs: Annotated[int, Parameter(unit="epochs", meaning="epochs on the fine steps", minimum=1)] = 12
+    paths: Annotated[int, Parameter(unit="paths", meaning="fresh paths per gradient step", minimum=2)] = 200
+    learning_rate: Annotated[float, Parameter(meaning="Adam's rate for the gains", minimum=1e-9)] = 0.05
+    decay: Annotated[float, Parameter(meaning="factor of the gains' rate per epoch", minimum=0.1, maximum=1.0)] = 0.9
+    network_rate: Annotated[float, Parameter(meaning="Adam's rate for networks", minimum=1e-9)] = 1e-3
+    knots: Annotated[int, Parameter(unit="knots", meaning="knots in time of the linear gains", minimum=2)] = 21
+    width: Annotated[int | None, Parameter(unit="units", meaning="network width; null: N d + 10", minimum=1)] = None
+    blocks: Annotated[int, Parameter(unit="blocks", meaning="residual blocks of a network", minimum=1)] = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgementParameters:
+    """How the learned profile is judged."""
+
+    evaluation_paths: Annotated[int, Parameter(unit="paths", meaning="fresh paths behind the values", minimum=10)] = (
+        16000
+    )
+    deviator_updates: Annotated[int, Parameter(unit="updates", meaning="of each of two deviators", minimum=1)] = 320
+    deviator_paths: Annotated[int, Parameter(unit="paths", meaning="fresh paths per update", minimum=2)] = 200
+    certificate_paths: Annotated[int, Parameter(unit="paths", meaning="held-out paths per interval", minimum=10)] = 8000
+    bound: Annotated[
+        float | None,
+        Parameter(meaning="L, bound of every control's norm in L²; null: the largest measured", minimum=1e-9),
+    ] = None
+    alpha_updates: Annotated[int, Parameter(unit="updates", meaning="ascent steps of the search for α", minimum=1)] = (
+        150
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrowdParameters(JudgementParameters, DescentParameters, MotionParameters):
+    """All of them."""
+
+
+def build_game(config: MotionParameters, kernel: AbstractKernel, weights: Weights) -> DistributedGame:
+    """The crowd game of the parameters; `InvalidInput` where shapes do not fit."""
+    targets = config.targets
+    if not targets or len({len(row) for row in targets}) != 1:
+        raise InvalidInput("targets", targets, "rows of one length, one per player")
+    n, d = len(targets), len(targets[0])
+    if len(config.start) != d:
+        raise InvalidInput("start", config.start, f"{d} numbers, as every target has")
+    if len(config.rates) not in (1, n):
+        raise InvalidInput("rates", config.rates, f"one intensity, or one for each of {n} players")
+    return crowd_game(
+        kernel,
+        weights,
+        np.asarray(targets, float),
+        start=np.asarray(config.start, float),
+        effort=config.effort,
+        terminal_weight=config.terminal_weight,
+        noise=config.noise,
+        jump_size=config.jump_size,
+        rates=np.broadcast_to(np.asarray(config.rates, float), (n,)),
+        common_jump_size=config.common_jump_size,
+        common_rate=config.common_rate,
+        horizon=config.horizon,
+        normalise=config.normalise,
+    )
+
+
+def patience(config: MotionParameters) -> float:
+    """2c/w: over so long before T effort is dearer than missing the target."""
+    return 2.0 * config.effort / config.terminal_weight
+
+
+def gains_schedule(config: DescentParameters) -> Schedule:
+    """The descent of linear gains."""
+    return Schedule(
+        epochs=config.epochs, paths=config.paths, learning_rate=config.learning_rate, decay=config.decay, patience=10**6
+    )
+
+
+def fine_schedule(config: DescentParameters) -> Schedule:
+    """The last epochs of the gains, on fine steps and with small rates, the second half averaged."""
+    return Schedule(
+        epochs=config.fine_epochs,
+        paths=config.paths,
+        learning_rate=0.1 * config.learning_rate,
+        decay=config.decay,
+        patience=10**6,
+        average=0.5,
+    )
+
+
+def network_schedule(config: DescentParameters) -> Schedule:
+    """The descent of networks: the paper's, reduce on plateau."""
+    return Schedule(epochs=config.epochs, paths=config.paths, learning_rate=config.network_rate)
+
+
+def deviator_budget(config: JudgementParameters) -> DeviatorBudget:
+    """What a certificate may spend."""
+    return DeviatorBudget(
+        updates=config.deviator_updates, paths=config.deviator_paths, evaluation=config.certificate_paths
+    )

@@ -1,0 +1,49 @@
+"""What the crowd studies' headline values mean; with several networks every value is a list, one entry per network."""
+
+from diffgames.studies.study import Headline
+
+_COST = "Φ̂(u) = Φ(u) + Φ̂(0), in the costs' own normalisation (½ w |x − d|², c|u|², each pair counted once)"
+
+HEADLINE = {
+    "potential": Headline(
+        shape="networks",
+        unit="cost",
+        meaning="potential of the learned profile, in continuous time",
+        normalisation=_COST,
+    ),
+    "potential_standard_error": Headline(shape="networks", unit="cost", meaning="of the simulation behind `potential`"),
+    "potential_exact": Headline(
+        shape="networks",
+        unit="cost",
+        meaning="minimum of the potential by its Riccati equation, where the game is linear-quadratic",
+        optional=True,
+        normalisation=_COST,
+    ),
+    "learning_error": Headline(
+        shape="networks", unit="cost", meaning="potential − potential_exact, in continuous time", optional=True
+    ),
+    "time_error": Headline(
+        shape="networks",
+        unit="cost",
+        meaning="what the Euler steps of learning alone do to the optimum (to the learned value, where none is known)",
+    ),
+    "alpha_bound": Headline(shape="networks", unit="cost", meaning="α from above, equation 6.6 with L = control_bound"),
+    "alpha_found": Headline(
+        shape="networks", unit="cost", meaning="largest |ΔJ − ΔΦ| found by search over deviations of norm ≤ L"
+    ),
+    "control_bound": Headline(
+        shape="networks", unit="length/√time", meaning="L: bound given, or largest norm in L² of a player's control"
+    ),
+    "gap_per_player": Headline(
+        shape="networks x players", unit="cost", meaning="what each player's trained deviator gains, at least zero"
+    ),
+    "mean_positions": Headline(
+        shape="networks x players x 3 x 2", unit="length", meaning="mean positions at T/4, T/2, 3T/4"
+    ),
+    "mean_positions_exact": Headline(
+        shape="networks x players x 3 x 2", unit="length", meaning="those of the exact optimum", optional=True
+    ),
+    "seconds_per_step": Headline(
+        shape="networks", unit="s", meaning="seconds per gradient step of all players", timing=True
+    ),
+}
