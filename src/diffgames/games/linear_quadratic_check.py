@@ -1,0 +1,117 @@
+"""What a linear-quadratic game must fulfil, checked when it is built: each slip is told with the matrix it is in.
+
+Shapes are checked always, numbers where they are known (not while a program is being traced). Indefinite costs of
+controls and singular stage matrices are found by the solvers, which know the order of play.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jax.core import Tracer
+
+from diffgames.errors import InvalidInput
+from diffgames.games.differential import check_generator
+
+if TYPE_CHECKING:
+    from diffgames.games.linear_quadratic import LinearQuadraticGame
+
+
+def check_game(game: "LinearQuadraticGame") -> None:
+    """`InvalidInput`, naming the matrix, for a wrong shape or a number that cannot be."""
+    _check_words(game)
+    drift = game._sample(game.drift)
+    if len(drift.shape) != 3 or drift.shape[1] != drift.shape[2]:
+        raise InvalidInput("drift", f"shape {drift.shape}", "an array [regimes, n, n]")
+    m, n, total = game.regime_count, game.size, sum(game.control_sizes)
+    wanted: dict[str, tuple[Any, tuple[int | None, ...]]] = {
+        "diffusion": (game.diffusion, (m, None, n, n)),
+        "jump_scale": (game.jump_scale, (m, None, n, n)),
+        "jump_rate": (game.jump_rate, (m, None)),
+        "switch": (game.switch, (m, m, n, n)),
+        "crowd_map": (game.crowd_map, (n, n)),
+    }
+    for player, size in zip(game.players, game.control_sizes, strict=True):
+        for name, shape in {
+            "own_input": (m, n, size),
+            "crowd_input": (m, n, size),
+            "state_cost": (m, n, n),
+            "control_cost": (m, total, total),
+            "cross_cost": (m, n, total),
+            "terminal_cost": (m, n, n),
+        }.items():
+            wanted[f"{player.name}.{name}"] = (getattr(player, name), shape)
+    for key, (value, shape) in wanted.items():
+        if value is not None:
+            _check_shape(game, key, value, shape)
+    _check_numbers(game)
+
+
+def _check_words(game: "LinearQuadraticGame") -> None:
+    count = len(game.players)
+    if count == 0:
+        raise InvalidInput("players", (), "at least one player")
+    if len({player.name for player in game.players}) < count:
+        raise InvalidInput("players", [player.name for player in game.players], "names that differ")
+    for player in game.players:
+        if player.sign not in (1, -1):
+            raise InvalidInput(f"{player.name}.sign", player.sign, "+1 (minimises) or -1 (maximises)")
+    if sorted(sum(game.tiers, ())) != list(range(count)):
+        raise InvalidInput("tiers", game.tiers, f"every player index 0..{count - 1} exactly once")
+    early = {index for tier in game.tiers[:-1] for index in tier}
+    for index, player in enumerate(game.players):
+        if player.crowd_input is not None:
+            if index in early:
+                raise InvalidInput(f"{player.name}.crowd_input", "an array", "None before the last tier of play")
+            if game.crowd_map is None:
+                raise InvalidInput("crowd_map", None, "a matrix [n, n], since a player has a crowd")
+    if sum(size for _, size in game.blocks) != game.size or game.blocks[-1][1] != 1:
+        raise InvalidInput("blocks", game.blocks, f"sizes that sum to n = {game.size}, the constant 1 last")
+
+
+def _check_shape(game: "LinearQuadraticGame", key: str, value: Any, shape: tuple[int | None, ...]) -> None:
+    found = game._sample(value).shape
+    if len(found) != len(shape) or any(w not in (None, f) for w, f in zip(shape, found, strict=True)):
+        words = ", ".join("any" if size is None else str(size) for size in shape)
+        raise InvalidInput(key, f"shape {tuple(found)}", f"an array of shape ({words})")
+
+
+def _check_numbers(game: "LinearQuadraticGame") -> None:
+    names = ("drift", "diffusion", "jump_scale", "jump_rate", "switch", "crowd_map", "discount")
+    pairs = {name: getattr(game, name) for name in names}
+    for player in game.players:
+        for name in ("own_input", "crowd_input", "state_cost", "control_cost", "cross_cost", "terminal_cost"):
+            pairs[f"{player.name}.{name}"] = getattr(player, name)
+    for key, value in pairs.items():
+        if _known(value) and not np.all(np.isfinite(np.asarray(value))):
+            raise InvalidInput(key, "not finite", "finite numbers")
+    for key in ("drift", "diffusion", "jump_scale"):
+        value = pairs[key]
+        if not _known(value) or not np.asarray(value).size:
+            continue
+        last = np.asarray(value)[..., -1, :]
+        kept = np.eye(game.size)[-1] if game.discrete and key == "drift" else np.zeros(game.size)
+        if np.abs(last - kept).max() > 0:
+            raise InvalidInput(key, last.tolist(), f"{kept.tolist()} as last row: the constant 1 stays as it is")
+    if _known(game.jump_rate) and np.asarray(game.jump_rate).size and np.asarray(game.jump_rate).min() < 0:
+        raise InvalidInput("jump_rate", np.asarray(game.jump_rate).tolist(), "intensities ≥ 0")
+    if _known(game.crowd_map):
+        crowd = np.asarray(game.crowd_map)
+        if np.abs(crowd @ crowd - crowd).max() > 1e-9:
+            raise InvalidInput("crowd_map", crowd.tolist(), "an idempotent matrix, J·J = J")
+    if _known(game.horizon) and not np.all(np.asarray(game.horizon) > 0):
+        raise InvalidInput("horizon", game.horizon, "a positive time")
+    if game.discrete and game.jump_scale is not None:
+        raise InvalidInput("jump_scale", "an array", "None in discrete time")
+    if (game.jump_scale is None) != (game.jump_rate is None):
+        raise InvalidInput("jump_rate", game.jump_rate, "an array [regimes, laws] exactly where jump_scale is one")
+    if game.generator is not None and not callable(game.generator) and _known(game.generator):
+        generator = np.asarray(game.generator)
+        if generator.shape != (game.regime_count,) * 2:
+            raise InvalidInput("generator", f"shape {generator.shape}", f"({game.regime_count}, {game.regime_count})")
+        check_generator(generator)
+    elif game.generator is None and game.regime_count > 1:
+        raise InvalidInput("generator", None, f"a matrix ({game.regime_count}, {game.regime_count}) of rates")
+
+
+def _known(value: Any) -> bool:
+    return value is not None and not callable(value) and not isinstance(value, Tracer)

@@ -1,0 +1,66 @@
+"""What a solved linear-quadratic game hands back: profile, values and outcome; it prints itself."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from diffgames.games.linear_quadratic import LinearQuadraticGame
+from diffgames.solvers.base import Outcome
+from diffgames.solvers.feedback import LinearFeedback, Track
+
+
+class LinearQuadraticSolution(eqx.Module):
+    """Feedback profile and values zᵀS_p z (no ½) of a linear-quadratic game.
+
+    `value(t)` is S[players, m, n, n]; infinite times stand where the solution does not exist (see `outcome`).
+    """
+
+    game: LinearQuadraticGame
+    profile: LinearFeedback
+    value: Track
+    outcome: Outcome
+    average_cost: Float[Array, " players"] | None = None
+
+    @property
+    def time(self) -> Float[Array, " times"]:
+        """The times at which values and gains are kept."""
+        return self.value.time
+
+    @property
+    def values(self) -> Float[Array, "times players m n n"]:
+        """S at every time of `time`."""
+        return self.value.value
+
+    def matrix(self, player: str | int, row: str, column: str, t: float = 0.0, regime: int = 0) -> Float[Array, "a b"]:
+        """Block (row, column) of a player's S at time t."""
+        index = self.game.player_index(player)
+        return self.value(t)[index, regime][self.game.block(row), self.game.block(column)]
+
+    def gain(self, player: str | int, block: str, t: float = 0.0, regime: int = 0) -> Float[Array, "k b"]:
+        """A player's gain on one block of the state at time t."""
+        index = self.game.player_index(player)
+        rows = self.game.control_slices[index]
+        return self.profile.gain(t)[regime, rows, self.game.block(block)]
+
+    def cost(self, player: str | int, x: Float[Array, " n"], t: float = 0.0, regime: int = 0) -> Float[Array, ""]:
+        """V_p(t, x): expected cost to go of a player from state x (z without its 1)."""
+        z = jnp.append(jnp.asarray(x), 1.0)
+        return z @ self.value(t)[self.game.player_index(player), regime] @ z
+
+    def __repr__(self) -> str:
+        game = self.game
+        kind = "discrete" if game.discrete else "continuous"
+        order = " < ".join("{" + ", ".join(game.players[p].name for p in tier) + "}" for tier in game.tiers)
+        lines = [
+            f"linear-quadratic game in {kind} time: state "
+            + ", ".join(f"{name}[{size}]" for name, size in game.blocks[:-1])
+            + f"; regimes: {game.regime_count}; order of play: {order}",
+            repr(self.outcome),
+        ]
+        if self.outcome.known and int(self.outcome.code) == 0:
+            gains = np.asarray(self.profile.gain(self.time[0]))
+            for player, place in zip(game.players, game.control_slices, strict=True):
+                rows = np.array2string(gains[:, place].squeeze(), precision=6, suppress_small=True)
+                lines.append(f"  gain of {player.name} at t = 0: {rows}")
+        return "\n".join(lines)
