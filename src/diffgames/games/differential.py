@@ -28,7 +28,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from diffgames.errors import InvalidInput
 from diffgames.games.jumps import JumpLaw
 
-Controls = tuple[Float[Array, " controls"], ...]
+Controls = tuple[Float[Array, "_"], ...]  # every player has its own number of components
 Profile = Callable[[Float[Array, ""], Float[Array, " n"], Int[Array, ""]], Controls]
 
 
