@@ -20,6 +20,8 @@ STUDIES: dict[str, str] = {
     "market-maker": "diffgames.studies.market_maker:STUDY",
     "market-maker-survival": "diffgames.studies.market_maker_survival:STUDY",
     "replay": "diffgames.studies.replay:STUDY",
+    "systemic-risk": "diffgames.studies.systemic_risk:STUDY",
+    "propagation-of-chaos": "diffgames.studies.propagation_of_chaos:STUDY",
     "crowd-flocking": "diffgames.studies.crowd_flocking:STUDY",
 }
 """Every study that ships with the package: name → "module:NAME"."""
