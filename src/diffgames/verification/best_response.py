@@ -69,9 +69,10 @@ def exploitability(
 ) -> Certificate:
     """Certificate of the profile: what the named agents, {label: (role, index)}, could gain by deviating alone.
 
-    Every deviator gets `updates` updates of `config`, and is tried `evaluations` times on `validation_episodes`;
-    the gain comes from `episodes` held-out ones. `checkpoint(role)` keeps the search resumable, `progress(role,
-    updates done, figures)` is told the training reward and the best validated gain, per agent.
+    Every deviator gets `updates` updates of `config`, and is tried `evaluations` times on `validation_episodes`; the
+    gain comes from `episodes` held-out ones, played in batches of `validation_episodes`. `checkpoint(role)` keeps the
+    search resumable, `progress(role, updates done, figures)` is told the training reward and the best validated gain,
+    per agent.
     """
     for role, index in agents.values():
         Deviation(game, role, index)
@@ -143,16 +144,19 @@ def best_responses(
     search = _begin(deviations, list(starts.values()), config, train_key, len(points))
     if checkpoint is not None:
         search = checkpoint.load(search) or search
+    base = _returns(
+        deviations, profile, _own(deviations, profile), _all(deviations, True), validation_key, validation_episodes
+    )
     for point in range(int(search.done), len(points)):
         learners = search.learners
         for done in range(points[point - 1] if point else 0, points[point]):
             learners, reward = _improve(deviations, profile, learners, config)
             if progress is not None:
                 progress(done + 1, {"reward": jax.device_get(reward), "gain": np.asarray(search.best_gain)})
-        search = _try(deviations, profile, learners, search, validation_key, validation_episodes)
+        search = _try(deviations, profile, learners, search, base, validation_key, validation_episodes)
         if checkpoint is not None:
             checkpoint.save(search)
-    values = _held_out(deviations, profile, search, test_key, episodes)
+    values = _held_out(deviations, profile, search, test_key, validation_episodes, episodes)
     budget = Budget(
         updates=updates,
         episodes=len(starts) * updates * config.episodes,
@@ -215,40 +219,73 @@ def _improve(
     )
 
 
-def _value(
-    deviation: Deviation,
+@eqx.filter_jit
+def _returns(
+    deviations: Deviation,
     profile: Profile,
-    policy: AbstractPolicy,
-    explore: Bool[Array, ""],
+    policies: AbstractPolicy,
+    explore: Bool[Array, " agents"],
     key: PRNGKeyArray,
     episodes: int,
-) -> Float[Array, " episodes"]:
-    """Episode returns of the agent playing `policy`; equal keys share everything but its own choices."""
-    lived, _ = play(deviation, {**profile, DEVIATOR: policy}, key, episodes, {DEVIATOR: explore})
-    return jnp.sum(lived[DEVIATOR].reward[:, :, 0], axis=0)
+) -> Float[Array, "agents episodes"]:
+    """Episode returns of every agent, each deviating alone to its own entry of `policies`.
+
+    Equal keys share everything but the deviators' choices. All evaluations, of the profile itself too, are this one
+    compiled function with the same shapes: it is the market that takes long to compile.
+    """
+
+    def agent(index, policy, draws):
+        deviation = Deviation(deviations.game, deviations.target, index)
+        lived, _ = play(deviation, {**profile, DEVIATOR: policy}, key, episodes, {DEVIATOR: draws})
+        return jnp.sum(lived[DEVIATOR].reward[:, :, 0], axis=0)
+
+    return eqx.filter_vmap(agent)(deviations.index, policies, explore)
 
 
-@eqx.filter_jit
+def _own(deviations: Deviation, profile: Profile) -> AbstractPolicy:
+    """The profile's own policy, once for every agent."""
+    agents = deviations.index.shape[0]
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[None], (agents, *leaf.shape)), profile[deviations.target])
+
+
+def _all(deviations: Deviation, explore: bool) -> Bool[Array, " agents"]:
+    return jnp.full(deviations.index.shape, explore)
+
+
 def _try(
-    deviations: Deviation, profile: Profile, learners: LearnerState, search: Search, key: PRNGKeyArray, episodes: int
+    deviations: Deviation,
+    profile: Profile,
+    learners: LearnerState,
+    search: Search,
+    base: Float[Array, "agents episodes"],
+    key: PRNGKeyArray,
+    episodes: int,
 ) -> Search:
     """Try every member on the validation episodes, drawing and not, and remember the best trial of every agent."""
     policies = learners.learners[DEVIATOR].policy
-    draws = jnp.asarray([True, False])
+    differences = [
+        [
+            _returns(deviations, profile, _start(policies, start), _all(deviations, explore), key, episodes) - base
+            for explore in (True, False)
+        ]
+        for start in range(search.gain.shape[2])
+    ]
+    return _remember(search, learners, jnp.stack([jnp.stack(row) for row in differences]))
 
-    def agent(index, row):
-        deviation = Deviation(deviations.game, deviations.target, index)
-        base = _value(deviation, profile, profile[deviations.target], jnp.asarray(True), key, episodes)
 
-        def trial(policy, explore):
-            return _value(deviation, profile, policy, explore, key, episodes) - base
+def _start(policies: AbstractPolicy, start: int) -> AbstractPolicy:
+    """Every agent's deviator that began from one of the starts."""
+    return jax.tree.map(lambda leaf: leaf[:, start], policies)
 
-        difference = eqx.filter_vmap(lambda p: jax.vmap(lambda draw: trial(p, draw))(draws))(row)
-        return jnp.mean(difference, axis=-1), jnp.std(difference, axis=-1, ddof=1) / episodes**0.5
 
-    gain, error = eqx.filter_vmap(agent)(deviations.index, policies)
+@eqx.filter_jit
+def _remember(
+    search: Search, learners: LearnerState, difference: Float[Array, "starts draws agents episodes"]
+) -> Search:
+    gain = jnp.moveaxis(jnp.mean(difference, axis=-1), -1, 0)
+    error = jnp.moveaxis(jnp.std(difference, axis=-1, ddof=1), -1, 0) / difference.shape[-1] ** 0.5
     # The profile's own policy, drawing, gains nothing: it is no deviation.
-    unmoved = (search.done == 0) & (jnp.max(error, axis=-1, keepdims=True) >= 0) & (gain == 0) & (error == 0)
+    unmoved = (search.done == 0) & (gain == 0) & (error == 0)
     score = jnp.where(unmoved | ~jnp.isfinite(gain), -jnp.inf, gain).reshape(gain.shape[0], -1)
     winner = jnp.argmax(score, axis=1).astype(jnp.int32)
     top = jnp.max(score, axis=1)
@@ -262,7 +299,7 @@ def _try(
     trial = jnp.stack([jnp.broadcast_to(search.done, start.shape), start, draw], axis=1).astype(jnp.int32)
     return Search(
         learners=learners,
-        best_policy=jax.tree.map(choose, search.best_policy, policies),
+        best_policy=jax.tree.map(choose, search.best_policy, learners.learners[DEVIATOR].policy),
         best_gain=jnp.where(better, top, search.best_gain),
         best_trial=jnp.where(better[:, None], trial, search.best_trial),
         gain=search.gain.at[search.done].set(gain),
@@ -271,23 +308,22 @@ def _try(
     )
 
 
-@eqx.filter_jit
 def _held_out(
-    deviations: Deviation, profile: Profile, search: Search, key: PRNGKeyArray, episodes: int
-) -> tuple[Float[Array, "agents episodes"], Float[Array, "agents episodes"]]:
-    """Returns of every agent at the profile and with its best deviator, on the same held-out episodes."""
-
-    def agent(index, policy, draw):
-        deviation = Deviation(deviations.game, deviations.target, index)
-        base = _value(deviation, profile, profile[deviations.target], jnp.asarray(True), key, episodes)
-        return base, _value(deviation, profile, policy, draw == 0, key, episodes)
-
-    return eqx.filter_vmap(agent)(deviations.index, search.best_policy, search.best_trial[:, 2])
+    deviations: Deviation, profile: Profile, search: Search, key: PRNGKeyArray, batch: int, episodes: int
+) -> tuple[Float[np.ndarray, "agents episodes"], Float[np.ndarray, "agents episodes"]]:
+    """Returns of every agent at the profile and with its best deviator, on the same held-out episodes, in batches."""
+    own, explore = _own(deviations, profile), search.best_trial[:, 2] == 0
+    base, deviated = [], []
+    for number in range(-(-episodes // batch)):
+        batch_key = jax.random.fold_in(key, number)
+        base.append(_returns(deviations, profile, own, _all(deviations, True), batch_key, batch))
+        deviated.append(_returns(deviations, profile, search.best_policy, explore, batch_key, batch))
+    return np.concatenate(base, axis=1)[:, :episodes], np.concatenate(deviated, axis=1)[:, :episodes]
 
 
 def _result(
     search: Search,
-    values: tuple[Array, Array],
+    values: tuple[np.ndarray, np.ndarray],
     starts: list[str],
     points: list[int],
     budget: Budget,
