@@ -62,7 +62,7 @@ def generator(grid, b, a):
         spare = spare_diffusion(a, grid.spacing)
 
         def one(at):
-            return drift_term(b, spare, at.forward, at.backward) + second_order(a, at)
+            return drift_term(b, spare, at) + second_order(a, at)
 
         return jax.vmap(one, in_axes=-1)(at)
 

@@ -10,7 +10,8 @@ from scipy.integrate import solve_ivp
 from diffgames.errors import InvalidInput, RunFailed
 from diffgames.games.differential import DifferentialGame, PointLaw
 from diffgames.numerics.grid import Axis, Grid
-from diffgames.solvers.control_search import Affine, Levels
+from diffgames.solvers.affine_search import Affine
+from diffgames.solvers.control_search import Levels
 from diffgames.solvers.hjb import solve_hjb
 from diffgames.solvers.isaacs import Stepping
 

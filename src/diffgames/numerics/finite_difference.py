@@ -33,13 +33,26 @@ from diffgames.numerics.grid import Grid
 
 
 class Differences(eqx.Module):
-    """Differences of values; `n` axes, pairs d < e in lexicographic order. Cross differences are None if not wanted."""
+    """Differences of values, one entry per axis; cross differences one per pair d < e, none where they are not wanted.
 
-    forward: Float[Array, "*batch n points"]
-    backward: Float[Array, "*batch n points"]
-    second: Float[Array, "*batch n points"]
-    cross_plus: Float[Array, "*batch pairs points"] | None
-    cross_minus: Float[Array, "*batch pairs points"] | None
+    Components are separate arrays, so that everything made of them fuses into one loop over the points.
+    """
+
+    forward: tuple[Float[Array, "..."], ...]
+    backward: tuple[Float[Array, "..."], ...]
+    second: tuple[Float[Array, "..."], ...]
+    cross_plus: tuple[Float[Array, "..."], ...]
+    cross_minus: tuple[Float[Array, "..."], ...]
+
+    @property
+    def mean(self) -> list[Array]:
+        """Central first differences."""
+        return [0.5 * (ahead + behind) for ahead, behind in zip(self.forward, self.backward, strict=True)]
+
+    @property
+    def roughness(self) -> list[Array]:
+        """½ (D⁺ − D⁻) per axis."""
+        return [0.5 * (ahead - behind) for ahead, behind in zip(self.forward, self.backward, strict=True)]
 
 
 def pairs(n: int) -> list[tuple[int, int]]:
@@ -48,7 +61,7 @@ def pairs(n: int) -> list[tuple[int, int]]:
 
 
 def differences(grid: Grid, values: Float[Array, "batch points"], cross: bool) -> Differences:
-    """All differences of values [batch, points] on `grid`."""
+    """All differences of values [batch, points] on `grid`, each [batch, points]."""
     batch, n = values.shape[0], len(grid.axes)
     padded = grid.padded(values.reshape(batch, *grid.shape))
 
@@ -68,21 +81,16 @@ def differences(grid: Grid, values: Float[Array, "batch points"], cross: bool) -
         middle = 2.0 * values - shifted((d, 1)) - shifted((d, -1)) - shifted((e, 1)) - shifted((e, -1))
         plus.append((middle + shifted((d, 1), (e, 1)) + shifted((d, -1), (e, -1))) / area)
         minus.append((middle + shifted((d, 1), (e, -1)) + shifted((d, -1), (e, 1))) / area)
-    return Differences(
-        forward=jnp.stack(forward, axis=1),
-        backward=jnp.stack(backward, axis=1),
-        second=jnp.stack(second, axis=1),
-        cross_plus=jnp.stack(plus, axis=1) if plus else None,
-        cross_minus=-jnp.stack(minus, axis=1) if minus else None,
-    )
+    return Differences(tuple(forward), tuple(backward), tuple(second), tuple(plus), tuple(minus))
 
 
-def drift_term(
-    b: Float[Array, " n"], spare: Float[Array, " n"], forward: Float[Array, " n"], backward: Float[Array, " n"]
-) -> Float[Array, ""]:
-    """b·∇ at one point: central, upwinded by as much as |b| exceeds what the diffusion has to spare (κ)."""
-    excess = jnp.maximum(jnp.abs(b) - spare, 0.0)
-    return 0.5 * jnp.sum(b * (forward + backward) + excess * (forward - backward))
+def drift_term(b: Float[Array, " n"], spare: Float[Array, " n"] | None, at: Differences) -> Float[Array, ""]:
+    """b·∇ at one point: central, upwinded by as much as |b| exceeds what the diffusion has to spare (κ; None: 0)."""
+    total = jnp.zeros((), b.dtype)
+    for d, (mean, rough) in enumerate(zip(at.mean, at.roughness, strict=True)):
+        excess = jnp.abs(b[d]) if spare is None else jnp.maximum(jnp.abs(b[d]) - spare[d], 0.0)
+        total = total + b[d] * mean + excess * rough
+    return total
 
 
 def spare_diffusion(a: Float[Array, "n n"], spacing: tuple[float, ...]) -> Float[Array, " n"]:
@@ -97,11 +105,13 @@ def _diagonal_excess(a: Array, spacing: tuple[float, ...]) -> Array:
 
 def second_order(a: Float[Array, "n n"], at: Differences) -> Float[Array, ""]:
     """½ a:∇² at one point, from the differences there; without cross differences the diagonal alone."""
-    total = 0.5 * jnp.sum(jnp.diagonal(a) * at.second)
-    if at.cross_plus is None or at.cross_minus is None:
-        return total
-    upper = jnp.stack([a[d, e] for d, e in pairs(a.shape[0])])
-    return total + jnp.sum(jnp.maximum(upper, 0.0) * at.cross_plus + jnp.minimum(upper, 0.0) * at.cross_minus)
+    total = jnp.zeros((), a.dtype)
+    for d, second in enumerate(at.second):
+        total = total + 0.5 * a[d, d] * second
+    if at.cross_plus:
+        for (d, e), plus, minus in zip(pairs(a.shape[0]), at.cross_plus, at.cross_minus, strict=True):
+            total = total + jnp.maximum(a[d, e], 0.0) * plus + jnp.maximum(-a[d, e], 0.0) * minus
+    return total
 
 
 def leaving_rate(b: Float[Array, " n"], a: Float[Array, "n n"], spacing: tuple[float, ...]) -> Float[Array, ""]:

@@ -39,11 +39,19 @@ class Coefficients(eqx.Module):
 
 
 class Stencil(eqx.Module):
-    """What the coefficients multiply: differences of V, its changes at jumps and at switches (first axis: regimes)."""
+    """What the coefficients multiply: differences of V, its change at a jump of each law and at each switch.
+
+    One array per axis, law or regime; none at all for switches where there is one regime.
+    """
 
     differences: Differences
-    jump: Float[Array, "*batch laws points"]
-    switch: Float[Array, "*batch regimes points"]
+    jump: tuple[Float[Array, "..."], ...]
+    switch: tuple[Float[Array, "..."], ...]
+
+    @property
+    def changes(self) -> tuple[Array, ...]:
+        """What the rates multiply: laws first, then regimes."""
+        return (*self.jump, *self.switch)
 
 
 class GridGame(eqx.Module):
@@ -95,17 +103,19 @@ class GridGame(eqx.Module):
             if law.compensated:
                 drift = drift - rates[-1] * law.mean_size(t, x, i)
         if game.generator is None:
-            switch = jnp.zeros(1, x.dtype)
+            switch = jnp.zeros(self.regimes, x.dtype)
         elif callable(game.generator):
             switch = jnp.asarray(game.generator(t, x, controls, i), x.dtype)
         else:
             switch = jnp.asarray(game.generator, x.dtype)[i]
         own = jnp.arange(self.regimes, dtype=jnp.int32) == i
+        if not self.noisy:
+            sigma = jnp.zeros((drift.shape[0], 1), x.dtype)
         return Coefficients(
             drift=drift,
-            covariance=sigma @ sigma.T,
+            covariance=jnp.sum(sigma[:, None, :] * sigma[None, :, :], axis=-1),
             jump_rates=jnp.stack(rates) if rates else jnp.zeros(0, x.dtype),
-            switch_rates=jnp.where(own, 0.0, switch),
+            switch_rates=jnp.where(own, 0.0, switch) if self.regimes > 1 else jnp.zeros(0, x.dtype),
             cost=jnp.asarray(game.running_cost(t, x, controls, i), x.dtype)[self.objective],
         )
 
@@ -127,36 +137,34 @@ class GridGame(eqx.Module):
             switch=self._switches(t, x, values),
         )
 
-    def _jumps(self, t: Array, x: Array, values: Array) -> Array:
+    def _jumps(self, t: Array, x: Array, values: Array) -> tuple[Array, ...]:
         shape, changes = (values.shape[0], *self.grid.shape), []
         for law in self.game.jumps:
             nodes, weights = law.marks.quadrature()
 
             def change(node: Array, weight: Array, law=law) -> Array:
-                landed = x + self.everywhere(lambda x, i: jnp.asarray(law.size(t, x, node, i), x.dtype), x)
+                landed = x[None] + self.everywhere(lambda x, i: jnp.asarray(law.size(t, x, node, i), x.dtype), x)
                 reached = jax.vmap(self.grid.interpolate)(values.reshape(shape), landed)
                 return weight.astype(x.dtype) * (reached - values)
 
             changes.append(jnp.sum(jax.vmap(change)(nodes, weights), axis=0))
-        if not changes:
-            return jnp.zeros((values.shape[0], 0, values.shape[1]), values.dtype)
-        return jnp.stack(changes, axis=1)
+        return tuple(changes)
 
-    def _switches(self, t: Array, x: Array, values: Array) -> Array:
+    def _switches(self, t: Array, x: Array, values: Array) -> tuple[Array, ...]:
         count = self.regimes
+        if count == 1:
+            return ()
         if self.game.switch is None:
-            return jnp.broadcast_to(values[None], (count, *values.shape)) - values[:, None]
-        rows = []
-        for i in range(count):
-            row = []
-            for j in range(count):
-                landed = jax.vmap(self.game.switch, in_axes=(None, -1, None, None), out_axes=-1)(
-                    t, x, jnp.int32(i), jnp.int32(j)
-                )
-                reached = self.grid.interpolate(values[j].reshape(self.grid.shape), landed)
-                row.append(reached - values[i] if j != i else jnp.zeros_like(reached))
-            rows.append(jnp.stack(row))
-        return jnp.stack(rows)
+            return tuple(values[j][None] - values for j in range(count))
+        changes = []
+        for j in range(count):
+
+            def reached(i: Array, j: int = j) -> Array:
+                landed = jax.vmap(self.game.switch, in_axes=(None, -1, None, None), out_axes=-1)(t, x, i, jnp.int32(j))  # pyright: ignore[reportArgumentType] - not None here
+                return jnp.where(i == j, values[j], self.grid.interpolate(values[j].reshape(self.grid.shape), landed))
+
+            changes.append(jax.vmap(reached)(jnp.arange(count, dtype=jnp.int32)) - values)
+        return tuple(changes)
 
 
 def grid_game(game: DifferentialGame, grid: Grid, others: Profile | None = None) -> GridGame:
@@ -188,9 +196,7 @@ def grid_game(game: DifferentialGame, grid: Grid, others: Profile | None = None)
         regimes=game.regime_count,
     )
     if is_concrete(game):
-        _check_samples(found, active)
-        noisy, correlated = _noise(found)
-        found = dataclasses.replace(found, noisy=noisy, cross=correlated)
+        return _check_samples(found, active)
     return found
 
 
@@ -220,44 +226,39 @@ def state_dtype(game: DifferentialGame):
     return eqx.filter_eval_shape(game.initial, jax.random.key(0))[0].dtype
 
 
-def _check_samples(found: GridGame, active: list[int]) -> None:
-    """Two adversaries must share one objective; rates must be ≥ 0."""
-    t, x, u, w = sample_points(found)
-
-    def at(t: Array, x: Array, u: Array, w: Array, i: Int[Array, ""]) -> tuple[Array, Array, Array]:
-        controls = found.controls(t, x, i, u, w)
-        local = found.coefficients(t, x, i, u, w)
-        costs = jnp.stack(
-            [
-                jnp.asarray(found.game.running_cost(t, x, controls, i), x.dtype),
-                jnp.asarray(found.game.terminal_cost(x, i), x.dtype),
-            ]
-        )
-        return costs, local.jump_rates, local.switch_rates
-
-    points = jax.vmap(at, in_axes=(-1, -1, -1, -1, None))
+def over_samples(found: GridGame, function: Callable) -> Any:
+    """`function(t, x, u, w, i)` in all regimes at scattered points: leading axes [regimes, points]."""
     labels = jnp.arange(found.regimes, dtype=jnp.int32)
-    costs, jumps, switches = eqx.filter_jit(jax.vmap(points, in_axes=(None,) * 4 + (0,)))(t, x, u, w, labels)
-    for key, rates in (("jump rate", jumps), ("switching rate", switches)):
-        if rates.size and float(jnp.min(rates)) < 0:
-            raise InvalidInput(key, float(jnp.min(rates)), "an intensity ≥ 0 at every state, time and control")
-    if len(active) == 2:
-        p, q = active
-        sign = 1.0 if found.game.signs[p] != found.game.signs[q] else -1.0
-        off = float(jnp.max(jnp.abs(costs[..., p] - sign * costs[..., q])))
-        if off > 1e-8 * max(1.0, float(jnp.max(jnp.abs(costs)))):
-            words = "the same costs with signs (1, -1), or opposite costs with equal signs: two adversaries"
-            raise InvalidInput("running_cost, terminal_cost", f"objectives that differ by up to {off:.3g}", words)
+    points = jax.vmap(function, in_axes=(-1, -1, -1, -1, None))
+    return jax.vmap(points, in_axes=(None, None, None, None, 0))(*sample_points(found), labels)
 
 
-def _noise(found: GridGame) -> tuple[bool, bool]:
-    """Whether there is any diffusion, and whether components of it are correlated."""
-    t, x, u, w = sample_points(found)
-    labels = jnp.arange(found.regimes, dtype=jnp.int32)
+def _check_samples(found: GridGame, active: list[int]) -> GridGame:
+    """Two adversaries must share one objective, rates be ≥ 0; the game with what its noise turns out to be."""
+    least, largest_cost, covariance, off = _survey(found, tuple(active))
+    for key, rate in zip(("jump rate", "switching rate"), np.asarray(least), strict=True):
+        if rate < 0:
+            raise InvalidInput(key, float(rate), "an intensity ≥ 0 at every state, time and control")
+    if len(active) == 2 and float(off) > 1e-8 * max(1.0, float(largest_cost)):
+        words = "the same costs with signs (1, -1), or opposite costs with equal signs: two adversaries"
+        raise InvalidInput("running_cost, terminal_cost", f"objectives that differ by up to {float(off):.3g}", words)
+    covariance = np.asarray(covariance)
+    correlated = bool((covariance - np.diag(np.diag(covariance))).max() > 0)
+    return dataclasses.replace(found, noisy=bool(covariance.max() > 0), cross=correlated)
 
-    def covariance(t: Array, x: Array, u: Array, w: Array, i: Array) -> Array:
-        return jnp.abs(found.coefficients(t, x, i, u, w).covariance)
 
-    points = jax.vmap(covariance, in_axes=(-1, -1, -1, -1, None))
-    largest = jnp.max(eqx.filter_jit(jax.vmap(points, in_axes=(None,) * 4 + (0,)))(t, x, u, w, labels), axis=(0, 1))
-    return float(jnp.max(largest)) > 0.0, float(jnp.max(largest - jnp.diag(jnp.diagonal(largest)))) > 0.0
+@eqx.filter_jit
+def _survey(found: GridGame, active: tuple[int, ...]) -> tuple[Array, Array, Array, Array]:
+    """Least rates, largest cost, largest |σσᵀ|, and how far two adversaries' costs are from being the same."""
+    p, q = active[0], active[-1]
+    sign = 1.0 if len(active) == 1 or found.game.signs[p] != found.game.signs[q] else -1.0
+
+    def at(t: Array, x: Array, u: Array, w: Array, i: Int[Array, ""]) -> tuple[Array, Array, Array, Array]:
+        controls, local = found.controls(t, x, i, u, w), found.coefficients(t, x, i, u, w)
+        running = jnp.asarray(found.game.running_cost(t, x, controls, i), x.dtype)
+        costs = jnp.stack([running, jnp.asarray(found.game.terminal_cost(x, i), x.dtype)])
+        rates = jnp.stack([jnp.min(r, initial=jnp.inf) for r in (local.jump_rates, local.switch_rates)])
+        return rates, costs, jnp.abs(local.covariance), jnp.abs(costs[:, p] - sign * costs[:, q])
+
+    rates, costs, covariance, off = over_samples(found, at)
+    return jnp.min(rates, axis=(0, 1)), jnp.max(jnp.abs(costs)), jnp.max(covariance, axis=(0, 1)), jnp.max(off)

@@ -26,7 +26,7 @@ from jaxtyping import Array
 
 from diffgames.numerics.grid import ARTIFICIAL
 from diffgames.solvers.control_search import AbstractControlSearch, Choice
-from diffgames.solvers.grid_game import GridGame, Stencil, state_dtype
+from diffgames.solvers.grid_game import GridGame, state_dtype
 
 
 class Stopping(eqx.Module):
@@ -34,6 +34,13 @@ class Stopping(eqx.Module):
 
     minimiser: Callable[..., Array] | None = None
     maximiser: Callable[..., Array] | None = None
+
+
+class Ready(eqx.Module):
+    """What does not depend on the values: the search's preparation, and the stopping costs (None: no right to stop)."""
+
+    search: Any
+    stops: tuple[Array | None, Array | None]
 
 
 class Policy(eqx.Module):
@@ -44,15 +51,6 @@ class Policy(eqx.Module):
     stop: Array
     stopped: Array
     value: Array
-    gap: Array
-
-
-class Kept(NamedTuple):
-    """Values, controls, gap and leak at one kept time."""
-
-    value: Array
-    u: Array
-    w: Array
     gap: Array
 
 
@@ -86,9 +84,15 @@ class Sweep(eqx.Module):
         """Points [n, points] of the grid."""
         return self.view.grid.points(self.dtype)
 
-    def prepare(self, t: Array) -> Any:
-        """The search's preparation at time t."""
-        return self.search.prepare(self.view, t, self.points())
+    def prepare(self, t: Array) -> Ready:
+        """What does not depend on the values, at time t."""
+        stops = []
+        for cost in (self.stopping.minimiser, self.stopping.maximiser):
+            paid = None
+            if cost is not None:
+                paid = self.view.everywhere(lambda x, i, cost=cost: _scalar(cost(t, x, i), x.dtype), self.points())
+            stops.append(paid)
+        return Ready(self.search.prepare(self.view, t, self.points()), (stops[0], stops[1]))
 
     def wall(self) -> Array:
         """−1, 0, 1 [n, points]: at the lower end, inside, or at the upper end of each constrained axis."""
@@ -100,7 +104,7 @@ class Sweep(eqx.Module):
                 wall[(d, *(slice(None),) * d, -1)] = 1.0
         return jnp.asarray(wall.reshape(len(grid.axes), -1), self.dtype)
 
-    def choose(self, ready: Any, t: Array, values: Array, gap: bool = False) -> tuple[Choice, Stencil]:
+    def choose(self, ready: Ready, t: Array, values: Array, gap: bool = False) -> Choice:
         """The choice at every point and regime, values being [regimes, points]."""
         x = self.points()
         at = self.view.stencil(t, x, values)
@@ -109,9 +113,9 @@ class Sweep(eqx.Module):
         def one(x, i, at, wall, ready):
             return self.search.best(self.view, ready, t, x, i, at, wall, self.order, gap)
 
-        return self.view.everywhere(one, x, at, wall, ready), at
+        return self.view.everywhere(one, x, at, wall, ready.search)
 
-    def linear(self, ready: Any, t: Array, values: Array, u: Array, w: Array) -> tuple[Array, Array]:
+    def linear(self, ready: Ready, t: Array, values: Array, u: Array, w: Array) -> tuple[Array, Array]:
         """Running cost and L_h of the values under given controls."""
         x = self.points()
         at = self.view.stencil(t, x, values)
@@ -119,28 +123,24 @@ class Sweep(eqx.Module):
         def one(x, i, at, u, w, ready):
             return self.search.evaluate(self.view, ready, t, x, i, at, u, w)
 
-        return self.view.everywhere(one, x, at, u, w, ready)
+        return self.view.everywhere(one, x, at, u, w, ready.search)
 
     def fixed(self) -> Array:
         """Mask [points] where the value stays what it is: absorbing ends."""
         return jnp.asarray(self.view.grid.edge(("absorbing",)))
 
-    def stopped(self, t: Array, values: Array) -> Array:
+    @staticmethod
+    def stopped(ready: Ready, values: Array) -> Array:
         """Values after whoever may stop has done so where it pays."""
-        for cost, better in ((self.stopping.minimiser, jnp.minimum), (self.stopping.maximiser, jnp.maximum)):
-            if cost is not None:
-                values = better(values, self.stop_cost(cost, t))
+        for paid, better in zip(ready.stops, (jnp.minimum, jnp.maximum), strict=True):
+            values = values if paid is None else better(values, paid)
         return values
-
-    def stop_cost(self, cost: Callable, t: Array) -> Array:
-        """A stopping cost at all points and regimes."""
-        return self.view.everywhere(lambda x, i: jnp.asarray(cost(t, x, i), x.dtype).reshape(()), self.points())
 
     def fastest(self, times: Array) -> tuple[Array, Array]:
         """Largest rate of leaving any point at any of the times, and the least slack of monotonicity."""
 
         def at(t):
-            rates = self.view.everywhere(lambda x, i: self.search.fastest(self.view, None, t, x, i), self.points())
+            rates = self.view.everywhere(lambda x, i: self.search.fastest(self.view, t, x, i), self.points())
             return jnp.max(rates[0]), jnp.min(rates[1])
 
         rates, slack = jax.lax.map(at, times)
@@ -148,18 +148,19 @@ class Sweep(eqx.Module):
 
     # --- one step -------------------------------------------------------------------------------------------------
 
-    def explicit_step(self, ready: Any, t: Array, dt: Array, values: Array, leak: Array | None) -> Any:
+    def explicit_step(self, ready: Ready | None, t: Array, dt: Array, values: Array, leak: Array | None) -> Any:
         """Values (and leak) at t − dt from those at t."""
         ready = self.prepare(t) if ready is None else ready
-        choice, _ = self.choose(ready, t, values)
+        choice = self.choose(ready, t, values)
         rho = jnp.asarray(self.view.game.discount, values.dtype)
-        after = values + dt * (choice.value - rho * values)
-        after = jnp.where(self.fixed()[None], values, after)
+        after = self._held(values, values + dt * (choice.value - rho * values))
         if leak is not None:
             leak = self._spread(leak, leak + dt * self.linear(ready, t, leak, choice.u, choice.w)[1])
-        return self.stopped(t - dt, after), leak, jnp.int32(0), jnp.zeros((), values.dtype)
+        if not self.autonomous and self.stopping != Stopping():
+            ready = self.prepare(t - dt)
+        return self.stopped(ready, after), leak, jnp.int32(0), jnp.zeros((), values.dtype)
 
-    def implicit_step(self, ready: Any, t: Array, dt: Array, values: Array, leak: Array | None) -> Any:
+    def implicit_step(self, ready: Ready | None, t: Array, dt: Array, values: Array, leak: Array | None) -> Any:
         """Values (and leak) at t − dt from those at t, by policy iteration."""
         early = t - dt
         ready = self.prepare(early) if ready is None else ready
@@ -177,11 +178,17 @@ class Sweep(eqx.Module):
         """Mask [points] of the artificial ends."""
         return jnp.asarray(self.view.grid.edge(ARTIFICIAL))
 
+    def _held(self, before: Array, after: Array) -> Array:
+        """The new values, but at absorbing ends the old ones."""
+        if not any(axis.boundary == "absorbing" for axis in self.view.grid.axes):
+            return after
+        return jnp.where(self.fixed()[None], before, after)
+
     def _spread(self, before: Array, after: Array) -> Array:
-        after = jnp.where(self.fixed()[None], before, after)
+        after = self._held(before, after)
         return jnp.where(self.absorbed()[None], 1.0, jnp.clip(after, 0.0, 1.0))
 
-    def solve(self, ready: Any, t: Array, values: Array, dt: Array | None, limit: int = 60) -> Any:
+    def solve(self, ready: Ready, t: Array, values: Array, dt: Array | None, limit: int = 60) -> Any:
         """Policy iteration for one implicit step (or, dt None, for the steady state) starting from `values`."""
         rho = jnp.asarray(self.view.game.discount, values.dtype)
         scale = rho if dt is None else 1.0 / dt + rho
@@ -191,12 +198,11 @@ class Sweep(eqx.Module):
         tolerance = 1e-10 if values.dtype == jnp.float64 else 1e-5
 
         def improve(guess: Array) -> Policy:
-            choice, _ = self.choose(ready, t, guess)
+            choice = self.choose(ready, t, guess)
             going_on = (choice.value + source - scale * guess) / scale + guess
             stop, stopped = jnp.zeros(values.shape, bool), values
-            for cost, wins in ((self.stopping.minimiser, jnp.less), (self.stopping.maximiser, jnp.greater)):
-                if cost is not None:
-                    paid = self.stop_cost(cost, t)
+            for paid, wins in zip(ready.stops, (jnp.less, jnp.greater), strict=True):
+                if paid is not None:
                     here = wins(paid, jnp.where(stop, stopped, going_on))
                     stop, stopped = stop | here, jnp.where(here, paid, stopped)
             stop, stopped = stop | fixed, jnp.where(fixed, values, stopped)
@@ -227,6 +233,10 @@ class Sweep(eqx.Module):
         return after, policy, count, jnp.maximum(moved, left)
 
 
+def _scalar(value: Array, dtype: Any) -> Array:
+    return jnp.asarray(value, dtype).reshape(())
+
+
 def _solve_linear(operator: Callable, right: Array, guess: Array) -> tuple[Array, Array]:
     """Solve operator(field) = right by BiCGSTAB; the field and the residual left, relative to the right-hand side."""
     tolerance = 1e-12 if right.dtype == jnp.float64 else 1e-6
@@ -251,23 +261,23 @@ def sweep_back(sweep: Sweep, steps: int, kept: int, implicit: bool, with_leak: b
         values, leak, count, left = step(ready, t, dt, values, leak)
         return (values, leak, jnp.maximum(iterations, count), jnp.maximum(residual, left)), None
 
-    def keep(values: Array, t: Array) -> Kept:
-        at_t = sweep.prepare(t) if ready is None else ready
-        choice, _ = sweep.choose(at_t, t, values, gap=True)
-        return Kept(value=values, u=choice.u, w=choice.w, gap=jnp.max(choice.gap))
-
     def block(carry, ks):
         carry, _ = jax.lax.scan(advance, carry, ks)
-        return carry, keep(carry[0], horizon - (ks[-1] + 1).astype(dtype) * dt)
+        return carry, carry[0]
 
-    values = sweep.stopped(horizon, sweep.view.terminal(sweep.points()))
+    def play(pair: tuple[Array, Array]) -> tuple[Array, Array, Array]:
+        t, values = pair
+        choice = sweep.choose(sweep.prepare(t) if ready is None else ready, t, values, gap=True)
+        return choice.u, choice.w, jnp.max(choice.gap)
+
+    values = sweep.stopped(sweep.prepare(horizon) if ready is None else ready, sweep.view.terminal(sweep.points()))
     leak = None
     if with_leak:
         leak = jnp.broadcast_to(sweep.absorbed()[None], values.shape).astype(dtype)
-    first = keep(values, horizon)
     ks = jnp.arange(steps, dtype=jnp.int32).reshape(kept, steps // kept)
     (_, leak, iterations, residual), rest = jax.lax.scan(block, (values, leak, jnp.int32(0), zero), ks)
-    value, u, w, gap = (jnp.concatenate([a[None], b])[::-1] for a, b in zip(first, rest, strict=True))
+    value = jnp.concatenate([values[None], rest])[::-1]
+    u, w, gap = jax.lax.map(play, (jnp.linspace(0.0, 1.0, kept + 1, dtype=dtype) * horizon, value))
     return Swept(value, u, w, gap, leak, iterations, residual)
 
 
@@ -279,5 +289,5 @@ def steady_state(sweep: Sweep, limit: int) -> Swept:
     start = jnp.zeros((sweep.view.regimes, x.shape[1]), sweep.dtype)
     start = jnp.where(sweep.fixed()[None], sweep.view.terminal(x), start)
     values, policy, count, residual = sweep.solve(ready, zero, start, None, limit)
-    gap = jnp.max(sweep.choose(ready, zero, values, gap=True)[0].gap)
+    gap = jnp.max(sweep.choose(ready, zero, values, gap=True).gap)
     return Swept(values[None], policy.u[None], policy.w[None], gap[None], None, count, residual)

@@ -24,7 +24,8 @@ from jaxtyping import Array
 from diffgames.errors import InvalidInput, RunFailed
 from diffgames.games.differential import DifferentialGame, Profile
 from diffgames.numerics.grid import ARTIFICIAL, Grid
-from diffgames.solvers.control_search import AbstractControlSearch, Affine, Levels, check_affine
+from diffgames.solvers.affine_search import Affine
+from diffgames.solvers.control_search import AbstractControlSearch, Levels
 from diffgames.solvers.grid_game import GridGame, grid_game, is_concrete, state_dtype
 from diffgames.solvers.grid_solution import GridFeedback, GridSolution
 from diffgames.solvers.grid_sweep import Stopping, Sweep, Swept, steady_state, sweep_back
@@ -97,8 +98,8 @@ def solve_on_grid(
         if any(axis.boundary == "constrained" for axis in view.grid.axes):
             raise InvalidInput("search", "Affine", "Levels where an axis is constrained")
         if concrete:
-            check_affine(view)
-    sweep = Sweep(view, search, stopping or Stopping(), order, not _uses_time(view))
+            search = search.fitted(view)
+    sweep = Sweep(view, search, stopping or Stopping(), order, not _uses_time(view, stopping or Stopping()))
     if stepping.method == "stationary":
         return _stationary(sweep, stepping)
     horizon = view.game.horizon
@@ -146,16 +147,18 @@ def _check_monotone(view: GridGame, slack: float) -> None:
         raise InvalidInput("grid", [f"{a.name}: h = {a.spacing:.4g}" for a in view.grid.axes], words)
 
 
-def _uses_time(view: GridGame) -> bool:
-    """Whether the coefficients read the time at all (conservative: they may read it and not depend on it)."""
+def _uses_time(view: GridGame, stopping: Stopping) -> bool:
+    """Whether coefficients or stopping costs read the time (conservative: they may yet not depend on it)."""
     dtype, sizes = state_dtype(view.game), [view.box(player)[0].size for player in (view.minimiser, view.maximiser)]
 
     def everything(t: Array, x: Array, i: Array) -> Any:
-        return view.coefficients(t, x, i, *(jnp.zeros(size, x.dtype) for size in sizes))
+        stops = [cost(t, x, i) for cost in (stopping.minimiser, stopping.maximiser) if cost is not None]
+        return view.coefficients(t, x, i, *(jnp.zeros(size, x.dtype) for size in sizes)), stops
 
-    traced = jax.make_jaxpr(everything)(jnp.zeros((), dtype), jnp.zeros(len(view.grid.axes), dtype), jnp.int32(0)).jaxpr
+    start = (jnp.zeros((), dtype), jnp.zeros(len(view.grid.axes), dtype), jnp.int32(0))
+    traced = jax.make_jaxpr(everything)(*start).jaxpr
     time = traced.invars[0]
-    return any(time is read for equation in traced.eqns for read in equation.invars) or time in traced.outvars
+    return time in traced.outvars or any(time is read for equation in traced.eqns for read in equation.invars)
 
 
 def _stationary(sweep: Sweep, stepping: Stepping) -> GridSolution:
