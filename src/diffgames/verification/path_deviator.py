@@ -12,8 +12,8 @@ player itself.
 
 On the way each is tried on validation paths, the best of all (or none) is kept, and its gain is the mean of paired
 differences on held-out paths that nothing was chosen on, deviation and profile on the same Brownian increments, jumps
-and switches. Training happens in the game as simulated with `steps` steps, where an equilibrium in continuous time is
-none; both evaluations extrapolate to continuous time, path by path on the same Brownian motion, J ≈ 2 J(h/2) − J(h),
+and switches. An equilibrium in continuous time is none of the game simulated with `steps` steps; training and
+evaluation therefore extrapolate to continuous time, path by path on the same Brownian motion, J ≈ 2 J(h/2) − J(h),
 whose error is of second order in h (Talay and Tubaro 1990). What comes out is a lower bound of the gap.
 """
 
@@ -193,10 +193,17 @@ def _costs(
     problem: DifferentialGame, policy: Profile, key: PRNGKeyArray, *, paths: int, steps: int, scheme: Scheme
 ) -> Float[Array, " pairs"]:
     """Costs of antithetic pairs, extrapolated in the step; equal keys give equal randomness, whoever plays."""
-    coarse = Scheme(max_jumps=scheme.max_jumps, refine=2)
-    costs = 2 * run_batch(problem, policy, key, paths, 2 * steps, scheme, antithetic=True).costs[0]
-    costs = costs - run_batch(problem, policy, key, paths, steps, coarse, antithetic=True).costs[0]
+    costs = _extrapolated(problem, policy, key, paths, steps, scheme, score=False)
     return costs.reshape(2, -1).mean(axis=0)
+
+
+def _extrapolated(
+    problem: DifferentialGame, policy: Profile, key: PRNGKeyArray, paths: int, steps: int, scheme: Scheme, score: bool
+) -> Float[Array, " paths"]:
+    """2 J(h/2) − J(h), path by path on the same Brownian motion."""
+    coarse = Scheme(max_jumps=scheme.max_jumps, refine=2)
+    fine = run_batch(problem, policy, key, paths, 2 * steps, scheme, antithetic=True, score=score)
+    return 2 * fine.costs[0] - run_batch(problem, policy, key, paths, steps, coarse, True, score=score).costs[0]
 
 
 @eqx.filter_jit
@@ -250,8 +257,7 @@ def _descend(
     def cost(learned, key):
         policy = eqx.tree_at(lambda d: d.correction, deviator, eqx.combine(learned, fixed))
         paths = 2 * (search.paths // 2)
-        batch = run_batch(problem, policy, key, paths, search.steps, scheme, antithetic=True, score=True)
-        return jnp.mean(batch.costs[0])
+        return jnp.mean(_extrapolated(problem, policy, key, paths, search.steps, scheme, score=True))
 
     def step(carry, key):
         learned, memory = carry

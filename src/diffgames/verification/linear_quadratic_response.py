@@ -1,0 +1,354 @@
+"""Exact gaps of linear-quadratic games: the deviating player's Riccati equations, read off the game's own functions.
+
+A player that deviates alone faces a one-player problem (see `equilibria`). Where that is linear-quadratic, with
+z = (x, 1), own control v, regime i,
+
+    dz = (A_i z + B_i v) dt + Σ_k (C_ik z + D_ik v) dW_k + Σ_q E_iq z dÑ_iq,    z → J_ij z at a switch i → j,
+    cost E[ ∫₀ᵀ e^{−ρt} (z, v)ᵀ M_i (z, v) dt + e^{−ρT} zᵀ G_i z ],
+
+every matrix is a derivative of the game's drift, diffusion, jump sizes and costs with all the others' strategies put
+in; nothing is taken from the solver that made the profile, nor from its own matrices. The best reply has value zᵀSz,
+
+    −Ṡ_i = M^zz − ρS + AᵀS + SA + Σ_k CᵀSC + Σ_q λ_q EᵀSE + Σ_{j≠i} μ_ij JᵀS_jJ + μ_ii S − ΓᵀΛ⁻¹Γ,
+    Λ_i = M^vv + Σ_k DᵀS_iD,   Γ_i = M^vz + BᵀS_i + Σ_k DᵀS_iC,   v* = −Λ⁻¹Γ z,       S_i(T) = G_i,
+
+and what the player gains over its own affine control v = K_i z is zᵀΔz with
+
+    −Δ̇_i = (K + Λ⁻¹Γ)ᵀ Λ (K + Λ⁻¹Γ) − ρΔ + 𝒜ᵀΔ + Δ𝒜 + Σ_k 𝒞ᵀΔ𝒞 + (jumps and switches as above),   Δ_i(T) = 0,
+
+𝒜 = A + BK, 𝒞_k = C_k + D_k K: non-negative by construction, and as accurate where it is tiny as where it is large.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from diffgames.equilibria import Nash, OwnPolicy, Stackelberg, natural_concept
+from diffgames.errors import InvalidInput, RunFailed
+from diffgames.games.differential import DifferentialGame, GaussianLaw, PointLaw, Profile
+from diffgames.verification.certificate import Certificate, Gap
+
+EXACT = "exact: linear-quadratic best response"
+LIKENESS = 1e-6
+TOLERANCE = 1e-7
+FIRST_STEPS, MOST_STEPS = 64, 32_768
+
+
+class Stage(NamedTuple):
+    """The matrices of a linear-quadratic one-player problem at one time, regime first."""
+
+    drift: Float[Array, "m n n"]
+    input: Float[Array, "m n k"]
+    diffusion: Float[Array, "m noises n n"]
+    noise_input: Float[Array, "m noises n k"]
+    jump_scale: Float[Array, "m jumps n n"]
+    jump_rate: Float[Array, "m jumps"]
+    generator: Float[Array, "m m"]
+    cost: Float[Array, "m nk nk"]
+    gain: Float[Array, "m k n"]
+
+
+class Response(NamedTuple):
+    """Values at time 0 in each regime: of the best reply, and how much better it is than the player's own control.
+
+    The cost of the best reply from x in regime i is zᵀ best[i] z, that of the player's own control is
+    zᵀ (best[i] + gain[i]) z, z = (x, 1).
+    """
+
+    best: Float[Array, "m n n"]
+    gain: Float[Array, "m n n"]
+
+
+def exact_gaps(
+    game: DifferentialGame,
+    profile: Profile,
+    *,
+    concept: Nash | Stackelberg | None = None,
+    players: Sequence[str | int] | None = None,
+) -> Certificate:
+    """Certificate of exact gaps of a game that is linear-quadratic in what each player faces when it deviates.
+
+    `InvalidInput` names the function that is not affine or quadratic; `RunFailed` says that a best reply is unbounded.
+    Values are rewards: a minimising player's is its cost with a minus sign. Computed in float64.
+    """
+    if players is None:
+        chosen = [index for index, sign in enumerate(game.signs) if sign]
+    else:
+        chosen = [game.player_index(player) for player in players]
+    concept = concept if concept is not None else natural_concept(game)
+    with jax.enable_x64(True):
+        game, profile = _float64(game), _float64(profile)
+        second = initial_moments(game)
+        return Certificate(entries=tuple(_gap(game, profile, concept, index, second) for index in chosen), how=EXACT)
+
+
+def best_response(problem: DifferentialGame, own: Profile) -> Response:
+    """The exact best reply in a one-player linear-quadratic problem, against the player's own control."""
+    check_linear_quadratic(problem, own)
+    values, convex, fine = _converged(problem, own)
+    label = problem.players[0]
+    if not convex:
+        raise RunFailed(
+            f"what {label} faces is not convex in its own control",
+            "check the sign of its control cost; a maximising player has sign −1 and its reward is concave",
+        )
+    if not fine:
+        raise RunFailed(
+            f"{label} can gain without bound: its Riccati equation escapes before the horizon",
+            "shorten the horizon, or raise its control cost",
+        )
+    return values
+
+
+def initial_moments(game: DifferentialGame, draws: int = 100_000) -> Float[Array, "m n n"]:
+    """E[zzᵀ; I = i] at time 0, z = (x, 1): exact for point and Gaussian laws, of a fixed sample for others."""
+    law, regimes = game.initial, game.regime_count
+    if isinstance(law, PointLaw | GaussianLaw):
+        mean, regime = (law.state, law.regime) if isinstance(law, PointLaw) else (law.mean, law.regime)
+        z = jnp.concatenate([mean, jnp.ones(1, mean.dtype)])
+        second = jnp.outer(z, z)
+        if isinstance(law, GaussianLaw):
+            n = mean.shape[0]
+            second = second.at[:n, :n].add(law.factor @ law.factor.T)
+        return jnp.zeros((regimes, *second.shape), second.dtype).at[regime].set(second)
+    x, i = jax.vmap(law)(jax.random.split(jax.random.key(0), draws))
+    z = jnp.concatenate([x, jnp.ones((draws, 1), x.dtype)], axis=1)
+    own = (i[:, None] == jnp.arange(regimes, dtype=i.dtype)[None]).astype(x.dtype)
+    return jnp.einsum("bi,ba,bc->iac", own, z, z) / draws
+
+
+def check_linear_quadratic(problem: DifferentialGame, own: Profile, draws: int = 8) -> None:
+    """`InvalidInput`, naming the function, unless the one-player problem is linear-quadratic and `own` affine."""
+    if problem.bounds[0] is not None:
+        raise InvalidInput("bounds", problem.bounds[0], "a player with unbounded controls, for an exact response")
+    if callable(problem.generator) and problem.regime_count > 1:
+        raise InvalidInput("generator", "a function", "a constant matrix, for an exact response")
+    n, k = problem.state_size, problem.control_sizes[0]
+    rng = np.random.default_rng(0)
+    wrong: dict[str, float] = {}
+    for _ in range(draws):
+        t = jnp.asarray(rng.uniform(0, 1)) * problem.horizon
+        x, v = jnp.asarray(rng.normal(size=n)), jnp.asarray(rng.normal(size=k))
+        i = jnp.asarray(rng.integers(problem.regime_count), jnp.int32)
+        for name, error in _unlikeness(problem, own, t, x, v, i).items():
+            wrong[name] = max(wrong.get(name, 0.0), float(error))
+    for name, error in wrong.items():
+        if not error < LIKENESS:
+            words = "quadratic" if "cost" in name else "affine" if name != "jump rate" else "constant"
+            raise InvalidInput(name, f"off by {error:.2g} relative", f"a function {words} in state and control")
+
+
+def _gap(game: DifferentialGame, profile: Profile, concept: Nash | Stackelberg, player: int, second: Array) -> Gap:
+    values = best_response(concept.problem(game, profile, player), OwnPolicy(profile, player))
+    gain = float(jnp.sum(second * values.gain))
+    cost = float(jnp.sum(second * values.best)) + gain
+    return Gap(
+        label=game.players[player],
+        value=-cost,
+        gain=gain,
+        standard_error=0.0,
+        interval=(gain, gain),
+        lower=gain,
+        upper=gain,
+        selected="linear-quadratic response",
+    )
+
+
+def _converged(problem: DifferentialGame, own: Profile) -> tuple[Response, bool, bool]:
+    """Response by doubling the steps until nothing moves; whether Λ stayed positive definite; whether it converged."""
+    steps, before = FIRST_STEPS, None
+    while True:
+        values, least = _integrate(problem, own, jnp.asarray(steps, jnp.int32))
+        fine = bool(np.all(np.isfinite(values.best)) and np.all(np.isfinite(values.gain)))
+        if fine and before is not None:
+            scale = float(np.abs(values.best).max())
+            moved = float(np.abs(values.best - before.best).max())
+            doubt = float(np.abs(values.gain - before.gain).max())
+            if moved <= TOLERANCE * scale and doubt <= TOLERANCE * (float(np.abs(values.gain).max()) + 1e-3 * scale):
+                return values, float(least) > 0, True
+        if steps >= MOST_STEPS:
+            return values, float(least) > 0, fine
+        steps, before = 2 * steps, values if fine else None
+
+
+@eqx.filter_jit
+def _integrate(problem: DifferentialGame, own: Profile, steps: Array) -> tuple[Response, Array]:
+    """The Runge–Kutta method of order four in the time to go, and the least eigenvalue that any Λ had.
+
+    The matrices are read twice a step, at its middle and its end.
+    """
+    horizon, discount = jnp.asarray(problem.horizon, jnp.float64), jnp.asarray(problem.discount, jnp.float64)
+    m, n = problem.regime_count, problem.state_size
+    terminal = jax.vmap(lambda i: _quadratic(lambda x: problem.terminal_cost(x, i)[0], n))(_labels(m))
+    switch = _switch(problem)
+    h = horizon / steps.astype(jnp.float64)
+
+    def rate(stage: Stage, y: tuple[Array, Array]) -> tuple[Array, Array]:
+        return _rates(stage, switch, discount, *y)[:2]
+
+    def moved(y: tuple[Array, Array], slope: tuple[Array, Array], size: Array) -> tuple[Array, Array]:
+        return y[0] + size * slope[0], y[1] + size * slope[1]
+
+    def body(number: Array, carry: tuple[Any, Stage, Array]) -> tuple[Any, Stage, Array]:
+        y, start, least = carry
+        tau = jnp.asarray(number, jnp.float64) * h + h * jnp.asarray([0.5, 1.0])
+        read = jax.vmap(lambda tau: read_stage(problem, own, horizon - tau))(tau)
+        middle, end = (jax.tree.map(lambda leaf, at=at: leaf[at], read) for at in (0, 1))
+        one = rate(start, y)
+        two = rate(middle, moved(y, one, h / 2))
+        three = rate(middle, moved(y, two, h / 2))
+        four = rate(end, moved(y, three, h))
+        slope = tuple((a + 2 * b + 2 * c + d) / 6 for a, b, c, d in zip(one, two, three, four, strict=True))
+        after = moved(y, slope, h)  # pyright: ignore[reportArgumentType] - a pair
+        now = jnp.min(_rates(end, switch, discount, *after)[2])
+        return after, end, jnp.minimum(least, jnp.where(jnp.isfinite(now), now, least))
+
+    first = (terminal, jnp.zeros_like(terminal))
+    stage = jax.tree.map(lambda leaf: leaf[0], jax.vmap(lambda t: read_stage(problem, own, t))(horizon[None]))
+    least = jnp.min(_rates(stage, switch, discount, *first)[2])
+    (best, gain), _, least = jax.lax.fori_loop(0, steps, body, (first, stage, least))
+    return Response(best=best, gain=gain), least
+
+
+def _rates(stage: Stage, switch: Array, discount: Array, best: Array, gain: Array) -> tuple[Array, Array, Array]:
+    """dS/dτ, dΔ/dτ in the time to go τ = T − t, and the least eigenvalue of each Λ."""
+    n = stage.drift.shape[-1]
+    curvature = stage.cost[:, n:, n:] + jnp.einsum("iqba,ibc,iqcd->iad", stage.noise_input, best, stage.noise_input)
+    cross = (
+        stage.cost[:, n:, :n]
+        + jnp.einsum("iba,ibc->iac", stage.input, best)
+        + jnp.einsum("iqba,ibc,iqcd->iad", stage.noise_input, best, stage.diffusion)
+    )
+    reply = jnp.linalg.solve(curvature, cross)
+    own_excess = stage.gain + reply
+
+    def flow(value: Array, drift: Array, diffusion: Array) -> Array:
+        pulled = jnp.einsum("iba,ibc->iac", drift, value)
+        noise = jnp.einsum("iqba,ibc,iqcd->iad", diffusion, value, diffusion)
+        jumped = jnp.einsum("iq,iqba,ibc,iqcd->iad", stage.jump_rate, stage.jump_scale, value, stage.jump_scale)
+        diagonal = jnp.diagonal(stage.generator)
+        away = stage.generator - jnp.diag(diagonal)
+        moved = jnp.einsum("ij,ijba,jbc,ijcd->iad", away, switch, value, switch)
+        stays = (diagonal - discount)[:, None, None] * value
+        return pulled + jnp.swapaxes(pulled, 1, 2) + noise + jumped + moved + stays
+
+    closed = stage.drift + jnp.einsum("iab,ibc->iac", stage.input, stage.gain)
+    noisy = stage.diffusion + jnp.einsum("iqab,ibc->iqac", stage.noise_input, stage.gain)
+    saved = jnp.einsum("iba,ibc->iac", cross, reply)
+    ds = stage.cost[:, :n, :n] + flow(best, stage.drift, stage.diffusion) - (saved + jnp.swapaxes(saved, 1, 2)) / 2
+    excess = jnp.einsum("iba,ibc,icd->iad", own_excess, curvature, own_excess)
+    return ds, excess + flow(gain, closed, noisy), jnp.linalg.eigvalsh(curvature)
+
+
+def read_stage(problem: DifferentialGame, own: Profile, t: Float[Array, ""]) -> Stage:
+    """The problem's matrices at time t, every one a derivative of its functions at the origin."""
+    n, k, m = problem.state_size, problem.control_sizes[0], problem.regime_count
+    zero, still = jnp.zeros(n), jnp.zeros(k)
+
+    def one(i):
+        drift = _affine(lambda x, v: problem.drift(t, x, (v,), i), zero, still)
+        noise = _affine(lambda x, v: problem.diffusion(t, x, (v,), i).T, zero, still)
+        gain = _affine(lambda x, v: own(t, x, i)[0], zero, still)[0]
+        cost = _quadratic(lambda y: problem.running_cost(t, y[:n], (y[n:],), i)[0], n + k)
+        order = jnp.concatenate([jnp.arange(n), jnp.asarray([n + k]), jnp.arange(n, n + k)])  # (x, v, 1) to (x, 1, v)
+        scales, rates = [jnp.zeros((0, n + 1, n + 1))], [jnp.zeros(0)]
+        shift = jnp.zeros((n + 1, n + 1))
+        for law in problem.jumps:
+            nodes, weights = law.marks.quadrature()
+            rate = jnp.asarray(law.rate(t, zero, (still,), i), jnp.float64)
+            scale = jax.vmap(lambda z, law=law: _pad(_affine(lambda x, v: law.size(t, x, z, i), zero, still)[0]))(nodes)
+            if not law.compensated:
+                shift = shift + rate * jnp.einsum("q,qab->ab", weights.astype(jnp.float64), scale)
+            scales.append(scale)
+            rates.append(rate * weights.astype(jnp.float64))
+        return (
+            _pad(drift[0]) + shift,
+            _pad(drift[1]),
+            jax.vmap(_pad)(noise[0]),
+            jax.vmap(_pad)(noise[1]),
+            jnp.concatenate(scales),
+            jnp.concatenate(rates),
+            cost[order][:, order],
+            gain,
+        )
+
+    a, b, c, d, e, rate, cost, gain = jax.vmap(one)(_labels(m))
+    generator = jnp.zeros((m, m)) if callable(problem.generator) or problem.generator is None else problem.generator
+    return Stage(a, b, c, d, e, rate, jnp.asarray(generator, jnp.float64), cost, gain)
+
+
+def _affine(function: Callable, zero: Array, still: Array) -> tuple[Array, Array]:
+    """[f_x, f(0)] (last axis n + 1) and f_v of an affine function of state and control."""
+    constant = function(zero, still)
+    in_x, in_v = jax.jacfwd(function, argnums=(0, 1))(zero, still)
+    return jnp.concatenate([in_x, constant[..., None]], axis=-1), in_v
+
+
+def _pad(matrix: Array) -> Array:
+    """A last row of zeros: the constant 1 does not move."""
+    return jnp.concatenate([matrix, jnp.zeros((1, matrix.shape[1]))])
+
+
+def _quadratic(function: Callable, size: int) -> Float[Array, "n n"]:
+    """Symmetric M with f(y) = (y, 1)ᵀ M (y, 1) of a quadratic function."""
+    zero = jnp.zeros(size)
+    linear, curvature = jax.grad(function)(zero) / 2, jax.hessian(function)(zero) / 2
+    top = jnp.concatenate([curvature, linear[:, None]], axis=1)
+    return jnp.concatenate([top, jnp.concatenate([linear, function(zero)[None]])[None]])
+
+
+def _switch(problem: DifferentialGame) -> Float[Array, "m m n n"]:
+    """z → J_ij z at a switch."""
+    n, m = problem.state_size, problem.regime_count
+    if problem.switch is None:
+        return jnp.broadcast_to(jnp.eye(n + 1), (m, m, n + 1, n + 1))
+    switch, corner = problem.switch, jnp.zeros((n + 1, n + 1)).at[n, n].set(1.0)
+
+    def one(i, j):
+        zero = jnp.zeros(n)
+        return _pad(_affine(lambda x, v: switch(zero[0], x, i, j), zero, zero)[0]) + corner
+
+    return jax.vmap(lambda i: jax.vmap(lambda j: one(i, j))(_labels(m)))(_labels(m))
+
+
+@eqx.filter_jit
+def _unlikeness(problem: DifferentialGame, own: Profile, t: Array, x: Array, v: Array, i: Array) -> dict[str, Array]:
+    """How far, relative to its size, every function is at (x, v) from the one that its derivatives describe."""
+    stage, n = read_stage(problem, own, t), x.shape[0]
+    z = jnp.append(x, 1.0)
+    y = jnp.concatenate([z, v])
+    control = (v,)
+    pairs: dict[str, tuple[Any, Any]] = {}
+    shift = jnp.zeros(n)
+    for number, law in enumerate(problem.jumps):
+        rate = jnp.asarray(law.rate(t, x, control, i), jnp.float64)
+        pairs[f"jumps[{number}].rate"] = (rate, jnp.asarray(law.rate(t, 0 * x, (0 * v,), i), jnp.float64))
+        if not law.compensated:
+            shift = shift + rate * law.mean_size(t, x, i)
+        mark = law.marks.quadrature()[0][0]
+        scale = _affine(lambda x, v, law=law, mark=mark: law.size(t, x, mark, i), 0 * x, 0 * v)[0]
+        pairs[f"jumps[{number}].size"] = (law.size(t, x, mark, i), scale @ z)
+    pairs["drift"] = (problem.drift(t, x, control, i) + shift, (stage.drift[i] @ z + stage.input[i] @ v)[:n])
+    noise = jnp.einsum("qab,b->aq", stage.diffusion[i], z) + jnp.einsum("qab,b->aq", stage.noise_input[i], v)
+    pairs["diffusion"] = (problem.diffusion(t, x, control, i), noise[:n])
+    pairs["running_cost"] = (problem.running_cost(t, x, control, i)[0], y @ stage.cost[i] @ y)
+    pairs["terminal_cost"] = (
+        problem.terminal_cost(x, i)[0],
+        z @ _quadratic(lambda x: problem.terminal_cost(x, i)[0], n) @ z,
+    )
+    pairs["profile"] = (own(t, x, i)[0], stage.gain[i] @ z)
+    return {name: jnp.max(jnp.abs(a - b)) / (1 + jnp.max(jnp.abs(a))) for name, (a, b) in pairs.items()}
+
+
+def _labels(m: int) -> Array:
+    return jnp.arange(m, dtype=jnp.int32)
+
+
+def _float64(tree: Any) -> Any:
+    """Every floating-point array of a pytree in float64."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64) if eqx.is_inexact_array(leaf) else leaf, tree)

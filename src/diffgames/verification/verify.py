@@ -1,0 +1,114 @@
+"""Verify a profile by routes that did not compute it: exact responses to linear-quadratic games, trained deviators.
+
+    gap_p = sign_p · [ J_p(u) − opt_v J_p(v, others) ]
+
+is computed (a) exactly, from Riccati equations read off the game's own functions, and (b) from below, by a deviator
+trained on simulated paths, which needs nothing but a game that can be simulated. Where both exist they must tell the
+same: the trained gain never above the exact one but for chance, and near it where the search was long enough.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+from jaxtyping import PRNGKeyArray
+
+from diffgames.equilibria import Nash, Stackelberg
+from diffgames.errors import InvalidInput
+from diffgames.games.differential import Profile
+from diffgames.simulation.paths import as_differential, with_horizon
+from diffgames.verification.certificate import Certificate
+from diffgames.verification.linear_quadratic_response import exact_gaps
+from diffgames.verification.path_deviator import PathSearch, Progress, trained_gaps
+
+How = Literal["natural", "exact", "trained", "both"]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The certificates of one profile, by route; at least one of them is there."""
+
+    exact: Certificate | None
+    trained: Certificate | None
+
+    @property
+    def certificate(self) -> Certificate:
+        """The exact certificate where there is one, else the trained lower bounds."""
+        found = self.exact if self.exact is not None else self.trained
+        assert found is not None
+        return found
+
+    @property
+    def gap(self) -> float:
+        """The largest gap."""
+        return self.certificate.gap
+
+    @property
+    def consistent(self) -> bool:
+        """Whether no trained gain is above the exact one beyond chance (true where there is one route alone)."""
+        if self.exact is None or self.trained is None:
+            return True
+        return all(self.exact[entry.label].gain >= entry.interval[0] for entry in self.trained.entries)
+
+    @property
+    def found(self) -> dict[str, float]:
+        """Per player, the share of its exact gap that the trained deviator found; empty with one route alone."""
+        if self.exact is None or self.trained is None:
+            return {}
+        pairs = [(entry, self.exact[entry.label].gain) for entry in self.trained.entries]
+        return {entry.label: entry.gain / exact for entry, exact in pairs if exact > 0}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, lists and labels (JSON): the certificate, and the trained one next to an exact one."""
+        plain = self.certificate.to_dict()
+        if self.exact is not None and self.trained is not None:
+            plain["trained"] = {**self.trained.to_dict(), "consistent": self.consistent, "found": self.found}
+        return plain
+
+    def __repr__(self) -> str:
+        lines = [repr(one) for one in (self.exact, self.trained) if one is not None]
+        if self.found:
+            shares = ", ".join(f"{label} {share:.1%}" for label, share in self.found.items())
+            words = "never above the exact gains" if self.consistent else "ABOVE an exact gain beyond chance"
+            lines.append(f"the trained deviators found {shares} of the exact gains; they are {words}")
+        return "\n".join(lines)
+
+
+def verify(
+    target: Any,
+    profile: Profile | None = None,
+    key: PRNGKeyArray | None = None,
+    *,
+    how: How = "natural",
+    concept: Nash | Stackelberg | None = None,
+    players: Sequence[str | int] | None = None,
+    horizon: float | None = None,
+    search: PathSearch | None = None,
+    progress: Progress | None = None,
+) -> Verification:
+    """Gaps of `profile` in a game, or of a solution that knows its `game` and `profile`.
+
+    `target` is a `DifferentialGame`, anything with `as_differential()`, or a solution. `how` says by which route;
+    "natural" is the exact one where the game is linear-quadratic, else the trained one. `concept` is Nash or, where
+    there are tiers of play, Stackelberg. `horizon` cuts a game without end, which then has no terminal cost: at a
+    profile for all time it leaves gaps that vanish like e^{−ρT} alone. Trained deviators need a `key`.
+    """
+    if profile is None:
+        if not (hasattr(target, "game") and hasattr(target, "profile")):
+            raise InvalidInput("profile", None, "a profile, or a solution with its game and profile as the target")
+        target, profile = target.game, target.profile
+    assert profile is not None
+    game = with_horizon(as_differential(target), horizon)
+    game.check()
+    exact, trained = None, None
+    if how in ("natural", "exact", "both"):
+        try:
+            exact = exact_gaps(game, profile, concept=concept, players=players)
+        except InvalidInput:
+            if how != "natural":
+                raise
+    if how in ("trained", "both") or exact is None:
+        key = key if key is not None else jax.random.key(0)
+        trained = trained_gaps(game, profile, key, concept=concept, players=players, search=search, progress=progress)
+    return Verification(exact=exact, trained=trained)
