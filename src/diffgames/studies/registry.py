@@ -16,6 +16,7 @@ from diffgames.studies.study import Study
 STUDIES: dict[str, str] = {
     "otc-market": "diffgames.studies.otc_market:STUDY",
     "taker-spectrum": "diffgames.studies.taker_spectrum:STUDY",
+    "exchange-fit": "diffgames.studies.exchange_fit:STUDY",
     "flow-response": "diffgames.studies.flow_response:STUDY",
     "market-maker": "diffgames.studies.market_maker:STUDY",
     "market-maker-survival": "diffgames.studies.market_maker_survival:STUDY",
@@ -23,6 +24,10 @@ STUDIES: dict[str, str] = {
     "systemic-risk": "diffgames.studies.systemic_risk:STUDY",
     "propagation-of-chaos": "diffgames.studies.propagation_of_chaos:STUDY",
     "crowd-flocking": "diffgames.studies.crowd_flocking:STUDY",
+    "portfolio": "diffgames.studies.portfolio:STUDY",
+    "crowd-aversion": "diffgames.studies.crowd_aversion:STUDY",
+    "crowd-common-noise": "diffgames.studies.crowd_common_noise:STUDY",
+    "alpha-decay": "diffgames.studies.alpha_decay:STUDY",
 }
 """Every study that ships with the package: name → "module:NAME"."""
 

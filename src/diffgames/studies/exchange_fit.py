@@ -1,0 +1,205 @@
+"""Fit the exchange agent to level-2 data; hold it against them and against its theory (Vadori et al., Section 2.3).
+
+The headline has the scores of the three parts of the data (see `markets.ecn_scores` for which can be compared), and for
+every level the mean and the standard deviation of its volume four times: as recorded, as the fitted agent simulates it,
+and as Proposition 2.3 has it for the fitted law in discrete time and for the diffusion limit of Theorem 2.2. The
+evidence is the largest relative difference between simulated and recorded, and between theory and simulated, means.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+from matplotlib.figure import Figure
+
+from diffgames.markets.ecn_samples import PARTS
+from diffgames.markets.ecn_scores import simulate_levels
+from diffgames.markets.ecn_theory import VolumeLaw, long_run_covariance, long_run_mean, regime_bounds
+from diffgames.markets.fit_report import FitReport
+from diffgames.plotting import COLOURS, label, new_figure
+from diffgames.studies.context import RunContext
+from diffgames.studies.market_parameters import ExchangeParameters, fit_from
+from diffgames.studies.study import Headline, Parameter, Study, StudyResult
+
+SETTLING = 100  # steps left out of simulated statistics
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExchangeFitConfig(ExchangeParameters):
+    """The data, the model's size, and how much is simulated."""
+
+    paths: Annotated[int, Parameter(unit="paths", meaning="simulated paths of the exchange alone", minimum=2)] = 64
+    steps: Annotated[
+        int, Parameter(unit="steps", meaning="simulated steps per path, settling included", minimum=200)
+    ] = 1000
+    draws: Annotated[int, Parameter(unit="draws", meaning="draws behind the fitted law's moments", minimum=1000)] = (
+        100_000
+    )
+
+
+def run(config: ExchangeFitConfig, context: RunContext) -> StudyResult:
+    """Fit, simulate, compare with the data and with the theory."""
+    context.progress.update("fitting", 0.0)
+    model, report = fit_from(config, context.seed)
+    context.log(str(report))
+    context.progress.update("simulating", 0.5)
+    law_key, path_key = jax.random.split(context.key)
+    law = VolumeLaw.of_exchange(model, law_key, config.draws)
+    paths = simulate_levels(model, model.mean_volume, jnp.float32(1.0), path_key, config.paths, config.steps)
+    volume = np.asarray(paths.volume, np.float64)[:, SETTLING:]
+    book = _book(report, law, volume)
+    lower, upper = zip(*(regime_bounds(law, level) for level in range(len(law.rise))), strict=True)
+    kept = float(np.abs(book["simulated_mean"] / book["recorded_mean"] - 1).max())
+    theory = float(np.abs(book["simulated_mean"] / book["theory_mean"] - 1).max())
+    levels = np.arange(1, model.levels + 1)
+    dataset = xr.Dataset(
+        {name: (("side", "level"), values.reshape(2, -1), {"units": "lots"}) for name, values in book.items()}
+        | {"autocorrelation": (("lag",), _autocorrelation(volume), {"units": "1"})}
+        | {"spread_share": (("law", "spread"), _spread_shares(report, np.asarray(paths.spread)[:, SETTLING:]))},
+        coords={"side": ["bid", "ask"], "level": levels, "law": ["recorded", "simulated"]},
+    )
+    return StudyResult(
+        headline={
+            "log_likelihood": report.log_likelihood,
+            "dequantised_log_likelihood": report.dequantised_log_likelihood,
+            "energy_score": report.energy_score,
+            "energy_score_error": report.energy_score_error,
+            "energy_score_resampled": report.energy_score_resampled,
+            "variance_floor": report.variance_floor,
+            **book,
+            "fall_rate": law.fall,
+            "gamma_lower": list(lower),
+            "gamma_upper": list(upper),
+            "mean_kept": kept,
+            "theory_kept": theory,
+            "tick_share": float(report.simulated["spread_share"][0]),
+        },
+        certificate=_evidence(kept, theory),
+        warnings=report.notes,
+        arrays={"book": dataset},
+        profile=model,
+        figures={"depth": depth_figure(dataset), "dynamics": dynamics_figure(dataset, law)},
+    )
+
+
+def _evidence(kept: float, theory: float) -> dict[str, Any]:
+    return {
+        "how": "long-run mean volumes by three routes: recorded, simulated, Proposition 2.3",
+        "simulated_against_recorded": kept,
+        "simulated_against_theory": theory,
+    }
+
+
+def _book(report: FitReport, law: VolumeLaw, volume: Float[np.ndarray, "paths steps levels"]) -> dict[str, np.ndarray]:
+    flat = volume.reshape(-1, volume.shape[-1])
+    return {
+        "recorded_mean": np.asarray(report.recorded["mean_volume"], np.float64),
+        "simulated_mean": flat.mean(axis=0),
+        "theory_mean": long_run_mean(law),
+        "recorded_deviation": np.asarray(report.recorded["sd_volume"], np.float64),
+        "simulated_deviation": flat.std(axis=0),
+        "theory_deviation": np.sqrt(np.diag(long_run_covariance(law))),
+        "diffusion_deviation": np.sqrt(np.diag(long_run_covariance(law, "continuous"))),
+    }
+
+
+def _autocorrelation(volume: Float[np.ndarray, "paths steps levels"], lags: int = 60) -> Float[np.ndarray, " lags"]:
+    """Of the best levels' volumes, averaged over both sides and all paths."""
+    levels = volume.shape[-1] // 2
+    best = volume[:, :, [0, levels]]
+    best = best - best.mean(axis=(0, 1))
+    steps = best.shape[1]
+    products = [float((best[:, : steps - lag] * best[:, lag:]).mean()) for lag in range(lags)]
+    return np.asarray(products) / products[0]
+
+
+def _spread_shares(report: FitReport, spread: Float[np.ndarray, "paths steps"]) -> Float[np.ndarray, "2 spreads"]:
+    recorded = np.asarray(report.recorded["spread_share"], np.float64)
+    return np.stack([recorded, [float((spread == width).mean()) for width in range(1, len(recorded) + 1)]])
+
+
+def depth_figure(book: xr.Dataset) -> Figure:
+    """Mean volume per level with one standard deviation: recorded, simulated, Proposition 2.3."""
+    figure, axes = new_figure(columns=2, width=5.2, height=3.6)
+    rows = (("recorded", "o", 0), ("simulated", "s", 1), ("theory", "^", 2))
+    for axis, side in zip(axes, ("bid", "ask"), strict=True):
+        at = book.sel(side=side)
+        for offset, (name, marker, colour) in zip((-0.15, 0.0, 0.15), rows, strict=True):
+            axis.errorbar(
+                at.level.values + offset,
+                at[f"{name}_mean"].values,
+                at[f"{name}_deviation"].values,
+                fmt=marker,
+                capsize=3,
+                color=COLOURS[colour],
+                label=name,
+            )
+        label(axis, x=("level", ""), y=("volume, ± one standard deviation", "lots"), title=f"Depth of the {side} side")
+        axis.set_ylim(0.0, 1.5 * float((book.simulated_mean + book.simulated_deviation).max()))
+    axes[0].legend(ncols=3)
+    return figure
+
+
+def dynamics_figure(book: xr.Dataset, law: VolumeLaw) -> Figure:
+    """Autocorrelation of the best levels against (1 − μ⁻)^lag, and the law of the spread."""
+    figure, (left, right) = new_figure(columns=2, width=5.2, height=3.6)
+    lags = np.arange(book.sizes["lag"])
+    levels = book.sizes["level"]
+    fall = float(law.fall[[0, levels]].mean())
+    left.plot(lags, book.autocorrelation.values, color=COLOURS[1], label="simulated")
+    left.plot(lags, (1 - fall) ** lags, "--", color=COLOURS[2], label=f"(1 − μ⁻)^lag, μ⁻ = {fall:.3f}")
+    left.axhline(0, color="0.5", lw=0.6)
+    label(left, x=("lag", "steps"), y=("autocorrelation", ""), title="Volume at the best levels")
+    left.legend()
+    width = np.arange(1, book.sizes["spread"] + 1)
+    for offset, row, name in ((-0.2, 0, "recorded"), (0.2, 1, "simulated")):
+        right.bar(width + offset, book.spread_share.values[row], 0.4, color=COLOURS[row], label=name)
+    right.set_yscale("log")
+    right.set_xticks(width)
+    label(right, x=("spread", "ticks"), y=("share of steps", ""), title="Market spread")
+    right.legend()
+    return figure
+
+
+_parts = "{" + ", ".join(f"{part}: number" for part in PARTS) + "}"
+_levels = "2 · levels (bid from the best down, then ask)"
+
+STUDY = Study(
+    name="exchange-fit",
+    source="Vadori et al., arXiv 2210.07184, Section 2.3",
+    shows="an exchange agent fitted to level-2 data keeps their depth and spread, as the theory of its dynamics says",
+    config=ExchangeFitConfig,
+    run=run,
+    presets={"quick": {}, "paper": {"paths": 256, "steps": 5000, "draws": 1_000_000}},
+    minutes={"quick": 0.5, "paper": 2.0},
+    headline={
+        "log_likelihood": Headline(
+            shape=_parts, unit="nats", meaning="of a variation, standardised; comparable at one variance floor only"
+        ),
+        "dequantised_log_likelihood": Headline(
+            shape=_parts, unit="nats", meaning="lower bound of a transition's log-probability; higher is better"
+        ),
+        "energy_score": Headline(shape=_parts, unit="1", meaning="proper score of the simulator; lower is better"),
+        "energy_score_error": Headline(shape=_parts, unit="1", meaning="its standard error"),
+        "energy_score_resampled": Headline(shape=_parts, unit="1", meaning="that of recorded variations drawn anew"),
+        "variance_floor": Headline(unit="1", meaning="least standardised variance of a component"),
+        "recorded_mean": Headline(shape=_levels, unit="lots", meaning="mean volume in the training data"),
+        "simulated_mean": Headline(shape=_levels, unit="lots", meaning="mean volume of the fitted agent alone"),
+        "theory_mean": Headline(shape=_levels, unit="lots", meaning="μ⁺/μ⁻ of the fitted law"),
+        "recorded_deviation": Headline(shape=_levels, unit="lots", meaning="standard deviation in the training data"),
+        "simulated_deviation": Headline(shape=_levels, unit="lots", meaning="standard deviation of the fitted agent"),
+        "theory_deviation": Headline(shape=_levels, unit="lots", meaning="by Proposition 2.3, discrete time"),
+        "diffusion_deviation": Headline(shape=_levels, unit="lots", meaning="by Proposition 2.3, diffusion limit"),
+        "fall_rate": Headline(shape=_levels, unit="1/step", meaning="μ⁻, rate at which taken volume comes back"),
+        "gamma_lower": Headline(shape=_levels, unit="lots", meaning="γ_*, lower end of the self-inhibiting regime"),
+        "gamma_upper": Headline(shape=_levels, unit="lots", meaning="γ^*, upper end of the self-inhibiting regime"),
+        "mean_kept": Headline(unit="1", meaning="largest relative difference, simulated to recorded mean volume"),
+        "theory_kept": Headline(unit="1", meaning="largest relative difference, simulated to theory's mean volume"),
+        "tick_share": Headline(unit="1", meaning="share of simulated steps with a spread of one tick"),
+    },
+    example="diffgames run exchange-fit --set data=level2.csv.gz --set components=8",
+)
