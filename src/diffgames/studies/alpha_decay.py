@@ -1,0 +1,247 @@
+"""How α falls with the number of players on real graphs (Corollary 6.1): fitted against predicted exponents.
+
+With weights q_ij = w_i ρ^{dist} (equation 6.8) or q_ij = w_i dist^{−β} (6.9) on a graph of bounded degree, divided by
+N − 1, the bound of equation 6.6 with horizon T, control bound L and a kernel of unit curvature is
+
+    α(N) = ½T² L² b̄² ‖∇²K‖ · max_i Σ_{j≠i} |q_ij − q_ji|/(N−1).
+
+On balanced trees of arity κ the corollary gives N^{−1} for ρκ < 1, N^{−1} log N for ρκ = 1, N^{log_κ ρ} for ρκ > 1, and
+(log N)^{−β} in the polynomial case, whose constant α (log_κ N)^β tends, very slowly, to ½T²L² (w_max − w_min)/2:
+almost all players are log_κ N steps from those near the root, among whom some have an extreme w. On a lattice of
+dimension m balls grow polynomially and the same sums give N^{−1} for every ρ < 1, and N^{−min(β/m, 1)} (log N at β =
+m). `alpha_found` is the largest |ΔJ − ΔΦ| that a search over deviations finds at the smaller N: the bound's tightness.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from diffgames.errors import InvalidInput
+from diffgames.games import networks
+from diffgames.games.crowd import crowd_game
+from diffgames.games.kernels import Quadratic
+from diffgames.plotting import COLOURS, label, new_figure
+from diffgames.solvers.distributed_paths import graded_grid
+from diffgames.studies.context import RunContext
+from diffgames.studies.study import Headline, Parameter, Study, StudyResult
+from diffgames.verification.potential_bound import search_alpha
+
+Graph = Literal["tree", "lattice", "random regular"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecayConfig:
+    """Graphs, decay laws and sizes."""
+
+    graph: Annotated[
+        Graph, Parameter(meaning="tree of the arity, square lattice, or random graph of degree arity + 1")
+    ] = "tree"
+    arity: Annotated[
+        int, Parameter(unit="children", meaning="κ of the tree, degree less one of the rest", minimum=2)
+    ] = 2
+    players: Annotated[tuple[int, ...], Parameter(shape="sizes", meaning="numbers of players N", minimum=3)] = (
+        15,
+        31,
+        63,
+        127,
+        255,
+        511,
+        1023,
+        2047,
+        4095,
+    )
+    rates: Annotated[
+        tuple[float, ...], Parameter(shape="rates", meaning="ρ of the exponential laws", minimum=1e-6, maximum=0.999999)
+    ] = (0.3, 0.5, 0.8)
+    exponents: Annotated[
+        tuple[float, ...], Parameter(shape="exponents", meaning="β of the polynomial laws", minimum=1e-6)
+    ] = (1.0, 2.0)
+    scales: Annotated[
+        tuple[float, float], Parameter(shape="2", meaning="range of the players' distinct w_i, spread evenly")
+    ] = (0.5, 1.5)
+    bound: Annotated[float, Parameter(unit="length/√time", meaning="L, bound of the controls' norm", minimum=1e-9)] = (
+        1.0
+    )
+    horizon: Annotated[float, Parameter(unit="time", meaning="T", minimum=1e-9)] = 1.0
+    draws: Annotated[int, Parameter(unit="draws", meaning="of who has which w_i; bounds are averaged", minimum=1)] = 4
+    search_up_to: Annotated[int, Parameter(unit="players", meaning="largest N searched for deviations")] = 31
+    fit_from: Annotated[int, Parameter(unit="sizes", meaning="so many largest sizes are fitted", minimum=2)] = 4
+    seed_of_graph: Annotated[int, Parameter(meaning="seed of random graphs and of who has which w_i")] = 0
+
+
+def adjacency(config: DecayConfig, players: int) -> networks.Adjacency:
+    """The graph of one size."""
+    if config.graph == "tree":
+        return networks.tree(players, config.arity)
+    if config.graph == "lattice":
+        return networks.lattice(players)
+    return networks.random_regular(players, config.arity + 1, config.seed_of_graph)
+
+
+def laws(config: DecayConfig) -> dict[str, tuple[str, float]]:
+    """Name → kind of decay and its parameter."""
+    found = {f"rho={rate:g}": ("exponential", rate) for rate in config.rates}
+    return found | {f"beta={exponent:g}": ("polynomial", exponent) for exponent in config.exponents}
+
+
+def predicted(config: DecayConfig, kind: str, parameter: float) -> tuple[float, float]:
+    """(p, q) of the rate N^p (log N)^q of Corollary 6.1 for trees, of the same sums for lattices."""
+    if config.graph == "lattice":
+        if kind == "exponential":
+            return -1.0, 0.0
+        return -min(parameter / 2.0, 1.0), 1.0 if parameter == 2.0 else 0.0
+    growth = config.arity
+    if kind == "polynomial":
+        return 0.0, -parameter
+    product = parameter * growth
+    if abs(product - 1.0) < 1e-12:
+        return -1.0, 1.0
+    return (-1.0, 0.0) if product < 1.0 else (float(np.log(parameter) / np.log(growth)), 0.0)
+
+
+def weights_of(
+    config: DecayConfig, kind: str, parameter: float, distance: np.ndarray, draw: int = 0
+) -> networks.Weights:
+    """q_ij, before the division by N − 1."""
+    low, high = config.scales
+    n = len(distance)
+    scales = np.random.default_rng([config.seed_of_graph, draw]).permutation(np.linspace(low, high, n))
+    decay = networks.exponential_decay if kind == "exponential" else networks.polynomial_decay
+    return decay(distance, scales, parameter)
+
+
+def run(config: DecayConfig, context: RunContext) -> StudyResult:
+    """Bounds on every graph, fits, and searches at the small sizes."""
+    if not 0 < config.scales[0] < config.scales[1]:
+        raise InvalidInput("scales", config.scales, "two positive numbers, rising")
+    if config.fit_from > len(config.players) or list(config.players) != sorted(set(config.players)):
+        raise InvalidInput("players", config.players, f"at least fit_from = {config.fit_from} rising sizes")
+    kinds = laws(config)
+    constant = 0.5 * config.horizon**2 * config.bound**2
+    bounds = {name: [] for name in kinds}
+    found: dict[str, list[float | None]] = {name: [] for name in kinds}
+    for index, n in enumerate(config.players):
+        context.progress.update("graphs", index / len(config.players), players=n)
+        distance = networks.distances(adjacency(config, n))
+        for name, (kind, parameter) in kinds.items():
+            drawn = [weights_of(config, kind, parameter, distance, draw) for draw in range(config.draws)]
+            bounds[name].append(constant * float(np.mean([networks.imbalance(w) for w in drawn])) / (n - 1))
+            weights = drawn[0]
+            found[name].append(_search(config, weights, context) if n <= config.search_up_to else None)
+    sizes = np.asarray(config.players, float)
+    fits = {name: _fit(sizes, np.asarray(values), config, kinds[name]) for name, values in bounds.items()}
+    limits = {
+        name: list(np.asarray(values) * (np.log(sizes) / np.log(config.arity)) ** kinds[name][1])
+        for name, values in bounds.items()
+        if kinds[name][0] == "polynomial" and config.graph != "lattice"
+    }
+    return StudyResult(
+        headline={
+            "players": list(config.players),
+            "alpha_bound": bounds,
+            "alpha_found": found,
+            "exponent_fitted": {name: fit[0] for name, fit in fits.items()},
+            "exponent_predicted": {name: fit[1] for name, fit in fits.items()},
+            "log_constant": limits or None,
+            "log_limit": dict.fromkeys(limits, 0.5 * constant * (config.scales[1] - config.scales[0])) or None,
+        },
+        warnings=_notes(config),
+        arrays={"alpha": _dataset(sizes, bounds, found)},
+        figures={"decay": lambda: _figure(config, sizes, bounds, found)},
+    )
+
+
+def _search(config: DecayConfig, weights: np.ndarray, context: RunContext) -> float:
+    n = len(weights)
+    game = crowd_game(
+        Quadratic(), weights, np.zeros((n, 1)), start=np.zeros(1), noise=0.0, jump_size=0.0, horizon=config.horizon
+    )
+    worst = int(np.abs(weights - weights.T).sum(axis=1).argmax())
+    grid = graded_grid(config.horizon, 12)
+    return search_alpha(
+        game, config.bound, grid, context.key, players=(worst,), restarts=1, updates=120, paths=1, learning_rate=0.1
+    )
+
+
+def _fit(sizes: np.ndarray, values: np.ndarray, config: DecayConfig, law: tuple[str, float]) -> tuple[float, float]:
+    """Fitted and predicted slope of log α at the largest sizes: in log log N where N^p has p = 0, in log N else.
+
+    A predicted factor (log N)^q beside N^p is divided out before the fit.
+    """
+    power, logs = predicted(config, *law)
+    large, alpha = np.log(sizes[-config.fit_from :]), np.log(values[-config.fit_from :])
+    if power == 0.0:
+        return float(np.polyfit(np.log(large), alpha, 1)[0]), logs
+    return float(np.polyfit(large, alpha - logs * np.log(large), 1)[0]), power
+
+
+def _notes(config: DecayConfig) -> list[str]:
+    if config.graph == "random regular":
+        return ["on random graphs the predicted exponents are those of the covering tree, an upper bound of the decay"]
+    return []
+
+
+def _dataset(sizes: np.ndarray, bounds: dict[str, list[float]], found: dict[str, list[float | None]]) -> xr.Dataset:
+    names = list(bounds)
+    lower = [[np.nan if value is None else value for value in found[name]] for name in names]
+    return xr.Dataset(
+        {
+            "alpha_bound": (("law", "size"), np.asarray([bounds[name] for name in names]), {"units": "cost"}),
+            "alpha_found": (("law", "size"), np.asarray(lower), {"units": "cost"}),
+        },
+        coords={"law": names, "size": sizes},
+    )
+
+
+def _figure(config: DecayConfig, sizes: np.ndarray, bounds: dict[str, Any], found: dict[str, Any]) -> Figure:
+    figure, axes = new_figure(columns=2, width=5.2, height=4.2)
+    for colour, (name, (kind, parameter)) in zip(COLOURS, laws(config).items(), strict=False):
+        axis = axes[0 if kind == "exponential" else 1]
+        values = np.asarray(bounds[name])
+        power, logs = predicted(config, kind, parameter)
+        rate = sizes**power * np.log(sizes) ** logs
+        text = f"N^{power:.3g}" if power else ""
+        text += f" (log N)^{logs:g}" if logs else ""
+        axis.loglog(sizes, values, "o-", color=colour, label=name.replace("rho", "ρ").replace("beta", "β"))
+        axis.loglog(sizes, rate * values[-1] / rate[-1], "--", color=colour, lw=1, label=f"predicted {text.strip()}")
+        lower = np.asarray([np.nan if value is None else value for value in found[name]])
+        axis.loglog(sizes, lower, "v", color=colour, mfc="none")
+    for axis, title in zip(axes, ("exponential decay of asymmetry", "polynomial decay of asymmetry"), strict=True):
+        label(axis, x=("players N", ""), y=("α, bound of equation 6.6", "cost"), title=f"{config.graph}: {title}")
+        axis.plot([], [], "v", color="0.4", mfc="none", label="found by search")
+        axis.legend()
+    return figure
+
+
+_LAWS = "{law: number}"
+STUDY = Study(
+    name="alpha-decay",
+    source="Guo, Li & Zhang, arXiv 2508.01929, Corollary 6.1",
+    shows="the more players on a network whose asymmetry fades with distance, the closer to a potential game",
+    config=DecayConfig,
+    run=run,
+    presets={
+        "quick": {},
+        "paper": {"players": [15, 31, 63, 127, 255, 511, 1023, 2047, 4095, 8191], "search_up_to": 63},
+    },
+    minutes={"quick": 1.0, "paper": 4.0},
+    headline={
+        "players": Headline(shape="sizes", meaning="numbers of players N"),
+        "alpha_bound": Headline(shape="{law: sizes}", unit="cost", meaning="α from above, equation 6.6"),
+        "alpha_found": Headline(
+            shape="{law: sizes}", unit="cost", meaning="largest |ΔJ − ΔΦ| found by search, small N", optional=True
+        ),
+        "exponent_fitted": Headline(shape=_LAWS, meaning="slope of log α in log N, in log log N for polynomial laws"),
+        "exponent_predicted": Headline(
+            shape=_LAWS, meaning="the same by Corollary 6.1, logarithmic factors divided out"
+        ),
+        "log_limit": Headline(shape=_LAWS, unit="cost", meaning="its limit for N to infinity", optional=True),
+        "log_constant": Headline(
+            shape="{law: sizes}", unit="cost", meaning="α (log_κ N)^β, which tends to a constant", optional=True
+        ),
+    },
+    example="diffgames run alpha-decay --set graph=lattice --set players=[16,64,256,1024,4096]",
+)

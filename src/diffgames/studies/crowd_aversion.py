@@ -1,0 +1,111 @@
+"""Aversion: players who keep their distance on the way to a common target (Section 6.2.1, Figure 1).
+
+Gaussian kernel K = ½ exp(−100 |z|²) by default (∇K = −100 z exp(−100 |z|²), the paper's), everybody alike. The game is
+symmetric, so that its potential is exact and α = 0, but not quadratic: linear gains are a first rung, and the network
+of Appendix A on top of them is what bends paths around one another. Other kernels and networks are one setting away.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import jax
+
+from diffgames.errors import InvalidInput
+from diffgames.games import networks
+from diffgames.games.distributed import DistributedGame
+from diffgames.games.kernels import AbstractKernel, Gaussian, Quadratic, SmoothedIndicator
+from diffgames.studies.context import RunContext
+from diffgames.studies.crowd_flocking import outcome
+from diffgames.studies.crowd_parameters import CrowdParameters, Matrix, build_game
+from diffgames.studies.crowd_solution import certify, solve
+from diffgames.studies.crowd_words import HEADLINE
+from diffgames.studies.study import Parameter, Study, StudyResult
+from diffgames.verification.certificate import Certificate
+
+
+@dataclass(frozen=True, kw_only=True)
+class AversionConfig(CrowdParameters):
+    """The game, by kernel and network."""
+
+    targets: Annotated[
+        Matrix, Parameter(unit="length", shape="players x 2", meaning="where each player wants to end")
+    ] = (
+        (0.5, 0.5),
+        (0.5, 0.5),
+        (0.5, 0.5),
+        (0.5, 0.5),
+    )
+    terminal_weight: Annotated[float, Parameter(meaning="w in the terminal cost ½ w |x − d|²", minimum=1e-9)] = 1.0
+    policy: Annotated[
+        Literal["linear", "ladder", "network"],
+        Parameter(meaning="linear gains; gains, then gains plus residual network; the network of Appendix A alone"),
+    ] = "ladder"
+    grade: Annotated[
+        float, Parameter(meaning="grading of the steps towards T; 1 is uniform", minimum=1.0, maximum=6.0)
+    ] = 1.0
+    fine_steps: Annotated[
+        int, Parameter(unit="steps", meaning="Euler steps of the last epochs of the gains, and of judging", minimum=2)
+    ] = 100
+    kernel: Annotated[
+        Literal["gaussian", "indicator", "quadratic"], Parameter(meaning="interaction kernel (Example 6.1)")
+    ] = "gaussian"
+    kernel_height: Annotated[float, Parameter(meaning="h of the kernel; negative turns aversion into attraction")] = 0.5
+    kernel_rate: Annotated[float, Parameter(unit="1/length²", meaning="c in exp(−c |z|²)", minimum=1e-9)] = 100.0
+    radius: Annotated[float, Parameter(unit="length", meaning="personal space of the indicator", minimum=1e-9)] = 0.1
+    smoothing: Annotated[float, Parameter(unit="length", meaning="softness of its edge", minimum=1e-9)] = 0.05
+    weights: Annotated[
+        Matrix | None, Parameter(shape="players x players", meaning="q_ij, i's care for j; null: 1 for all")
+    ] = None
+    symmetric: Annotated[bool, Parameter(meaning="`weights` are symmetric (then α = 0); checked")] = True
+
+
+def kernel_of(config: AversionConfig) -> AbstractKernel:
+    """The kernel asked for."""
+    if config.kernel == "gaussian":
+        return Gaussian(config.kernel_rate, config.kernel_height)
+    if config.kernel == "quadratic":
+        return Quadratic(config.kernel_height)
+    return SmoothedIndicator(config.radius, config.smoothing, config.kernel_height)
+
+
+def game_of(config: AversionConfig) -> DistributedGame:
+    """The game of the parameters."""
+    n = len(config.targets)
+    if config.weights is None:
+        return build_game(config, kernel_of(config), networks.complete(n))
+    if len({len(row) for row in config.weights}) != 1:
+        raise InvalidInput("weights", config.weights, f"a {n} x {n} matrix")
+    weights = networks.checked_weights(config.weights, n, symmetric=config.symmetric)
+    return build_game(config, kernel_of(config), weights)
+
+
+def run(config: AversionConfig, context: RunContext) -> StudyResult:
+    """Learn, value and certify."""
+    game = game_of(config)
+    solve_key, certify_key = jax.random.split(context.key)
+    solution = solve(config, context, game, "aversion", solve_key)
+    certificate = certify(config, context, game, solution.policy, "aversion", certify_key)
+    return outcome(config, {"aversion": solution}, {"aversion": certificate})
+
+
+def verify(config: AversionConfig, profile: dict[str, Any], context: RunContext) -> Certificate:
+    """The certificate of a stored profile, recomputed."""
+    certify_key = jax.random.split(context.key)[1]
+    return certify(config, context, game_of(config), profile["aversion"], "aversion", certify_key)
+
+
+STUDY = Study(
+    name="crowd-aversion",
+    source="Guo, Li & Zhang, arXiv 2508.01929, Section 6.2.1, Figure 1",
+    shows="players who dislike crowds spread out at once and meet again at their common target",
+    config=AversionConfig,
+    run=run,
+    verify=verify,
+    presets={
+        "quick": {"epochs": 16, "fine_epochs": 6, "network_rate": 2e-3, "deviator_updates": 200},
+        "paper": {"epochs": 60, "paths": 500},
+    },
+    minutes={"quick": 2.0, "paper": 15.0},
+    headline=HEADLINE,
+    example="diffgames run crowd-aversion --set kernel=indicator --set radius=0.2",
+)

@@ -1,0 +1,220 @@
+"""The N-player mean–variance portfolio game: equilibrium in closed form, its condition, and what deviators gain.
+
+Guo, Li & Zhang (arXiv 2508.01929), Section 7. C_ij = M_ij = −theta_i phi_j for j ≠ i, C_ii = own, M_ii = mean_own.
+Self-excluded benchmark: own = mean_own = 1, phi = 1/(N−1); self-included: own = 1 − theta/N, phi = 1/N. The market is
+given (b, Sigma, jumps) or calibrated from a CSV of prices.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from diffgames.errors import InvalidInput, RunFailed
+from diffgames.games.portfolio import AssetJump, Market, PortfolioEquilibrium, PortfolioGame
+from diffgames.games.price_calibration import calibrate, read_prices
+from diffgames.plotting import COLOURS, label, new_figure
+from diffgames.studies.context import RunContext
+from diffgames.studies.study import Headline, Parameter, Study, StudyResult
+from diffgames.verification.certificate import Certificate
+from diffgames.verification.portfolio_deviator import PortfolioBudget, certify_portfolio
+
+Numbers = tuple[float, ...]
+PerPlayer = float | tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PortfolioConfig:
+    """Players and market; a number stands for the same for all."""
+
+    theta: Annotated[PerPlayer, Parameter(shape="players", meaning="weight of the others in a player's eyes")] = (
+        0.3,
+        0.5,
+        0.7,
+    )
+    phi: Annotated[PerPlayer, Parameter(shape="players", meaning="weight of a player in the others' eyes")] = 0.5
+    gamma: Annotated[PerPlayer, Parameter(unit="1/wealth", shape="players", meaning="risk aversion")] = (1.0, 2.0, 3.0)
+    own: Annotated[PerPlayer, Parameter(shape="players", meaning="c_i = C_ii, own wealth in the variance")] = 1.0
+    mean_own: Annotated[PerPlayer, Parameter(shape="players", meaning="M_ii, own wealth in the mean")] = 1.0
+    b: Annotated[Numbers, Parameter(unit="1/year", shape="assets", meaning="excess return over r")] = (0.06, 0.04)
+    Sigma: Annotated[
+        tuple[Numbers, ...], Parameter(unit="1/year", shape="assets x assets", meaning="covariance of the diffusion")
+    ] = ((0.04, 0.01), (0.01, 0.09))
+    jumps: Annotated[
+        tuple[dict[str, float | tuple[float, ...]], ...],
+        Parameter(shape="jumps", meaning='{"rate": per year, "size": relative jump of each asset} each'),
+    ] = ({"rate": 0.5, "size": (-0.1, -0.05)},)
+    r: Annotated[float, Parameter(unit="1/year", meaning="risk-free rate", plausible=(-0.05, 0.5))] = 0.02
+    T: Annotated[float, Parameter(unit="years", meaning="horizon", minimum=1e-6)] = 1.0
+    x0: Annotated[PerPlayer, Parameter(unit="wealth", shape="players", meaning="initial wealth")] = 1.0
+    prices: Annotated[str | None, Parameter(meaning="CSV of prices that replaces b, Sigma and jumps")] = None
+    periods_per_year: Annotated[float, Parameter(unit="1/year", meaning="rows of `prices` per year", minimum=1e-6)] = (
+        252.0
+    )
+    jump_threshold: Annotated[
+        float, Parameter(unit="robust deviations", meaning="returns beyond are jumps", minimum=1e-6)
+    ] = 5.0
+    sweeps: Annotated[int, Parameter(unit="sweeps", meaning="best responses in turn", minimum=1)] = 40
+    deviator_updates: Annotated[int, Parameter(unit="updates", meaning="of each of two deviators", minimum=1)] = 200
+    certificate_paths: Annotated[int, Parameter(unit="paths", meaning="held-out paths per interval", minimum=10)] = (
+        40_000
+    )
+    steps: Annotated[int, Parameter(unit="steps", meaning="Euler steps of the simulated market", minimum=2)] = 100
+
+
+def market_of(config: PortfolioConfig) -> Market:
+    """The market given, or calibrated."""
+    if config.prices is not None:
+        _, prices = read_prices(Path(config.prices))
+        return calibrate(
+            prices, periods_per_year=config.periods_per_year, rate=config.r, threshold=config.jump_threshold
+        )
+    if len({len(row) for row in config.Sigma}) != 1:
+        raise InvalidInput("Sigma", config.Sigma, "rows of one length")
+    laws = []
+    for jump in config.jumps:
+        if set(jump) != {"rate", "size"} or isinstance(jump["rate"], tuple) or not isinstance(jump["size"], tuple):
+            raise InvalidInput("jumps", jump, '{"rate": number, "size": [one number per asset]}')
+        laws.append(AssetJump(float(jump["rate"]), np.asarray(jump["size"], float)))
+    return Market(np.asarray(config.b, float), np.asarray(config.Sigma, float), tuple(laws))
+
+
+def game_of(config: PortfolioConfig) -> PortfolioGame:
+    """The game; numbers are broadcast over the players, whose number is that of the longest list."""
+    given = {key: np.atleast_1d(np.asarray(getattr(config, key), float)) for key in
+             ("theta", "phi", "gamma", "own", "mean_own", "x0")}  # fmt: skip
+    n = max(value.size for value in given.values())
+    for key, value in given.items():
+        if value.size not in (1, n):
+            raise InvalidInput(key, value.tolist(), f"one number, or one for each of {n} players")
+    full = {key: np.broadcast_to(value, n).copy() for key, value in given.items()}
+    return PortfolioGame(market=market_of(config), start=full.pop("x0"), horizon=config.T, **full)
+
+
+def run(config: PortfolioConfig, context: RunContext) -> StudyResult:
+    """Solve, iterate best responses, certify by trained deviators."""
+    game = game_of(config)
+    total = game.existence_sum()
+    failure = None
+    if not total < 1.0:
+        failure = RunFailed(
+            f"Theorem 7.1's condition fails: the sum of theta phi/(own + theta phi) is {total:.6g}, not below 1: "
+            "the potential is not concave",
+            "lower theta or phi, or raise own",
+        )
+        return StudyResult(headline={"existence_sum": total}, failure=failure)
+    equilibrium = game.equilibrium()
+    context.progress.update("certificate", 0.0)
+    certificate = _certify(config, equilibrium, context)
+    history = game.best_responses(config.sweeps)
+    return StudyResult(
+        headline={
+            "z": equilibrium.z,
+            "existence_sum": total,
+            "value": equilibrium.value(),
+            "gap_per_player": [entry.gap for entry in certificate.entries],
+        },
+        certificate=certificate,
+        warnings=_warnings(equilibrium, certificate, history),
+        arrays={"equilibrium": _dataset(equilibrium, history, config.r)},
+        profile={"z": equilibrium.z},
+        figures={"strategies": lambda: _figure(equilibrium, history)},
+    )
+
+
+def verify(config: PortfolioConfig, profile: dict[str, Any], context: RunContext) -> Certificate:
+    """The certificate of the stored z, recomputed."""
+    return _certify(config, PortfolioEquilibrium(game_of(config), np.asarray(profile["z"], float)), context)
+
+
+def _certify(config: PortfolioConfig, equilibrium: PortfolioEquilibrium, context: RunContext) -> Certificate:
+    budget = PortfolioBudget(updates=config.deviator_updates, evaluation=config.certificate_paths, steps=config.steps)
+    return certify_portfolio(equilibrium, jax.random.fold_in(context.key, 1), budget)
+
+
+def _warnings(equilibrium: PortfolioEquilibrium, certificate: Certificate, history: np.ndarray) -> list[str]:
+    notes = []
+    for entry, value in zip(certificate.entries, equilibrium.value(), strict=True):
+        spread = entry.value - value
+        if abs(spread) > 0.02 * max(abs(value), 1e-3):
+            notes.append(f"{entry.label}: simulated value {entry.value:.5g}, closed form {value:.5g}; use more steps")
+    left = float(np.abs(history[-1] - equilibrium.z).max())
+    if left > 1e-6 * max(1.0, float(np.abs(equilibrium.z).max())):
+        notes.append(f"best responses in turn are still {left:.2g} away from z after {len(history) - 1} sweeps")
+    return notes
+
+
+def _dataset(equilibrium: PortfolioEquilibrium, history: np.ndarray, rate: float) -> xr.Dataset:
+    game = equilibrium.game
+    times = np.linspace(0.0, game.horizon, 101)
+    mean = np.stack([game.start + equilibrium.z * _mean_zeta(equilibrium, t) for t in times])
+    held = np.stack([equilibrium.holdings(t, wealth) for t, wealth in zip(times, mean, strict=True)])
+    money = np.exp(rate * times)[:, None, None]
+    return xr.Dataset(
+        {
+            "mean_wealth": (("time", "player"), mean, {"units": "discounted wealth"}),
+            "mean_holdings": (("time", "player", "asset"), held, {"units": "discounted wealth"}),
+            "mean_holdings_undiscounted": (("time", "player", "asset"), held * money, {"units": "wealth"}),
+            "best_response_z": (("sweep", "player"), history, {"units": "wealth"}),
+        },
+        coords={"time": times},
+    )
+
+
+def _mean_zeta(equilibrium: PortfolioEquilibrium, t: float) -> float:
+    """E ζ(t) = e^{∫₀ᵀϑ} (1 − e^{−∫₀ᵗϑ})."""
+    if t == 0.0:
+        return 0.0
+    return (1.0 + equilibrium.growth()) * -float(np.expm1(-equilibrium.game.market.slope(0.0, t)))
+
+
+def _figure(equilibrium: PortfolioEquilibrium, history: np.ndarray) -> Figure:
+    data = _dataset(equilibrium, history, 0.0)
+    figure, axes = new_figure(columns=3, width=4.6, height=3.8)
+    alone = equilibrium.game.needs() / equilibrium.game.own
+    for i in range(equilibrium.game.player_count):
+        colour = COLOURS[i % len(COLOURS)]
+        axes[0].plot(data["time"], data["mean_wealth"][:, i], color=colour, label=f"player {i + 1}")
+        axes[1].plot(data["time"], data["mean_holdings"][:, i].sum("asset"), color=colour)
+        axes[2].plot(history[:, i], ".-", color=colour, ms=4)
+        axes[2].axhline(equilibrium.z[i], color=colour, ls="--", lw=0.9)
+        axes[2].plot(len(history) - 1, alone[i], "x", color=colour)
+    label(axes[0], x=("time", "years"), y=("mean wealth", "discounted"), title="Equilibrium wealth")
+    label(
+        axes[1], x=("time", "years"), y=("mean risky holdings, all assets", "discounted"), title="Equilibrium holdings"
+    )
+    label(
+        axes[2], x=("sweep of best responses", ""), y=("z", "wealth"), title="Best responses; dashed: z, cross: alone"
+    )
+    axes[0].legend()
+    return figure
+
+
+STUDY = Study(
+    name="portfolio",
+    source="Guo, Li & Zhang, arXiv 2508.01929, Section 7, Theorem 7.1",
+    shows="investors who compare themselves with one another hold more risk than alone, as long as the condition holds",
+    config=PortfolioConfig,
+    run=run,
+    verify=verify,
+    presets={"quick": {}, "paper": {"deviator_updates": 600, "certificate_paths": 200_000, "steps": 250}},
+    minutes={"quick": 0.5, "paper": 3.0},
+    headline={
+        "z": Headline(shape="players", unit="wealth", meaning="equilibrium exposure: X_i(T) = x_i + z_i ζ(T)"),
+        "existence_sum": Headline(meaning="sum of theta phi/(own + theta phi); below 1 there is an equilibrium"),
+        "value": Headline(
+            shape="players",
+            unit="discounted wealth",
+            meaning="every player's objective at the equilibrium, maximised",
+            normalisation="E[Σ M_ij X_j] − ½ gamma_i Var(Σ C_ij X_j), not rescaled",
+        ),
+        "gap_per_player": Headline(
+            shape="players", unit="discounted wealth", meaning="what a trained deviator gains, at least zero"
+        ),
+    },
+    example="diffgames run portfolio --set theta=[0.3,0.6] --set gamma=[1,2] --set phi=1",
+)
