@@ -13,7 +13,7 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from diffgames.errors import InvalidInput
 from diffgames.simulation.population import CrowdProfile, Population, advance
@@ -64,7 +64,7 @@ def _couple(
     population: Population,
     profile: CrowdProfile,
     limit: Callable,
-    keys: PRNGKeyArray,
+    keys: Key[Array, " replications"],
     sizes: tuple[int, int, int],
 ) -> Coupled:
     players, steps, max_jumps = sizes
@@ -72,7 +72,7 @@ def _couple(
     def crowd_of(x: Array) -> Array:
         return jnp.mean(jax.vmap(population.statistic, in_axes=-1, out_axes=-1)(x), axis=-1)
 
-    def one(key: PRNGKeyArray) -> Coupled:
+    def one(key: PRNGKeyArray) -> tuple[Array, ...]:
         start_key, noise_key = jax.random.split(key)
         x = jax.vmap(population.initial, out_axes=-1)(jax.random.split(start_key, players))
         h = jnp.asarray(population.horizon, x.dtype) / steps
@@ -87,11 +87,10 @@ def _couple(
         first = (x, x, jnp.zeros((), x.dtype))
         (x, y, largest), _ = jax.lax.scan(step, first, jnp.arange(steps, dtype=jnp.int32))
         off = crowd_of(x) - limit(jnp.asarray(population.horizon, x.dtype)).astype(x.dtype)
-        return Coupled(
-            coupling=_distance(x, y), largest=largest, crowd=jnp.sum(off**2), mean=off, state=x, limit_state=y
-        )
+        return _distance(x, y), largest, jnp.sum(off**2), off, x, y
 
-    return jax.lax.map(one, keys)
+    coupling, largest, crowd, mean, x, y = jax.lax.map(one, keys)
+    return Coupled(coupling=coupling, largest=largest, crowd=crowd, mean=mean, state=x, limit_state=y)
 
 
 def _distance(x: Array, y: Array) -> Array:
