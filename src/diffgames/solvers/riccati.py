@@ -104,10 +104,13 @@ def escape_time(game: LinearQuadraticGame, limit: float, accuracy: Accuracy = TI
 @eqx.filter_jit
 def _solve(solver: Riccati, game: LinearQuadraticGame) -> LinearQuadraticSolution:
     dtype = game.terminal.dtype
-    horizon = jnp.asarray(game.horizon, dtype)
-    share = jnp.linspace(0.0, 1.0, solver.nodes, dtype=dtype)
-    backward, outcome = values_to_go(game, share * horizon, solver.accuracy)
-    values, time = backward[::-1], share * horizon
+    time = jnp.linspace(0.0, 1.0, solver.nodes, dtype=dtype) * jnp.asarray(game.horizon, dtype)
+    backward, outcome = values_to_go(game, time, solver.accuracy)
+    return package(game, time, backward[::-1], outcome)
+
+
+def package(game: LinearQuadraticGame, time: Array, values: Array, outcome: Outcome) -> LinearQuadraticSolution:
+    """The solution whose values [times, players, m, n, n] are known, infinite where they do not exist."""
     reached = jnp.isfinite(values).all(axis=(1, 2, 3, 4))
     safe = jnp.where(reached[:, None, None, None, None], values, game.terminal[None])
     slope = -jax.vmap(lambda t, s: value_rate(game, t, s))(time, safe)

@@ -14,6 +14,8 @@ from diffgames.errors import InvalidInput, suggestion
 from diffgames.studies.study import Study
 
 STUDIES: dict[str, str] = {
+    "stackelberg": "diffgames.studies.stackelberg:STUDY",
+    "stackelberg-discrete": "diffgames.studies.stackelberg_discrete:STUDY",
     "otc-market": "diffgames.studies.otc_market:STUDY",
     "taker-spectrum": "diffgames.studies.taker_spectrum:STUDY",
     "exchange-fit": "diffgames.studies.exchange_fit:STUDY",

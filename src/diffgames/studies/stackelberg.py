@@ -1,0 +1,185 @@
+"""A leader and its crowd: the mean-field Stackelberg game of Huang & Yang in continuous time, any dimension.
+
+The nine Riccati blocks and five gains of the slides are blocks of the engine's values (two typographical errors of the
+slides do not enter; with them K10 changes its sign). Beyond the slides: the finite escape time where there is one, time
+consistency by solving again from a later time, and the finite game: what the leader and a follower gain by deviating
+when all play the limit's strategies among N followers, exactly, against N. The certificate solves each player's
+one-player problem in the limit game, reactions of the crowd included, from the game's matrices.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.figure import Figure
+
+from diffgames.games.differential import GaussianLaw
+from diffgames.games.linear_quadratic import LinearQuadraticGame
+from diffgames.games.stackelberg import stackelberg_game
+from diffgames.plotting import COLOURS, band, label, new_figure
+from diffgames.simulation import simulate
+from diffgames.solvers import LinearQuadraticSolution, escape_time, solve
+from diffgames.studies import stackelberg_run as parts
+from diffgames.studies.context import RunContext
+from diffgames.studies.linear_quadratic_words import escaped, over_time
+from diffgames.studies.stackelberg_parameters import HEADLINE, StackelbergMatrices, second_moment, start_of
+from diffgames.studies.study import Headline, Parameter, Study, StudyResult
+from diffgames.verification.certificate import Certificate
+from diffgames.verification.linear_response import matrix_gaps
+
+SEARCH = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackelbergConfig(StackelbergMatrices):
+    """The game in continuous time."""
+
+    T: Annotated[float, Parameter(unit="time", meaning="horizon", minimum=1e-9)] = 12.0
+    rho: Annotated[float, Parameter(unit="1/time", meaning="discount rate ρ", minimum=0.0)] = 0.1
+    paths: Annotated[int, Parameter(unit="paths", meaning="simulated paths of the limit game", minimum=2)] = 4096
+    steps: Annotated[int, Parameter(unit="steps", meaning="time steps of a path", minimum=2)] = 240
+
+
+def game_of(config: StackelbergConfig, horizon: float | None = None) -> LinearQuadraticGame:
+    """The limit game."""
+    return stackelberg_game(horizon=horizon or config.T, discount=config.rho, **config.matrices())
+
+
+def run(config: StackelbergConfig, context: RunContext) -> StudyResult:
+    """Solve, look for an escape up to ten horizons, certify, compare with N followers."""
+    with jax.enable_x64(True):
+        game = game_of(config)
+        context.progress.update("solving", 0.0)
+        escape = escape_time(game, SEARCH * config.T)
+        if escape is not None and escape <= config.T:
+            return _failed(config, game, escape)
+        solution = solve(game)
+        context.log(repr(solution))
+        context.progress.update("certifying", 0.3)
+        certificate = certify(config, solution)
+        context.progress.update("finite game", 0.5)
+        gaps = parts.finite_gaps(config, solution, horizon=config.T, discount=config.rho)
+        context.progress.update("simulating", 0.8)
+        means = _means(config, solution, context)
+        restart = _restart(config, solution)
+        context.log(f"time consistency: gains solved again from T/2 differ by {restart:.2e}")
+    time = np.asarray(solution.time)
+    gains = parts.gains_over_time(solution, np.arange(time.size))
+    headline = parts.start_numbers(solution) | parts.gap_headline(gaps) | {"escape_time": escape}
+    headline["restart_error"] = restart
+    return StudyResult(
+        headline=headline,
+        certificate=certificate,
+        arrays={
+            "gains": over_time(gains, time),
+            "means": over_time({key: value for key, value in means.items() if key != "time"}, means["time"]),
+            "gaps": over_time({"leader": gaps["leader"], "follower": gaps["follower"]}, gaps["N"], "followers"),
+        },
+        profile=solution.profile,
+        figures={
+            "gains": lambda: parts.gains_figure(gains, time, ""),
+            "means": lambda: means_figure(means),
+            "finite_n_gap": lambda: parts.gap_figure(gaps, headline["finite_n_rate"]),
+        },
+    )
+
+
+def verify(config: StackelbergConfig, profile: Any, context: RunContext) -> Certificate:
+    """The certificate of the stored profile."""
+    with jax.enable_x64(True):
+        game = game_of(config)
+        return matrix_gaps(game, profile, second_moment(config, *parts.sizes_of(game)[1]))
+
+
+def certify(config: StackelbergConfig, solution: LinearQuadraticSolution) -> Certificate:
+    """Exact gaps of leader (the crowd reacts) and follower (the crowd stands still)."""
+    _, states = parts.sizes_of(solution.game)
+    return matrix_gaps(solution.game, solution.profile, second_moment(config, *states))
+
+
+def _restart(config: StackelbergConfig, solution: LinearQuadraticSolution) -> float:
+    """Largest difference of the gains at T/2 and of those of the game that starts there."""
+    again = solve(game_of(config, config.T / 2))
+    return float(jnp.max(jnp.abs(again.profile.gain(0.0) - solution.profile.gain(config.T / 2))))
+
+
+def _means(config: StackelbergConfig, solution: LinearQuadraticSolution, context: RunContext) -> dict[str, np.ndarray]:
+    """Theory and simulation of (x0, x1, m), means and standard deviations."""
+    game = solution.game
+    _, (n0, n) = parts.sizes_of(game)
+    leader, follower = start_of(config, n0, n)
+    mean = np.concatenate([leader, follower, follower])
+    factor = np.zeros((mean.size, n))
+    factor[n0 : n0 + n] = config.spread * np.eye(n)
+    law = GaussianLaw(jnp.asarray(mean), jnp.asarray(factor))
+    paths = simulate(
+        game.as_differential(law), solution.profile, context.key, paths=config.paths, steps=config.steps, keep=0
+    )
+    time = np.asarray(paths.time)
+    spread = np.zeros((mean.size + 1,) * 2)
+    spread[: mean.size, : mean.size] = factor @ factor.T
+    theory = parts.flow(solution.profile, game, time, (np.append(mean, 1.0), spread))
+    diagonal = np.sqrt(np.maximum(np.einsum("taa->ta", theory["covariance"]), 0.0))
+    return {
+        "time": time,
+        "theory_mean": theory["mean"][:, :-1],
+        "theory_deviation": diagonal[:, :-1],
+        "simulated_mean": np.asarray(paths.mean),
+        "simulated_deviation": np.asarray(paths.deviation),
+        "block": np.broadcast_to(np.repeat([0, 1, 2], [n0, n, n]), paths.mean.shape).astype(float),
+    }
+
+
+def means_figure(means: dict[str, np.ndarray]) -> Figure:
+    """Means with bands of two standard deviations, simulation as dots on theory."""
+    figure, axes = new_figure()
+    ax, time = axes[0], means["time"]
+    names = ("leader x0", "follower x1", "mean m")
+    for number in range(3):
+        column = int(np.flatnonzero(means["block"][0] == number)[0])
+        centre, width = means["theory_mean"][:, column], 2 * means["theory_deviation"][:, column]
+        ax.plot(time, centre, ("-", "-", "--")[number], color=COLOURS[number], label=names[number])
+        band(ax, time, centre - width, centre + width, colour=COLOURS[number])
+        every = slice(None, None, max(time.size // 24, 1))
+        ax.plot(time[every], means["simulated_mean"][every, column], "o", color=COLOURS[number], markersize=3)
+    label(ax, x=("time", ""), y=("state", ""), title="Theory (lines, ±2 sd), simulation (dots)")
+    ax.legend()
+    return figure
+
+
+def _failed(config: StackelbergConfig, game: LinearQuadraticGame, escape: float) -> StudyResult:
+    """The run past its escape time: gains up to shortly before it."""
+    rest = solve(game_of(config, 0.999 * escape))
+    time = np.asarray(rest.time)
+    gains = parts.gains_over_time(rest, np.arange(time.size))
+    shown = time + config.T - 0.999 * escape
+    return escaped(
+        escape,
+        config.T,
+        arrays={"gains": over_time(gains, shown)},
+        figures={"gains": lambda: parts.gains_figure(gains, shown, "", " before the escape")},
+    )
+
+
+STUDY = Study(
+    name="stackelberg",
+    source="Huang & Yang 2020, mean field Stackelberg games (slides), two misprints corrected",
+    shows="a leader that moves a crowd and is answered by it: exact feedback, and what it is worth among N followers",
+    config=StackelbergConfig,
+    run=run,
+    verify=verify,
+    presets={"quick": {}, "paper": {"paths": 65_536, "steps": 1200}},
+    minutes={"quick": 1, "paper": 2},
+    headline=HEADLINE
+    | {
+        "escape_time": Headline(
+            unit="time",
+            meaning="first time-to-go at which the values escape, searched up to 10 T; null where there is none",
+            optional=True,
+        ),
+        "restart_error": Headline(meaning="largest difference of gains when the game is solved again from T/2"),
+    },
+    example="diffgames run stackelberg --set T=4 R2=0.3 finite_n=[5,50,500]",
+)

@@ -1,0 +1,132 @@
+"""A leader and its crowd in discrete time: the recursion that the slides leave out, with its finite game.
+
+x⁺ = A x + …, discount factor α a step. Leading is worth something here even without the cross cost R2: the followers'
+reaction to the leader's control, H_u, passes through the next state. The certificate solves each player's one-player
+problem in the limit game from the game's matrices, as does the comparison with N followers.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import jax
+import numpy as np
+
+from diffgames.games.linear_quadratic import LinearQuadraticGame
+from diffgames.games.stackelberg import stackelberg_game
+from diffgames.solvers import LinearQuadraticSolution, solve
+from diffgames.studies import stackelberg_run as parts
+from diffgames.studies.context import RunContext
+from diffgames.studies.linear_quadratic_words import over_time, plain_block
+from diffgames.studies.stackelberg import means_figure
+from diffgames.studies.stackelberg_parameters import HEADLINE, StackelbergMatrices, second_moment, start_of
+from diffgames.studies.study import Headline, Parameter, Study, StudyResult
+from diffgames.verification.certificate import Certificate
+from diffgames.verification.linear_response import matrix_gaps
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackelbergDiscreteConfig(StackelbergMatrices):
+    """The game in discrete time."""
+
+    T: Annotated[int, Parameter(unit="steps", meaning="horizon", minimum=1)] = 10
+    alpha: Annotated[float, Parameter(meaning="discount factor α a step", minimum=1e-6, maximum=1.0)] = 0.9
+    paths: Annotated[int, Parameter(unit="paths", meaning="simulated paths of the limit game", minimum=2)] = 4096
+
+
+def game_of(config: StackelbergDiscreteConfig) -> LinearQuadraticGame:
+    """The limit game."""
+    return stackelberg_game(horizon=config.T, discount=-math.log(config.alpha), discrete=True, **config.matrices())
+
+
+def run(config: StackelbergDiscreteConfig, context: RunContext) -> StudyResult:
+    """Solve, certify, compare with N followers."""
+    with jax.enable_x64(True):
+        context.progress.update("solving", 0.0)
+        solution = solve(game_of(config))
+        context.log(repr(solution))
+        certificate = verify(config, solution.profile, context)
+        context.progress.update("finite game", 0.5)
+        gaps = parts.finite_gaps(config, solution, horizon=config.T, discount=-math.log(config.alpha), discrete=True)
+        means = _means(config, solution, context)
+    time = np.asarray(solution.profile.gain.time)
+    gains = parts.gains_over_time(solution, np.arange(time.size))
+    reaction = np.asarray(solution.profile.reaction(0.0))[0][
+        solution.game.control_slices[1], : parts.sizes_of(solution.game)[0][0]
+    ]
+    headline = parts.start_numbers(solution) | parts.gap_headline(gaps) | {"H_u": plain_block(reaction)}
+    return StudyResult(
+        headline=headline | {"escape_time": None},
+        certificate=certificate,
+        arrays={
+            "gains": over_time(gains, time, "step"),
+            "means": over_time({key: value for key, value in means.items() if key != "time"}, means["time"], "step"),
+            "gaps": over_time({"leader": gaps["leader"], "follower": gaps["follower"]}, gaps["N"], "followers"),
+        },
+        profile=solution.profile,
+        figures={
+            "gains": lambda: parts.gains_figure(gains, time, "steps"),
+            "means": lambda: means_figure(means),
+            "finite_n_gap": lambda: parts.gap_figure(gaps, headline["finite_n_rate"]),
+        },
+    )
+
+
+def verify(config: StackelbergDiscreteConfig, profile: Any, context: RunContext) -> Certificate:
+    """The certificate of the stored profile."""
+    with jax.enable_x64(True):
+        game = game_of(config)
+        return matrix_gaps(game, profile, second_moment(config, *parts.sizes_of(game)[1]))
+
+
+def _means(
+    config: StackelbergDiscreteConfig, solution: LinearQuadraticSolution, context: RunContext
+) -> dict[str, np.ndarray]:
+    """Theory and simulation of (x0, x1, m)."""
+    game = solution.game
+    _, (n0, n) = parts.sizes_of(game)
+    leader, follower = start_of(config, n0, n)
+    mean = np.concatenate([leader, follower, follower, [1.0]])
+    spread = np.zeros((mean.size,) * 2)
+    spread[n0 : n0 + n, n0 : n0 + n] = config.spread**2 * np.eye(n)
+    time = np.arange(config.T + 1, dtype=float)
+    theory = parts.flow(solution.profile, game, time, (mean, spread))
+    rng = np.random.default_rng(context.seed)
+    state = np.repeat(mean[None], config.paths, axis=0)
+    state[:, n0 : n0 + n] += config.spread * rng.normal(size=(config.paths, n))
+    c = game.coefficients(0.0)
+    noise = np.asarray(c.diffusion[0])[:, :, -1]
+    kept = [state]
+    for t in range(config.T):
+        closed = c.drift[0] + c.input[0] @ solution.profile.gain(float(t))[0]
+        closed = closed + c.crowd_input[0] @ solution.profile.crowd_gain(float(t))[0]
+        state = state @ np.asarray(closed).T + rng.normal(size=(config.paths, noise.shape[0])) @ noise
+        kept.append(state)
+    paths = np.asarray(kept)[:, :, :-1]
+    diagonal = np.sqrt(np.maximum(np.einsum("taa->ta", theory["covariance"]), 0.0))
+    return {
+        "time": time,
+        "theory_mean": theory["mean"][:, :-1],
+        "theory_deviation": diagonal[:, :-1],
+        "simulated_mean": paths.mean(axis=1),
+        "simulated_deviation": paths.std(axis=1),
+        "block": np.broadcast_to(np.repeat([0.0, 1.0, 2.0], [n0, n, n]), (time.size, n0 + 2 * n)),
+    }
+
+
+STUDY = Study(
+    name="stackelberg-discrete",
+    source="after Huang & Yang 2020, mean field Stackelberg games (slides), discrete time derived anew",
+    shows="the same leader and crowd in discrete time, where leading works through the next state as well",
+    config=StackelbergDiscreteConfig,
+    run=run,
+    verify=verify,
+    presets={"quick": {}, "paper": {"paths": 65_536, "T": 40}},
+    minutes={"quick": 0.5, "paper": 1},
+    headline=HEADLINE
+    | {
+        "H_u": Headline(shape="scalar or matrix", meaning="followers' reaction to the leader's control at t = 0"),
+        "escape_time": Headline(unit="steps", meaning="null: a recursion has no finite escape time", optional=True),
+    },
+    example="diffgames run stackelberg-discrete --set alpha=0.95 T=20",
+)

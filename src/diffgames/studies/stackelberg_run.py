@@ -1,0 +1,121 @@
+"""What the two Stackelberg studies do alike: numbers at t = 0, the finite game, time consistency, figures."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.figure import Figure
+
+from diffgames.games.linear_quadratic import LinearQuadraticGame
+from diffgames.games.stackelberg import BLOCKS, GAINS
+from diffgames.games.stackelberg_finite import LimitStrategies, finite_stackelberg_game
+from diffgames.plotting import COLOURS, label, new_figure
+from diffgames.solvers import LinearQuadraticSolution
+from diffgames.solvers.feedback import LinearFeedback
+from diffgames.studies.linear_quadratic_words import plain_block
+from diffgames.studies.rates import fitted_exponent
+from diffgames.studies.stackelberg_parameters import StackelbergMatrices, checked_sizes, second_moment
+from diffgames.verification.linear_response import best_reply
+
+
+def sizes_of(game: LinearQuadraticGame) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(k0, k) and (n0, n)."""
+    blocks = dict(game.blocks)
+    return (game.control_sizes[0], game.control_sizes[1]), (blocks["x0"], blocks["x1"])
+
+
+def start_numbers(solution: LinearQuadraticSolution) -> dict[str, Any]:
+    """The nine blocks and five gains at t = 0."""
+    found = {key: plain_block(solution.matrix(*place)) for key, place in BLOCKS.items()}
+    return found | {key: plain_block(solution.gain(*place)) for key, place in GAINS.items()}
+
+
+def finite_gaps(config: StackelbergMatrices, solution: LinearQuadraticSolution, **time: Any) -> dict[str, np.ndarray]:
+    """Exact gaps of leader and follower when all play the limit's strategies among N followers, for every N."""
+    controls, states = sizes_of(solution.game)
+    numbers = jnp.asarray(checked_sizes(config.finite_n), jnp.float64)
+
+    def gaps(followers: Any) -> Any:
+        game = finite_stackelberg_game(followers, **time, **config.matrices())
+        play = LimitStrategies(solution.profile, followers, controls, states)
+        second = second_moment(config, *states, followers=followers)
+        return jnp.stack([jnp.sum(second * best_reply(game, play, player).gain) for player in (0, 1)])
+
+    found = np.asarray(jax.jit(jax.vmap(gaps))(numbers))
+    return {"N": np.asarray(numbers), "leader": found[:, 0], "follower": found[:, 1]}
+
+
+def gap_headline(gaps: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The largest gap for every N, and its exponent."""
+    largest = np.maximum(np.maximum(gaps["leader"], gaps["follower"]), 0.0)
+    half = gaps["N"].size // 2
+    rate, _ = fitted_exponent(gaps["N"][half:], largest[half:, None])
+    return {"finite_n_gap": largest.tolist(), "finite_n_rate": rate}
+
+
+def flow(
+    profile: LinearFeedback, game: LinearQuadraticGame, time: np.ndarray, start: tuple[np.ndarray, np.ndarray]
+) -> dict[str, Any]:
+    """Means of leader, follower and crowd along `time` under a profile, and the covariance of (x0, x1)."""
+    n = game.size
+
+    def closed(t: Any) -> Any:
+        c = game.coefficients(t)
+        return c.drift[0] + c.input[0] @ profile.gain(t)[0] + c.crowd_input[0] @ profile.crowd_gain(t)[0]
+
+    matrices = np.asarray(jax.vmap(closed)(jnp.asarray(time)))
+    noise = np.asarray(game.coefficients(0.0).diffusion[0])[:, :, -1]
+    mean, spread = [start[0]], [start[1]]
+    for k in range(time.size - 1):
+        if game.discrete:
+            step, add = matrices[k], noise.T @ noise
+        else:  # exponential of the mean matrix over the step: second order
+            h = time[k + 1] - time[k]
+            step = np.asarray(jax.scipy.linalg.expm(jnp.asarray((matrices[k] + matrices[k + 1]) / 2 * h)))
+            half = np.asarray(jax.scipy.linalg.expm(jnp.asarray((matrices[k] + matrices[k + 1]) / 4 * h)))
+            add = h * half @ noise.T @ noise @ half.T
+        mean.append(step @ mean[-1])
+        spread.append(step @ spread[-1] @ step.T + add)
+    assert matrices.shape[1:] == (n, n)
+    return {"mean": np.asarray(mean), "covariance": np.asarray(spread)}
+
+
+def gains_figure(gains: dict[str, np.ndarray], time: np.ndarray, unit: str, note: str = "") -> Figure:
+    """Gains over time, the leader's beside the followers'."""
+    figure, axes = new_figure(columns=2)
+    for ax, names, title in ((axes[0], ("K00", "K10"), "leader"), (axes[1], ("K0", "K1", "K2"), "follower")):
+        for number, name in enumerate(names):
+            series = gains[name].reshape(time.size, -1)
+            for column in range(min(series.shape[1], 4)):
+                text = name if column == 0 else None
+                ax.plot(time, series[:, column], label=text, color=COLOURS[number])
+        label(ax, x=("time", unit), y=("gain", ""), title=f"{title}{note}")
+        ax.legend()
+    return figure
+
+
+def gap_figure(gaps: dict[str, np.ndarray], rate: float | None) -> Figure:
+    """Gap against the number of followers on log axes."""
+    figure, axes = new_figure()
+    numbers, follower = gaps["N"], gaps["follower"]
+    axes[0].loglog(numbers, follower, "o-", label="follower")
+    if rate is not None:
+        axes[0].loglog(
+            numbers, follower[-1] * (numbers / numbers[-1]) ** rate, "--", color="black", label=f"N^{rate:.2f}"
+        )
+    if (gaps["leader"] > 1e-12).all():
+        axes[0].loglog(numbers, gaps["leader"], "s-", label="leader")
+    else:
+        axes[0].plot([], [], " ", label="leader: below 1e-12")
+    label(axes[0], x=("followers N", ""), y=("gain by deviating", "cost"), title="The limit's strategies among N")
+    axes[0].legend()
+    return figure
+
+
+def gains_over_time(solution: LinearQuadraticSolution, keep: np.ndarray) -> dict[str, np.ndarray]:
+    """The five gains at the kept times."""
+    gains = np.asarray(solution.profile.gain.value)[keep]
+    game = solution.game
+    places = {key: (game.player_index(player), game.block(block)) for key, (player, block) in GAINS.items()}
+    return {key: gains[:, 0, game.control_slices[p], block] for key, (p, block) in places.items()}

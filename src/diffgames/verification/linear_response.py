@@ -1,0 +1,179 @@
+"""Exact gaps of linear-quadratic games from their matrices, in continuous and in discrete time, thousands at once.
+
+When p deviates from u = U z (crowds ū = Ū z) by playing v, later tiers answer with the reactions T_p, T̄_p (see
+`solvers.stage`), and p faces a one-player problem with
+
+    drift A + B (U − T_p U_p) + B̄ (Ū − T̄_p U_p),    input W = B T_p + B̄ T̄_p,    u = (U − T_p U_p) z + T_p v.
+
+Its best reply has value zᵀSz, and what p gains over v = U_p z is zᵀΔz; with the reply K* = −Λ⁻¹Γ, k = U_p − K*,
+
+    continuous   Λ = T_pᵀRT_p,             −Δ̇ = kᵀΛk − ρΔ + 𝒜ᵀΔ + Δ𝒜 + noise, jumps, switches,    Δ(T) = 0,
+    discrete     Λ = T_pᵀRT_p + WᵀS⁺W,     Δ = kᵀΛk + 𝒜ᵀΔ⁺𝒜 + Σ CᵀΔ⁺C,
+
+𝒜 the closed loop of the profile: non-negative by construction and accurate where it is tiny. Nothing of the solver's
+values enters. `linear_quadratic_response` reads the same off a game's functions; this one needs its matrices, and can
+therefore be mapped over games and runs in discrete time.
+"""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from diffgames.errors import RunFailed
+from diffgames.games.linear_quadratic import LinearQuadraticGame
+from diffgames.solvers.backward import Accuracy, integrate_to_go
+from diffgames.solvers.base import Status
+from diffgames.solvers.recursion import continuation
+from diffgames.solvers.riccati import switched
+from diffgames.verification.certificate import Certificate, Gap
+
+EXACT = "exact: linear-quadratic best response"
+RESOLUTION = 1e-11
+
+
+class Reply(NamedTuple):
+    """At time 0: value of the best reply, what it gains over the player's own control, and whether it exists."""
+
+    best: Float[Array, "m n n"]
+    gain: Float[Array, "m n n"]
+    exists: Array
+
+
+class OwnProblem(NamedTuple):
+    """The matrices of the deviating player at one time, regime first."""
+
+    drift: Float[Array, "m n n"]
+    input: Float[Array, "m n k"]
+    state_cost: Float[Array, "m n n"]
+    cross_cost: Float[Array, "m n k"]
+    control_cost: Float[Array, "m k k"]
+    own: Float[Array, "m k n"]
+    diffusion: Float[Array, "m noises n n"]
+    jump_scale: Float[Array, "m laws n n"]
+    jump_rate: Float[Array, "m laws"]
+
+
+@eqx.filter_jit
+def best_reply(game: LinearQuadraticGame, profile: Any, player: int, accuracy: Accuracy | None = None) -> Reply:
+    """The exact best reply of a player; `profile` offers gain, crowd_gain, reaction and crowd_reaction of time.
+
+    Finite horizon; a generator that is a function must be one of time alone. Values of a maximising player are its
+    costs with a minus sign.
+    """
+    terminal = game.players[player].sign * game.terminal[player]
+    none = jnp.zeros_like(terminal)
+    if game.discrete:
+        steps = jnp.arange(int(game.horizon), dtype=terminal.dtype)
+
+        def back(carry, t):
+            best, gain, fine = carry
+            best, gain, bend = _step(game, t, own_problem(game, profile, player, t), best, gain)
+            return (best, gain, fine & (jnp.linalg.eigvalsh(bend).min() > 0)), None
+
+        (best, gain, fine), _ = jax.lax.scan(back, (terminal, none, jnp.asarray(True)), steps, reverse=True)
+        return Reply(best, gain, fine)
+    horizon = jnp.asarray(game.horizon, terminal.dtype)
+
+    def rate(tau, y):
+        return _rate(game, horizon - tau, own_problem(game, profile, player, horizon - tau), *y)
+
+    accuracy = Accuracy(rtol=1e-9, atol=1e-13) if accuracy is None else accuracy
+    found = integrate_to_go(rate, (terminal, none), horizon[None], accuracy)
+    best, gain = (leaf[-1] for leaf in found.values)
+    convex = jnp.linalg.eigvalsh(own_problem(game, profile, player, horizon).control_cost).min() > 0
+    return Reply(best, gain, (found.code == int(Status.SOLVED)) & convex)
+
+
+def own_problem(game: LinearQuadraticGame, profile: Any, player: int, t: Any) -> OwnProblem:
+    """What a deviating player faces at time t."""
+    c, place, sign = game.coefficients(t), game.control_slices[player], game.players[player].sign
+    gain, reach = profile.gain(t), profile.reaction(t)[:, :, place]
+    crowd_gain, crowd_reach = profile.crowd_gain(t), profile.crowd_reaction(t)[:, :, place]
+    own = gain[:, place]
+    rest, crowd_rest = gain - reach @ own, crowd_gain - crowd_reach @ own
+    state, control, cross = c.state_cost[player], c.control_cost[player], c.cross_cost[player]
+    mixed = cross @ rest
+    return OwnProblem(
+        drift=c.drift + c.input @ rest + c.crowd_input @ crowd_rest,
+        input=c.input @ reach + c.crowd_input @ crowd_reach,
+        state_cost=sign * (state + mixed + _t(mixed) + _t(rest) @ control @ rest),
+        cross_cost=sign * (cross + _t(rest) @ control) @ reach,
+        control_cost=sign * _t(reach) @ control @ reach,
+        own=own,
+        diffusion=c.diffusion,
+        jump_scale=c.jump_scale,
+        jump_rate=c.jump_rate,
+    )
+
+
+def _rate(game: LinearQuadraticGame, t: Any, one: OwnProblem, best: Array, gain: Array) -> tuple[Array, Array]:
+    slope = _t(one.cross_cost) + _t(one.input) @ best
+    reply = -jnp.linalg.solve(one.control_cost, slope)
+    excess = one.own - reply
+    closed = one.drift + one.input @ one.own
+
+    def spread(value: Array) -> Array:
+        noise = jnp.einsum("ikba,ibc,ikcd->iad", one.diffusion, value, one.diffusion)
+        jumped = jnp.einsum("il,ilba,ibc,ilcd->iad", one.jump_rate, one.jump_scale, value, one.jump_scale)
+        moved = switched(game, t, value[None])[0]
+        return noise + jumped + moved - jnp.asarray(game.discount, value.dtype) * value
+
+    pulled, followed = _t(one.drift) @ best, _t(closed) @ gain
+    best_rate = one.state_cost + pulled + _t(pulled) - _t(slope) @ jnp.linalg.solve(one.control_cost, slope)
+    gain_rate = _t(excess) @ one.control_cost @ excess + followed + _t(followed)
+    return best_rate + spread(best), gain_rate + spread(gain)
+
+
+def _step(game: LinearQuadraticGame, t: Any, one: OwnProblem, best: Array, gain: Array) -> tuple[Array, Array, Array]:
+    ahead, ahead_gain = (continuation(game, t, value[None])[0] for value in (best, gain))
+    bend = one.control_cost + _t(one.input) @ ahead @ one.input
+    slope = _t(one.cross_cost) + _t(one.input) @ ahead @ one.drift
+    saved = jnp.linalg.solve(bend, slope)
+    excess = one.own + saved
+    closed = one.drift + one.input @ one.own
+
+    def spread(value: Array) -> Array:
+        return jnp.einsum("ikba,ibc,ikcd->iad", one.diffusion, value, one.diffusion)
+
+    best = one.state_cost + _t(one.drift) @ ahead @ one.drift - _t(slope) @ saved + spread(ahead)
+    gain = _t(excess) @ bend @ excess + _t(closed) @ ahead_gain @ closed + spread(ahead_gain)
+    return (best + _t(best)) / 2, gain, bend
+
+
+def matrix_gaps(
+    game: LinearQuadraticGame, profile: Any, second: Float[Array, "m n n"], players: tuple[int, ...] | None = None
+) -> Certificate:
+    """Certificate of exact gaps, where second[i] = E[zzᵀ; I = i] at time 0, z = (x, 1).
+
+    Values are rewards: a minimising player's is its cost with a minus sign.
+    """
+    entries = []
+    for player in range(len(game.players)) if players is None else players:
+        reply = best_reply(game, profile, player)
+        if not bool(reply.exists):
+            raise RunFailed(
+                f"what {game.players[player].name} can gain is unbounded, or not convex in its own control",
+                "shorten the horizon, or raise its control cost",
+            )
+        gain = float(jnp.sum(second * reply.gain))
+        resolution = RESOLUTION * (1.0 + abs(float(jnp.sum(second * reply.best))))
+        entries.append(
+            Gap(
+                label=game.players[player].name,
+                value=-float(jnp.sum(second * reply.best)) - gain,
+                gain=gain,
+                standard_error=0.0,
+                interval=(gain - resolution, gain + resolution),
+                lower=gain - resolution,
+                upper=gain + resolution,
+                selected="linear-quadratic response",
+            )
+        )
+    return Certificate(entries=tuple(entries), how=EXACT)
+
+
+def _t(matrix: Array) -> Array:
+    return jnp.swapaxes(matrix, -1, -2)
