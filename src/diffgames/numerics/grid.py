@@ -33,8 +33,8 @@ class Axis(eqx.Module):
     """One named axis: `size` points from `low` to `high`, and what happens at its ends."""
 
     name: str = eqx.field(static=True)
-    low: float | int = eqx.field(static=True)
-    high: float | int = eqx.field(static=True)
+    low: float = eqx.field(static=True, converter=float)
+    high: float = eqx.field(static=True, converter=float)
     size: int = eqx.field(static=True)
     boundary: str = eqx.field(static=True, default="reflecting")
 
@@ -140,7 +140,8 @@ class Grid(eqx.Module):
             cell = jnp.clip(jnp.floor(position), 0.0, float(last)).astype(jnp.int32)
             lower.append(cell)
             upper.append((cell + 1) % axis.size if axis.periodic else cell + 1)
-            fraction.append(position - cell.astype(position.dtype))
+            share = position - cell.astype(position.dtype)
+            fraction.append(share if axis.boundary == "linear" else jnp.clip(share, 0.0, 1.0))
         indices, weights = [], []
         for corner in itertools.product((0, 1), repeat=len(self.axes)):
             index, weight = jnp.zeros_like(lower[0]), jnp.ones_like(x[0])

@@ -237,11 +237,20 @@ def _scalar(value: Array, dtype: Any) -> Array:
     return jnp.asarray(value, dtype).reshape(())
 
 
+LARGEST_DIRECT = 700
+"""Unknowns up to which linear systems are solved by elimination, beyond by BiCGSTAB."""
+
+
 def _solve_linear(operator: Callable, right: Array, guess: Array) -> tuple[Array, Array]:
-    """Solve operator(field) = right by BiCGSTAB; the field and the residual left, relative to the right-hand side."""
-    tolerance = 1e-12 if right.dtype == jnp.float64 else 1e-6
-    field, _ = bicgstab(operator, right, x0=guess, tol=tolerance, atol=0.0, maxiter=4000)
-    off = jnp.max(jnp.abs(operator(field) - right)) / (1e-300 + jnp.max(jnp.abs(right)))
+    """Solve operator(field) = right; the field and the residual left, relative to the right-hand side."""
+    if right.size <= LARGEST_DIRECT:
+        units = jnp.eye(right.size, dtype=right.dtype).reshape(right.size, *right.shape)
+        matrix = jax.vmap(operator)(units).reshape(right.size, right.size).T
+        field = jnp.linalg.solve(matrix, right.reshape(-1)).reshape(right.shape)
+    else:
+        tolerance = 1e-12 if right.dtype == jnp.float64 else 1e-6
+        field, _ = bicgstab(operator, right, x0=guess, tol=tolerance, atol=0.0, maxiter=4000)
+    off = jnp.max(jnp.abs(operator(field) - right)) / jnp.maximum(jnp.max(jnp.abs(right)), 1e-30)
     return field, off
 
 
