@@ -81,6 +81,16 @@ class NormalMarks(AbstractMarks):
         return points[:, None], jnp.asarray(weights / weights.sum(), self.mean.dtype)
 
 
+def draw_marks(marks: AbstractMarks, key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "*shape marks"]:
+    """Independent marks; normal ones in one call of the generator, which is several times cheaper than one by one."""
+    if isinstance(marks, NormalMarks):
+        return marks.mean + marks.deviation * jax.random.normal(key, (*shape, 1), marks.mean.dtype)
+    sample = marks.sample
+    for _ in shape:
+        sample = jax.vmap(sample)
+    return sample(jax.random.split(key, shape))
+
+
 class JumpLaw(eqx.Module):
     """One kind of jump: `rate(t, x, u, i)` per unit time, `size(t, x, mark, i)` of the state, law of the marks.
 

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from diffgames.errors import InvalidInput
-from diffgames.games.jumps import FixedMark, JumpLaw
+from diffgames.games.jumps import FixedMark, JumpLaw, draw_marks
 from diffgames.simulation.stepping import poisson_count
 
 CrowdProfile = Callable[[Float[Array, ""], Float[Array, " d"], Float[Array, " s"]], Float[Array, " k"]]
@@ -113,8 +113,8 @@ def advance(
         if isinstance(law.marks, FixedMark):
             marks.append(None)
             continue
-        keys = jax.random.split(jax.random.fold_in(mark_key, index), (count, max_jumps))
-        marks.append(jax.vmap(jax.vmap(law.marks.sample))(keys))
+        drawn = draw_marks(law.marks, jax.random.fold_in(mark_key, index), (max_jumps, count))
+        marks.append(jnp.moveaxis(drawn, 1, -1))
     regime = jnp.zeros((), jnp.int32)
 
     def one(x: Array, normal: Array, uniform: Array, marks: list) -> tuple[Array, Array]:
@@ -138,7 +138,7 @@ def advance(
             moved = moved + jnp.sum(jnp.where(there[:, None], sizes, 0.0), axis=0)
         return moved, h * population.running_cost(t, x, crowd, u)
 
-    axes = [None if mark is None else 0 for mark in marks]
+    axes = [None if mark is None else -1 for mark in marks]
     return jax.vmap(one, in_axes=(-1, -1, -1, axes), out_axes=-1)(x, normals, uniforms, marks)
 
 

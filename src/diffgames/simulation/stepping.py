@@ -28,7 +28,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from diffgames.games.differential import Controls, DifferentialGame
-from diffgames.games.jumps import FixedMark, JumpLaw
+from diffgames.games.jumps import FixedMark, JumpLaw, draw_marks
 
 
 class Draws(eqx.Module):
@@ -79,8 +79,9 @@ def draw(
         if isinstance(law.marks, FixedMark):
             marks.append(None)
             continue
-        sub = jax.vmap(lambda key, index=index: jax.random.split(jax.random.fold_in(key, index), (max_jumps, half)))
-        drawn = jax.vmap(jax.vmap(jax.vmap(law.marks.sample, out_axes=-1)))(sub(keys))
+        sub = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, index)
+        drawn = jax.vmap(lambda key, law=law: draw_marks(law.marks, key, (max_jumps, half)))(sub)
+        drawn = jnp.moveaxis(drawn, 2, -1)
         marks.append(jnp.concatenate([drawn, drawn], axis=-1) if antithetic else drawn)
     return Draws(
         brownian=jnp.asarray(refine, dtype) ** -0.5 * jnp.sum(increments, axis=0),
