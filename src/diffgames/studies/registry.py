@@ -16,12 +16,15 @@ from diffgames.studies.study import Study
 STUDIES: dict[str, str] = {
     "stackelberg": "diffgames.studies.stackelberg:STUDY",
     "stackelberg-discrete": "diffgames.studies.stackelberg_discrete:STUDY",
+    "typed-lq": "diffgames.studies.typed_lq:STUDY",
+    "regime-lq": "diffgames.studies.regime_lq:STUDY",
     "otc-market": "diffgames.studies.otc_market:STUDY",
     "taker-spectrum": "diffgames.studies.taker_spectrum:STUDY",
     "exchange-fit": "diffgames.studies.exchange_fit:STUDY",
     "flow-response": "diffgames.studies.flow_response:STUDY",
     "market-maker": "diffgames.studies.market_maker:STUDY",
     "market-maker-survival": "diffgames.studies.market_maker_survival:STUDY",
+    "market-maker-real": "diffgames.studies.market_maker_real:STUDY",
     "replay": "diffgames.studies.replay:STUDY",
     "systemic-risk": "diffgames.studies.systemic_risk:STUDY",
     "propagation-of-chaos": "diffgames.studies.propagation_of_chaos:STUDY",
@@ -30,6 +33,7 @@ STUDIES: dict[str, str] = {
     "crowd-aversion": "diffgames.studies.crowd_aversion:STUDY",
     "crowd-common-noise": "diffgames.studies.crowd_common_noise:STUDY",
     "alpha-decay": "diffgames.studies.alpha_decay:STUDY",
+    "reach-avoid": "diffgames.studies.reach_avoid:STUDY",
 }
 """Every study that ships with the package: name → "module:NAME"."""
 

@@ -1,0 +1,264 @@
+"""Robust control while an attacker and a stabilizer fight over the regimes: games in games, linear-quadratic layer.
+
+Inside a regime a controller steers against a disturbance; over the regimes an attacker pushes into worse ones and a
+stabilizer holds back, judged by the inner value (feedback reading). Matrices of `games.regimes`; with
+switching=exogenous the rates are the given ones and K only values them. The certificate solves controller's and
+disturbance's own problems under the equilibrium's rates from the game's matrices.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.figure import Figure
+
+from diffgames.games.linear_quadratic import LinearQuadraticGame
+from diffgames.games.regimes import regime_game
+from diffgames.games.switching_graph import poincare_constant, spectral_gap
+from diffgames.plotting import COLOURS, label, new_figure
+from diffgames.solvers.feedback import LinearFeedback, Track
+from diffgames.solvers.regimes import RegimeSolution, Switched, Switching, solve_regimes, sweep_escape, switching_of
+from diffgames.studies.context import RunContext
+from diffgames.studies.linear_quadratic_words import escaped, over_time
+from diffgames.studies.study import Headline, Parameter, Study, StudyResult
+from diffgames.verification.certificate import Certificate
+from diffgames.verification.linear_response import matrix_gaps
+
+Rows = tuple[tuple[float, ...], ...]
+PerRegime = tuple[float | Rows, ...]
+PerLaw = tuple[tuple[float | Rows, ...], ...]
+Shifts = tuple[tuple[float | tuple[float, ...], ...], ...]
+SEARCH = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegimeConfig:
+    """First index = regime; a number stands for a 1×1 matrix."""
+
+    A: Annotated[PerRegime, Parameter(shape="regimes (× n × n)", unit="1/time", meaning="drift")] = (0.1, 0.2, 0.4)
+    B: Annotated[PerRegime, Parameter(shape="regimes (× n × k)", meaning="controller's input")] = (1.0, 1.0, 1.0)
+    D: Annotated[PerRegime, Parameter(shape="regimes (× n × d)", meaning="disturbance's input")] = (0.3, 0.4, 0.5)
+    Q: Annotated[PerRegime, Parameter(shape="regimes (× n × n)", meaning="running weight of x'Qx")] = (1.0, 1.5, 3.0)
+    R: Annotated[PerRegime, Parameter(shape="regimes (× k × k)", meaning="weight of u'Ru")] = (1.0, 1.0, 1.0)
+    S: Annotated[PerRegime, Parameter(shape="regimes (× d × d)", meaning="weight of −w'Sw")] = (2.0, 2.0, 2.0)
+    Q_T: Annotated[PerRegime, Parameter(shape="regimes (× n × n)", meaning="terminal weight")] = (1.0, 1.0, 1.0)
+    noise: Annotated[PerRegime, Parameter(shape="regimes (× n × w)", unit="1/√time", meaning="loading Σ of dW")] = (
+        0.2,
+        0.3,
+        0.5,
+    )
+    jump_rate: Annotated[
+        Rows, Parameter(shape="regimes × laws", unit="1/time", meaning="intensities λ", minimum=0.0)
+    ] = ((1.0, 1.0), (1.0, 1.0), (1.0, 1.0))
+    jump_scale: Annotated[
+        PerLaw, Parameter(shape="regimes × laws (× n × n)", meaning="E: x jumps by E x + e (compensated)")
+    ] = ((0.0, 0.0), (0.22360679774997896, 0.0), (0.4472135954999579, 0.0))
+    jump_shift: Annotated[Shifts, Parameter(shape="regimes × laws (× n)", meaning="e: x jumps by E x + e")] = (
+        (0.0, 0.1),
+        (0.0, 0.1414213562373095),
+        (0.0, 0.22360679774997896),
+    )
+    generator: Annotated[
+        Rows, Parameter(shape="regimes × regimes", unit="1/time", meaning="rates, negative row sums on the diagonal")
+    ] = ((-0.5, 0.4, 0.1), (0.6, -0.9, 0.3), (0.2, 0.8, -1.0))
+    attack: Annotated[
+        Rows, Parameter(shape="regimes × regimes", unit="1/time", meaning="rates the attacker can add", minimum=0.0)
+    ] = ((0.0, 0.5, 0.2), (0.0, 0.0, 0.5), (0.0, 0.0, 0.0))
+    stabilize: Annotated[
+        Rows, Parameter(shape="regimes × regimes", unit="1/time", meaning="rates the stabilizer can take", minimum=0.0)
+    ] = ((0.0, 0.3, 0.05), (0.0, 0.0, 0.2), (0.0, 0.0, 0.0))
+    T: Annotated[float, Parameter(unit="time", meaning="horizon", minimum=1e-9)] = 1.0
+    switching: Annotated[
+        Literal["exogenous", "strategic"], Parameter(meaning="whether regimes switch by chance or are fought over")
+    ] = "strategic"
+
+
+def game_of(config: RegimeConfig, horizon: float | None = None) -> LinearQuadraticGame:
+    """The inner game at the base rates."""
+    names = ("A", "B", "D", "Q", "R", "S", "Q_T", "noise", "jump_rate", "jump_scale", "jump_shift", "generator")
+    return regime_game(horizon=horizon or config.T, **{name: getattr(config, name) for name in names})
+
+
+def switching_for(config: RegimeConfig) -> Switching:
+    """Who moves the rates."""
+    if config.switching == "exogenous":
+        return switching_of(config.generator)
+    return switching_of(config.generator, config.attack, config.stabilize)
+
+
+def run(config: RegimeConfig, context: RunContext) -> StudyResult:
+    """Solve both layers in one sweep, certify, describe the switching graph."""
+    with jax.enable_x64(True):
+        game, switching = game_of(config), switching_for(config)
+        context.progress.update("solving", 0.0)
+        escape = sweep_escape(game, switching, SEARCH * config.T)
+        if escape is not None and escape <= config.T:
+            return _failed(config, switching, escape)
+        solution = solve_regimes(game, switching)
+        profile = {
+            "gain": solution.inner.profile.gain.value,
+            "slope": solution.inner.profile.gain.slope,
+            "time": solution.inner.time,
+            "rates": solution.rates,
+            "attack_effort": solution.attack_effort,
+            "stabilize_effort": solution.stabilize_effort,
+        }
+        certificate = verify(config, profile, context)
+    inner, outer = np.asarray(solution.inner.values)[:, 0], np.asarray(solution.outer.value)
+    first = np.asarray(solution.rates)[0]
+    n = inner.shape[-1] - 1
+    return StudyResult(
+        headline={
+            "P0": _short(inner[0, :, :n, :n]),
+            "K0": _short(outer[0, :, :n, :n]),
+            "r0": inner[0, :, n, n].tolist(),
+            "k0": outer[0, :, n, n].tolist(),
+            "attack_effort": np.asarray(solution.attack_effort)[0].tolist(),
+            "stabilize_effort": np.asarray(solution.stabilize_effort)[0].tolist(),
+            "spectral_gap": spectral_gap(first),
+            "poincare": poincare_constant(first),
+            "escape_time": escape,
+        },
+        certificate=certificate,
+        arrays={
+            "values": over_time({"S": inner, "K": outer, "rates": np.asarray(solution.rates)}, solution.inner.time)
+        },
+        profile={key: np.asarray(value) for key, value in profile.items()},
+        figures={"values": lambda: values_figure(solution), "gains": lambda: gains_figure(solution)},
+    )
+
+
+def verify(config: RegimeConfig, profile: Any, context: RunContext) -> Certificate:
+    """Exact gaps of controller and disturbance under the stored rates, from z = (1, …, 1) in every regime alike."""
+    with jax.enable_x64(True):
+        game = game_of(config)
+        stored = {key: jnp.asarray(value, jnp.float64) for key, value in profile.items()}
+        rates = Track(stored["time"], stored["rates"], jnp.zeros_like(stored["rates"]))
+        played = LinearQuadraticGame(
+            **{
+                name: getattr(game, name)
+                for name in ("drift", "players", "horizon", "diffusion", "jump_scale", "jump_rate", "tiers", "blocks")
+            },
+            generator=Switched(rates),
+        )
+        total = stored["gain"].shape[2]
+        still = jnp.broadcast_to(jnp.eye(total), (*stored["gain"].shape[:2], total, total))
+        blank = jnp.zeros_like(still)
+
+        def track(value: Any, slope: Any) -> Track:
+            return Track(stored["time"], value, slope)
+
+        feedback = LinearFeedback(
+            gain=track(stored["gain"], stored["slope"]),
+            crowd_gain=track(0 * stored["gain"], 0 * stored["gain"]),
+            reaction=track(still, blank),
+            crowd_reaction=track(blank, blank),
+            sizes=game.control_sizes,
+        )
+        one = jnp.ones((game.size, game.size)) / game.regime_count
+        return matrix_gaps(played, feedback, jnp.broadcast_to(one, (game.regime_count, game.size, game.size)))
+
+
+def values_figure(solution: RegimeSolution) -> Figure:
+    """Inner P and outer K of every regime over time (first state)."""
+    figure, axes = new_figure(columns=2)
+    pairs = ((np.asarray(solution.inner.values)[:, 0], "inner P"), (np.asarray(solution.outer.value), "outer K"))
+    for ax, (values, name) in zip(axes, pairs, strict=True):
+        for regime in range(min(values.shape[1], len(COLOURS))):
+            ax.plot(solution.inner.time, values[:, regime, 0, 0], color=COLOURS[regime], label=f"regime {regime}")
+        label(ax, x=("time", ""), y=(name, "x'Px, no ½"), title=name)
+        ax.legend()
+    return figure
+
+
+def gains_figure(solution: RegimeSolution) -> Figure:
+    """Feedback of controller and disturbance, and the efforts."""
+    figure, axes = new_figure(columns=2)
+    gains = np.asarray(solution.inner.profile.gain.value)
+    k = solution.inner.game.control_sizes[0]
+    for regime in range(min(gains.shape[1], len(COLOURS))):
+        colour = COLOURS[regime]
+        axes[0].plot(solution.inner.time, gains[:, regime, 0, 0], color=colour, label=f"u, regime {regime}")
+        axes[0].plot(solution.inner.time, gains[:, regime, k, 0], "--", color=colour, label=f"w, regime {regime}")
+        shift = 0.02 * regime
+        axes[1].step(
+            solution.inner.time,
+            np.asarray(solution.attack_effort)[:, regime] + shift,
+            color=colour,
+            label=f"f, {regime}",
+        )
+        axes[1].step(
+            solution.inner.time,
+            np.asarray(solution.stabilize_effort)[:, regime] - shift,
+            "--",
+            color=colour,
+            label=f"g, {regime}",
+        )
+    label(axes[0], x=("time", ""), y=("gain on x", ""), title="Controller and disturbance")
+    label(axes[1], x=("time", ""), y=("effort (set apart)", ""), title="Attacker f, stabilizer g")
+    for ax in axes:
+        ax.legend(ncols=2)
+    return figure
+
+
+def _failed(config: RegimeConfig, switching: Switching, escape: float) -> StudyResult:
+    solution = solve_regimes(game_of(config, 0.999 * escape), switching, throw=False)
+    time = np.asarray(solution.inner.time)
+    values = np.asarray(solution.inner.values)[:, 0]
+
+    def figure() -> Figure:
+        drawn, axes = new_figure()
+        for regime in range(min(values.shape[1], len(COLOURS))):
+            axes[0].semilogy(
+                time[-1] - time,
+                np.abs(values[:, regime, 0, 0]) + 1e-12,
+                color=COLOURS[regime],
+                label=f"regime {regime}",
+            )
+        axes[0].axvline(escape, color="black", linestyle="--", label=f"escape {escape:.4g}")
+        label(axes[0], x=("time to go", ""), y=("|P|", ""), title="The inner values escape")
+        axes[0].legend()
+        return drawn
+
+    return escaped(
+        escape,
+        config.T,
+        arrays={"values": over_time({"S": values}, time[-1] - time, "to_go")},
+        figures={"escape": figure},
+    )
+
+
+def _short(values: np.ndarray) -> list:
+    return values.reshape(-1).tolist() if values[0].size == 1 else values.tolist()
+
+
+STUDY = Study(
+    name="regime-lq",
+    source="Pan & Zhu 2025 (arXiv 2512.18098), linear-quadratic layer, its formulas corrected and with jumps",
+    shows="robust control under regimes that are fought over: inner and outer Riccati equations, who pushes where",
+    config=RegimeConfig,
+    run=run,
+    verify=verify,
+    presets={"quick": {}, "paper": {}},
+    minutes={"quick": 0.5, "paper": 0.5},
+    headline={
+        "P0": Headline(shape="regimes (× n × n)", meaning="inner P at t = 0", normalisation="x'Px (no ½)"),
+        "K0": Headline(shape="regimes (× n × n)", meaning="outer K at t = 0", normalisation="x'Kx (no ½)"),
+        "r0": Headline(shape="regimes", unit="cost", meaning="constant of the inner value at t = 0"),
+        "k0": Headline(shape="regimes", unit="cost × time", meaning="constant of the outer value at t = 0"),
+        "attack_effort": Headline(shape="regimes", meaning="attacker's effort f* at t = 0"),
+        "stabilize_effort": Headline(shape="regimes", meaning="stabilizer's effort g* at t = 0"),
+        "spectral_gap": Headline(unit="1/time", meaning="λ₂ of the rates played at t = 0"),
+        "poincare": Headline(
+            unit="1/time", meaning="Poincaré constant of the same; null where a regime has no weight", optional=True
+        ),
+        "escape_time": Headline(
+            unit="time",
+            meaning="first time-to-go at which P escapes, searched up to 10 T; null: none",
+            optional=True,
+        ),
+    },
+    example="diffgames run regime-lq --set switching=exogenous T=2",
+)

@@ -1,0 +1,320 @@
+"""Linear-quadratic mean-field games of several types, in four readings, by two routes.
+
+Agents of type τ: dx = (a x + b u + κ x̄) dt + σ dW with x̄ the mean over all agents, cost ½ q x² + ½ r u² + s x x̄ and
+terminal ½ q_T x² (see `games.mean_field` for vectors and readings). u = −(b/r)(P x + ξ). The engine solves the game in
+feedback form; the two-point boundary value problem solved directly is the second route, and its escape time (the first
+zero of det Ψ22) the second opinion on the first one's. The certificate solves each decision maker's own problem.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.figure import Figure
+
+from diffgames.errors import InvalidInput, RunFailed
+from diffgames.games.mean_field import (
+    Reading,
+    TypedGame,
+    costate_map,
+    private_game,
+    typed_game,
+    typed_linear_quadratic,
+)
+from diffgames.plotting import COLOURS, band, label, new_figure
+from diffgames.solvers import LinearQuadraticSolution, escape_time, solve
+from diffgames.solvers.boundary_value import boundary_costates, boundary_escape
+from diffgames.studies.context import RunContext
+from diffgames.studies.linear_quadratic_words import escaped, over_time
+from diffgames.studies.study import Headline, Parameter, Study, StudyResult
+from diffgames.verification.certificate import Certificate
+from diffgames.verification.linear_response import matrix_gaps
+
+PerType = tuple[float | tuple[tuple[float, ...], ...], ...]
+States = tuple[float | tuple[float, ...], ...]
+SEARCH = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TypedConfig:
+    """One entry per type: a number, or a matrix where agents have several states."""
+
+    share: Annotated[
+        tuple[float, ...], Parameter(shape="types", meaning="shares of the types, sum one", minimum=0.0)
+    ] = (0.6, 0.4)
+    a: Annotated[PerType, Parameter(shape="types (× n × n)", unit="1/time", meaning="drift")] = (0.1, -0.2)
+    b: Annotated[PerType, Parameter(shape="types (× n × k)", meaning="input")] = (1.0, 0.8)
+    kappa: Annotated[PerType, Parameter(shape="types (× n × n)", unit="1/time", meaning="pull κ of x̄")] = (0.3, 0.2)
+    sigma: Annotated[PerType, Parameter(shape="types (× n × w)", unit="1/√time", meaning="own noise")] = (0.3, 0.2)
+    q: Annotated[PerType, Parameter(shape="types (× n × n)", meaning="weight of ½ x²")] = (1.0, 0.8)
+    r: Annotated[PerType, Parameter(shape="types (× k × k)", meaning="weight of ½ u²")] = (0.5, 1.0)
+    s: Annotated[PerType, Parameter(shape="types (× n × n)", meaning="weight of x x̄")] = (0.4, 0.2)
+    q_T: Annotated[PerType, Parameter(shape="types (× n × n)", meaning="terminal weight of ½ x²")] = (0.5, 1.0)
+    m0: Annotated[States, Parameter(shape="types (× n)", meaning="mean states at the start")] = (1.0, -0.5)
+    var0: Annotated[PerType, Parameter(shape="types (× n × n)", meaning="covariances at the start")] = (0.04, 0.09)
+    T: Annotated[float, Parameter(unit="time", meaning="horizon", minimum=1e-9)] = 1.0
+    reading: Annotated[
+        Reading, Parameter(meaning="who decides: every agent, a maker per type (open, feedback), one planner")
+    ] = "mfg"
+
+
+def game_of(config: TypedConfig, horizon: float | None = None) -> TypedGame:
+    """The typed game of a configuration."""
+    names = ("a", "b", "kappa", "sigma", "q", "r", "s", "q_T")
+    return typed_game(
+        share=config.share, horizon=horizon or config.T, **{name: getattr(config, name) for name in names}
+    )
+
+
+def run(config: TypedConfig, context: RunContext) -> StudyResult:
+    """Solve by both routes, follow the law of every type, certify."""
+    with jax.enable_x64(True):
+        game = game_of(config)
+        mean, covariance = start_law(config, game)
+        context.progress.update("solving", 0.0)
+        escape, other = escapes(game, config.reading, SEARCH * config.T)
+        context.log(f"escape time: engine and private equations {escape}, det Psi22 {other}")
+        if escape is not None and escape <= config.T:
+            return _failed(config, escape, mean)
+        solution = solve(typed_linear_quadratic(game, config.reading))
+        private = solve(private_game(game))
+        certificate = certify(game, solution, mean, covariance)
+        series = follow(game, config.reading, solution, private, mean, covariance)
+    size = (game.types, game.states)
+    first, last = series["xi"][0].reshape(size), series["mean"][-1].reshape(size)
+    headline = {
+        "P0": _short(series["P"][0]),
+        "xi0": _short(first),
+        "mean_T": _short(last),
+        "xbar_T": _short(series["xbar"][-1])[0] if game.states == 1 else series["xbar"][-1].tolist(),
+        "cost": series["cost"][-1].tolist(),
+        "escape_time": escape,
+        "route_error": _route_error(config, game, mean, first, series["P"][0]),
+    }
+    kept = {key: value for key, value in series.items() if key != "time"}
+    return StudyResult(
+        headline=headline,
+        certificate=certificate,
+        arrays={"law": over_time(kept, series["time"])},
+        profile=solution.profile,
+        figures={
+            "means": lambda: means_figure(game, series),
+            "feedback": lambda: feedback_figure(game, series),
+        },
+    )
+
+
+def verify(config: TypedConfig, profile: Any, context: RunContext) -> Certificate:
+    """The certificate of the stored profile."""
+    with jax.enable_x64(True):
+        game = game_of(config)
+        mean, covariance = start_law(config, game)
+        return matrix_gaps(
+            typed_linear_quadratic(game, config.reading), profile, _second(game, config.reading, mean, covariance)
+        )
+
+
+def certify(game: TypedGame, solution: LinearQuadraticSolution, mean: Any, covariance: Any) -> Certificate:
+    """Exact gaps of the decision makers."""
+    reading: Reading = _reading_of(solution)
+    return matrix_gaps(solution.game, solution.profile, _second(game, reading, mean, covariance))
+
+
+def escapes(game: TypedGame, reading: Reading, limit: float) -> tuple[float | None, float | None]:
+    """Escape times up to `limit`: the first of both routes, private equations included, and the one by det Ψ22."""
+    found = [escape_time(private_game(game), limit), escape_time(typed_linear_quadratic(game, reading), limit)]
+    by_boundary = None if reading == "nash" else boundary_escape(game, reading, limit)
+    times = [time for time in (*found, by_boundary) if time is not None]
+    return (min(times) if times else None), by_boundary
+
+
+def start_law(config: TypedConfig, game: TypedGame) -> tuple[Any, Any]:
+    """Means [K, n] and covariances [K, n, n] at the start."""
+    mean = jnp.asarray(config.m0, jnp.float64)
+    mean = mean[:, None] if mean.ndim == 1 else mean
+    covariance = jnp.asarray(config.var0, jnp.float64)
+    covariance = covariance[:, None, None] if covariance.ndim == 1 else covariance
+    if mean.shape != (game.types, game.states):
+        raise InvalidInput("m0", config.m0, f"{game.types} numbers or vectors of {game.states}")
+    if covariance.shape != (game.types, game.states, game.states):
+        raise InvalidInput("var0", config.var0, f"{game.types} variances or {game.states} × {game.states} matrices")
+    if np.linalg.eigvalsh(np.asarray(covariance)).min() < 0:
+        raise InvalidInput("var0", config.var0, "variances ≥ 0")
+    return mean, covariance
+
+
+def follow(
+    game: TypedGame,
+    reading: Reading,
+    solution: LinearQuadraticSolution,
+    private: LinearQuadraticSolution,
+    mean: Any,
+    covariance: Any,
+) -> dict[str, np.ndarray]:
+    """P, ξ, means, covariances and the costs so far of every type over time, by the moment equations."""
+    count, n = game.types, game.states
+    places = [game.place(t) for t in range(count)]
+    respond = -jnp.linalg.solve(game.r, jnp.swapaxes(game.b, 1, 2))
+    spread = jnp.einsum("taw,tbw->tab", game.sigma, game.sigma)
+
+    def own(t: Any) -> Any:
+        values = private.value(t)
+        return jnp.stack([2 * values[k, 0][places[k], places[k]] for k in range(count)])
+
+    def costates(t: Any, m: Any) -> Any:
+        return (costate_map(game, reading, solution.value(t)) @ m.reshape(-1)).reshape(count, n)
+
+    def flow(t: Any, state: Any, _: Any) -> Any:
+        m, law, _cost = state
+        p, xbar = own(t), game.share @ m
+        closed = game.a + jnp.einsum("tak,tkn,tnm->tam", game.b, respond, p)
+        control = jnp.einsum("tkn,tn->tk", respond, costates(t, m))
+        gain = jnp.einsum("tkn,tnm->tkm", respond, p)
+        moved = jnp.einsum("tab,tb->ta", game.a, m) + jnp.einsum("tak,tk->ta", game.b, control)
+        grown = closed @ law
+        second = law + m[:, :, None] * m[:, None, :]
+        effort = gain @ law @ jnp.swapaxes(gain, 1, 2) + control[:, :, None] * control[:, None, :]
+        cost = 0.5 * jnp.sum(game.q * second, (1, 2)) + 0.5 * jnp.sum(game.r * effort, (1, 2))
+        cost = cost + jnp.einsum("ta,tab,b->t", m, game.s, xbar)
+        return moved + game.kappa @ xbar, grown + jnp.swapaxes(grown, 1, 2) + spread, cost
+
+    time = solution.time
+    path = diffrax.diffeqsolve(
+        diffrax.ODETerm(flow),
+        diffrax.Dopri8(),
+        t0=time[0],
+        t1=time[-1],
+        dt0=None,
+        y0=(mean, covariance, jnp.zeros(count)),
+        saveat=diffrax.SaveAt(ts=time),
+        stepsize_controller=diffrax.PIDController(rtol=1e-10, atol=1e-12),
+        max_steps=16_384,
+    )
+    assert path.ys is not None
+    m, law, cost = path.ys
+    p = jax.vmap(own)(time)
+    xi = jax.vmap(costates)(time, m) - jnp.einsum("ktab,ktb->kta", p, m)
+    second = law[-1] + m[-1][:, :, None] * m[-1][:, None, :]
+    final = 0.5 * jnp.sum(game.q_T * second, (1, 2))
+    series = {"P": p, "xi": xi, "mean": m, "covariance": law, "cost": cost.at[-1].add(final)}
+    series["xbar"] = jnp.einsum("t,kta->ka", game.share, m)
+    return {"time": np.asarray(time)} | {key: np.asarray(value) for key, value in series.items()}
+
+
+def means_figure(game: TypedGame, series: dict[str, np.ndarray]) -> Figure:
+    """Mean of every type with two standard deviations, and x̄."""
+    figure, axes = new_figure()
+    for t in range(min(game.types, len(COLOURS) - 1)):
+        centre, width = series["mean"][:, t, 0], 2 * np.sqrt(series["covariance"][:, t, 0, 0])
+        axes[0].plot(series["time"], centre, color=COLOURS[t], label=f"type {t}")
+        band(axes[0], series["time"], centre - width, centre + width, colour=COLOURS[t])
+    axes[0].plot(series["time"], series["xbar"][:, 0], "--", color="black", label="x̄")
+    label(
+        axes[0], x=("time", ""), y=("state", ""), title="Means, ±2 sd" + (" (first state)" if game.states > 1 else "")
+    )
+    axes[0].legend()
+    return figure
+
+
+def feedback_figure(game: TypedGame, series: dict[str, np.ndarray]) -> Figure:
+    """P and ξ over time."""
+    figure, axes = new_figure(columns=2)
+    for t in range(min(game.types, len(COLOURS))):
+        axes[0].plot(series["time"], series["P"][:, t, 0, 0], color=COLOURS[t], label=f"type {t}")
+        axes[1].plot(series["time"], series["xi"][:, t, 0], color=COLOURS[t], label=f"type {t}")
+    for ax, name in zip(axes, ("P", "ξ"), strict=True):
+        label(ax, x=("time", ""), y=(name, ""), title=f"u = −(b/r)(P x + ξ): {name}")
+        ax.legend()
+    return figure
+
+
+def _second(game: TypedGame, reading: Reading, mean: Any, covariance: Any) -> Any:
+    """E[zzᵀ] at the start of the reading's state."""
+    means = mean.reshape(-1)
+    parts = (means, means) if reading in ("mfg", "mftg") else (means,)
+    z = jnp.concatenate([*parts, jnp.ones(1)])
+    moment = jnp.outer(z, z)
+    if reading == "mfg":
+        for t in range(game.types):
+            moment = moment.at[game.place(t), game.place(t)].add(covariance[t])
+    return moment[None]
+
+
+def _reading_of(solution: LinearQuadraticSolution) -> Reading:
+    names = [name for name, _ in solution.game.blocks]
+    if "x0" in names:
+        return "mfg"
+    if "y0" in names:
+        return "mftg"
+    return "team" if solution.game.players[0].name == "planner" else "nash"
+
+
+def _route_error(config: TypedConfig, game: TypedGame, mean: Any, xi: np.ndarray, own: np.ndarray) -> float | None:
+    """Largest difference of ξ(0) between the two routes."""
+    if config.reading == "nash":
+        return None
+    with jax.enable_x64(True):
+        costates = boundary_costates(game, config.reading, mean, config.T)
+        return float(np.abs(np.asarray(costates) - np.einsum("tab,tb->ta", own, np.asarray(mean)) - xi).max())
+
+
+def _failed(config: TypedConfig, escape: float, mean: Any) -> StudyResult:
+    """Past the escape time: the feedback on the means up to shortly before it."""
+    game = game_of(config, 0.99 * escape)
+    try:
+        solution = solve(typed_linear_quadratic(game, config.reading))
+    except RunFailed:
+        return escaped(escape, config.T)
+    maps = np.asarray(jax.vmap(lambda value: costate_map(game, config.reading, value))(solution.values))
+    to_go = 0.99 * escape - np.asarray(solution.time)
+
+    def figure() -> Figure:
+        drawn, axes = new_figure()
+        for t in range(min(game.types, len(COLOURS))):
+            column = t * game.states
+            axes[0].plot(to_go, maps[:, column, column], color=COLOURS[t], label=f"type {t}")
+        axes[0].axvline(escape, color="black", linestyle="--", label=f"escape {escape:.4g}")
+        axes[0].set_yscale("symlog")
+        label(axes[0], x=("time to go", ""), y=("costate per own mean, P + Π", ""), title="The values escape")
+        axes[0].legend()
+        return drawn
+
+    return escaped(
+        escape, config.T, arrays={"costates": over_time({"map": maps}, to_go, "to_go")}, figures={"escape": figure}
+    )
+
+
+def _short(values: np.ndarray) -> list:
+    """Per type: a number where there is one state, else the vector or matrix."""
+    return values.reshape(-1).tolist() if values[0].size == 1 else values.tolist()
+
+
+STUDY = Study(
+    name="typed-lq",
+    source="tutorial on mean-field-type games, linear-quadratic example with types; readings derived anew",
+    shows="the same data read as mean-field game, game of types, team and feedback Nash; where no equilibrium exists",
+    config=TypedConfig,
+    run=run,
+    verify=verify,
+    presets={"quick": {}, "paper": {}},
+    minutes={"quick": 0.5, "paper": 0.5},
+    headline={
+        "P0": Headline(shape="types (× n × n)", meaning="P at t = 0", normalisation="½ x'Px"),
+        "xi0": Headline(shape="types (× n)", meaning="ξ at t = 0 on the equilibrium path"),
+        "mean_T": Headline(shape="types (× n)", meaning="mean of every type at T"),
+        "xbar_T": Headline(shape="scalar or n", meaning="mean over all agents at T"),
+        "cost": Headline(shape="types", unit="cost", meaning="expected cost of an agent of every type"),
+        "escape_time": Headline(
+            unit="time",
+            meaning="first time-to-go at which P, or det Ψ22, breaks down, searched up to 10 T; null: none",
+            optional=True,
+        ),
+        "route_error": Headline(
+            meaning="largest difference of ξ(0) to the boundary value problem; null for feedback Nash", optional=True
+        ),
+    },
+    example='diffgames run typed-lq --set reading=team T=2 share="[0.5,0.5]"',
+)
