@@ -113,10 +113,14 @@ class LocalGains(eqx.Module):
 
     def __call__(self, t: Float[Array, ""], x: States, y: States) -> Controls:
         """u, from the own state and the average around."""
+        return self.respond(t, x, y, x)
+
+    def respond(self, t: Float[Array, ""], x: States, y: States, crowd: States) -> Controls:
+        """u from own states x and sensitivities y, in a crowd that is somewhere else."""
         if self.neighbours is None:
-            average = jnp.broadcast_to(jnp.mean(x, axis=1, keepdims=True), x.shape)
+            average = jnp.broadcast_to(jnp.mean(crowd, axis=1, keepdims=True), crowd.shape)
         else:
-            average = jnp.einsum("ij,djb->dib", self.neighbours, x)
+            average = jnp.einsum("ij,djb->dib", self.neighbours, crowd)
         u = apply(self.clock.between(t, self.own), x) + apply(self.clock.between(t, self.around), average)
         u = u + apply(self.clock.between(t, self.sensitivity), y) + self.clock.between(t, self.offset)[:, :, None]
         return self.clock.urgency(t) * u
@@ -138,16 +142,17 @@ class ResidualNetworks(eqx.Module):
         d, n, paths = x.shape
         now = jnp.broadcast_to(t, (1, paths))
         inputs = jnp.concatenate([now, x.reshape(d * n, paths), y.reshape(d * n, paths)])
-        hidden = (self.first @ inputs + self.first_bias[:, None]).reshape(n, -1, paths)
-        blocks = self.inner.shape[0]
-        players = []
-        for i in range(n):  # separate products: XLA's batched ones are slower on a CPU
-            z = hidden[i]
-            for b in range(blocks):
-                inside = jax.nn.relu(self.inner[b, 0, i] @ z + self.inner_bias[b, 0, i][:, None])
-                z = z + jax.nn.relu(self.inner[b, 1, i] @ inside + self.inner_bias[b, 1, i][:, None])
-            players.append(self.scale[i] * jnp.tanh(self.last[i] @ z + self.last_bias[i][:, None]))
-        return jnp.stack(players, axis=1)
+        z = (self.first @ inputs + self.first_bias[:, None]).reshape(n, -1, paths)
+        for weights, biases in zip(self.inner, self.inner_bias, strict=True):
+            inside = jax.nn.relu(_layer(weights[0], biases[0], z))
+            z = z + jax.nn.relu(_layer(weights[1], biases[1], inside))
+        out = _layer(self.last, self.last_bias, z)
+        return jnp.moveaxis(self.scale[:, None, None] * jnp.tanh(out), 0, 1)
+
+
+def _layer(weights: Array, biases: Array, inputs: Float[Array, "players units paths"]) -> Array:
+    """Every player's own linear layer."""
+    return jnp.einsum("nvw,nwb->nvb", weights, inputs) + biases[:, :, None]
 
 
 class Sum(eqx.Module):

@@ -102,7 +102,13 @@ STUDY = Study(
     run=run,
     verify=verify,
     presets={
-        "quick": {"epochs": 16, "fine_epochs": 6, "network_rate": 2e-3, "deviator_updates": 200},
+        "quick": {
+            "epochs": 16,
+            "fine_epochs": 6,
+            "network_rate": 2e-3,
+            "deviator_updates": 160,
+            "certificate_paths": 4000,
+        },
         "paper": {"epochs": 60, "paths": 500},
     },
     minutes={"quick": 2.0, "paper": 15.0},

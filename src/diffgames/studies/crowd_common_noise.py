@@ -59,7 +59,7 @@ STUDY = Study(
     config=CommonNoiseConfig,
     run=run,
     verify=verify,
-    presets={"quick": {}, "paper": {"paths": 500, "epochs": 60}},
+    presets={"quick": {"deviator_updates": 160, "certificate_paths": 4000}, "paper": {"paths": 500, "epochs": 60}},
     minutes={"quick": 1.0, "paper": 4.0},
     headline=HEADLINE,
     example="diffgames run crowd-common-noise --set common_jump_size=0.5",

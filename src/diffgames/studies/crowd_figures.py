@@ -15,14 +15,21 @@ from diffgames.verification.certificate import Certificate
 
 
 def crowd_paths(paths: xr.Dataset, targets: np.ndarray, start: np.ndarray, title: str, *, samples: int = 1) -> Figure:
-    """Mean paths (left, with one standard deviation at the marks) and single paths of all players."""
+    """Mean paths (left, with one standard deviation at the marks) and single paths of all players.
+
+    One sample is the first drawn; of several, those that stray furthest from the mean are shown.
+    """
+    single = paths["sample"].values
+    if samples > 1:
+        strayed = np.abs(single - paths["mean"].values[None]).max(axis=(1, 2, 3))
+        single = single[np.argsort(-strayed)[:samples]]
     figure, axes = new_figure(columns=1 + samples, width=5.0, height=4.6)
     times = paths["time"].values
     _draw(axes[0], times, paths["mean"].values, targets, start, paths["deviation"].values)
     label(axes[0], x=("x₁", "length"), y=("x₂", "length"), title=f"{title}: mean, ±1 standard deviation")
     for index in range(samples):
         axis = axes[1 + index]
-        _draw(axis, times, paths["sample"].values[index], targets, start, None)
+        _draw(axis, times, single[index], targets, start, None)
         label(
             axis,
             x=("x₁", "length"),

@@ -93,7 +93,7 @@ def outcome(
     certificate = merged(certificates)
     targets, start = np.asarray(config.targets), np.asarray(config.start)
     figures: dict[str, Any] = {
-        f"paths_{name}": crowd_figures.crowd_paths(found.paths, targets, start, name, samples=samples)
+        f"paths_{name.replace(' ', '_')}": crowd_figures.crowd_paths(found.paths, targets, start, name, samples=samples)
         for name, found in solutions.items()
     }
     exact = {name: found.headline["potential_exact"] for name, found in solutions.items()}
@@ -147,7 +147,10 @@ STUDY = Study(
     config=FlockingConfig,
     run=run,
     verify=verify,
-    presets={"quick": {}, "paper": {"policy": "ladder", "paths": 500, "epochs": 60}},
+    presets={
+        "quick": {"deviator_updates": 160, "certificate_paths": 4000},
+        "paper": {"policy": "ladder", "paths": 500, "epochs": 60},
+    },
     minutes={"quick": 1.0, "paper": 10.0},
     headline=HEADLINE,
     example="diffgames run crowd-flocking --set groups=[[1,2],[3,4]]",

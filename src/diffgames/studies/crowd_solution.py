@@ -219,7 +219,7 @@ def sample_paths(game: DistributedGame, policy: Policy, grid: Grid, key: PRNGKey
             "mean": (axes, x.mean(axis=3).transpose(0, 2, 1), {"units": "length"}),
             "deviation": (axes, x.std(axis=3).transpose(0, 2, 1), {"units": "length"}),
             "effort": (("step", "player"), (u**2).sum(axis=1).mean(axis=2), {"units": "length²/time²"}),
-            "sample": (("path", *axes), x[..., :4].transpose(3, 0, 2, 1), {"units": "length"}),
+            "sample": (("path", *axes), x[..., :24].transpose(3, 0, 2, 1), {"units": "length"}),
         },
         coords={"time": np.asarray(found.times, float)},
     )
