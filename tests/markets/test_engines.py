@@ -1,6 +1,7 @@
 """The market on the exact book: where agents send market orders only, it must be the market on the closed-form one."""
 
-import equinox as eqx
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +11,7 @@ from diffgames.errors import InvalidInput
 from diffgames.markets.depth_book import average_prices, best_ask
 from diffgames.markets.engines import AGENT, PARTS, DepthEngine, FifoEngine
 from diffgames.markets.order_book import BUY, Kind, message, submit
+from diffgames.studies import market_parameters
 
 GRID = 64
 EXACT = FifoEngine(capacity=512, max_orders=GRID + 32)
@@ -20,9 +22,11 @@ def play(build_market):
     """Episodes under given engines: every agent acts at random; hedges are none or whole, so that sizes stay whole."""
     keys = jax.random.split(jax.random.key(5), 4)
 
-    @eqx.filter_jit
-    def episodes(market, whole):
-        def episode(key):
+    @functools.cache
+    def episodes(engine):
+        market = build_market(grid=GRID, steps=10, engine=engine, exchanges=2)
+
+        def episode(whole, key):
             reset, moves = jax.random.split(key)
 
             def step(state, key):
@@ -36,12 +40,9 @@ def play(build_market):
 
             return jax.lax.scan(step, market.reset(reset), jax.random.split(moves, market.horizon))[1]
 
-        return jax.vmap(episode)(keys)
+        return jax.jit(jax.vmap(episode, in_axes=(None, 0)))
 
-    def run(engine, whole_hedges=True):
-        return episodes(build_market(grid=GRID, steps=10, engine=engine, exchanges=2), jnp.asarray(whole_hedges))
-
-    return run
+    return lambda engine, whole_hedges=True: episodes(engine)(jnp.asarray(whole_hedges), keys)
 
 
 def test_both_engines_play_the_same_market(play):
@@ -115,3 +116,15 @@ def test_what_finds_no_room_is_counted(exchange):
 def test_a_book_needs_room():
     with pytest.raises(InvalidInput, match="capacity"):
         FifoEngine(capacity=0)
+
+
+def test_the_engine_is_a_parameter_of_the_market(exchange):
+    market = market_parameters.build_market(
+        market_parameters.MarketParameters(engine="fifo", grid=64, book_capacity=96), exchange
+    )
+    assert market.engine == FifoEngine(capacity=96, max_orders=96)
+    assert isinstance(
+        market_parameters.build_market(market_parameters.MarketParameters(), exchange).engine, DepthEngine
+    )
+    with pytest.raises(InvalidInput, match="book_capacity"):
+        market_parameters.build_market(market_parameters.MarketParameters(engine="fifo", book_capacity=10), exchange)
