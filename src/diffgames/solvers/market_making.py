@@ -100,15 +100,18 @@ def has_closed_form(game: MarketMakingGame) -> bool:
     return len(game.sizes) == 1 and (game.switching == "none" or game.regimes == 1)
 
 
-def backward_field(tau: Any, state: dict[str, Array], game: MarketMakingGame) -> dict[str, Array]:
-    """d/dτ of θ and, with strategic switching, of U and of w = ∫[e^{μ⁰s}σ²]ds."""
+def backward_field(
+    tau: Any, state: dict[str, Array], game: MarketMakingGame, effort: Efforts | None = None
+) -> dict[str, Array]:
+    """d/dτ of θ and, with strategic switching, of U and w = ∫[e^{μ⁰s}σ²]ds; `effort` in place of the stage game's."""
     theta = state["theta"]
     ask, bid = best_side(game, theta, -1), best_side(game, theta, 1)
     gain = jnp.sum(ask.value + bid.value, axis=-1) - risk(game)
     if game.switching != "strategic":
         rates = jnp.broadcast_to(off_diagonal(game.generator)[:, :, None], (*game.generator.shape, theta.shape[1]))
         return {"theta": gain + switching_flow(rates, game, theta)}
-    stress, effort = state["stress"], efforts(game, state["stress"])
+    stress = state["stress"]
+    effort = efforts(game, stress) if effort is None else effort
     rates = modulated(game, effort)
     push = stress_source(game, tau, theta, state["variance"]) - 0.5 * game.effort_attack * effort.attack**2
     push = push + 0.5 * game.effort_stabilize * effort.stabilize**2
@@ -182,16 +185,28 @@ def _solution(game: MarketMakingGame, steps: int, tolerance: float, method: str)
         finished = jnp.all(jnp.isfinite(state["theta"]))
     else:
         state, finished = _integrate(game, steps, tolerance, method)
-    theta = state["theta"][::-1]  # from τ to t
-    stress = state["stress"][::-1] if "stress" in state else jnp.zeros_like(theta)
-    ask = jax.vmap(lambda table: best_side(game, table, -1).offset)(theta)
-    bid = jax.vmap(lambda table: best_side(game, table, 1).offset)(theta)
+    theta = state["theta"]
+    stress = state["stress"] if "stress" in state else jnp.zeros_like(theta)
     if game.switching == "strategic":
         effort = jax.vmap(lambda table: efforts(game, table))(stress)
     else:
         effort = Efforts(attack=jnp.zeros_like(theta), stabilize=jnp.zeros_like(theta))
+    return solution_from(game, theta, stress, effort, finished)
+
+
+def solution_from(
+    game: MarketMakingGame,
+    theta: Float[Array, "S N K"],
+    stress: Float[Array, "S N K"],
+    effort: Efforts,
+    finished: Array,
+) -> MarketMakerSolution:
+    """The solution from tables at τ = 0, T/S, …, T, turned into the order of time."""
+    theta, stress, effort = jax.tree.map(lambda table: table[::-1], (theta, stress, effort))
+    ask = jax.vmap(lambda table: best_side(game, table, -1).offset)(theta)
+    bid = jax.vmap(lambda table: best_side(game, table, 1).offset)(theta)
     return MarketMakerSolution(
-        time=jnp.linspace(0.0, 1.0, steps + 1, dtype=theta.dtype) * game.horizon,
+        time=jnp.linspace(0.0, 1.0, theta.shape[0], dtype=theta.dtype) * game.horizon,
         theta=theta,
         ask=_where_open(game, ask, -1),
         bid=_where_open(game, bid, 1),

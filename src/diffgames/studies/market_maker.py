@@ -17,12 +17,13 @@ from diffgames.errors import InvalidInput
 from diffgames.games.market_making import MarketMakingGame
 from diffgames.games.switching_graph import generator_of, poincare_constant, spectral_gap
 from diffgames.solvers.market_making import MarketMakerSolution, solve_market_maker
+from diffgames.solvers.market_making_committed import solve_committed
 from diffgames.studies import market_maker_figures as figures
 from diffgames.studies.context import RunContext
 from diffgames.studies.market_maker_parameters import MarketMakingParameters, game_of, unit_warnings
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.verification.certificate import Certificate
-from diffgames.verification.market_maker import certify_market_maker
+from diffgames.verification.market_maker import certify_committed, certify_market_maker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,10 @@ class MarketMakerConfig(MarketMakingParameters):
     switching: Annotated[
         Literal["none", "exogenous", "strategic"], Parameter(meaning="what moves the regimes: nothing, chance, a game")
     ] = "strategic"
+    reading: Annotated[
+        Literal["feedback", "committed"],
+        Parameter(meaning="efforts take the market maker's value as given, or are policies that it answers"),
+    ] = "feedback"
     steps: Annotated[int, Parameter(unit="steps", meaning="intervals of the stored time grid", minimum=1)] = 200
 
 
@@ -39,7 +44,7 @@ def run(config: MarketMakerConfig, context: RunContext) -> StudyResult:
     """Solve, compare with the quieter games, certify."""
     game = game_of(config, config.switching)
     context.progress.update("solving", 0.0)
-    solution = solve_market_maker(game, steps=config.steps)
+    solution = _solve(config, game)
     spreads = {config.switching: np.asarray(solution.spread())}
     warnings = unit_warnings(game)
     for index, switching in enumerate(("none", "exogenous", "strategic")):
@@ -54,9 +59,9 @@ def run(config: MarketMakerConfig, context: RunContext) -> StudyResult:
             warnings.append(f"no spread with {switching} switching to compare with: {error}")
             continue
         if other.regimes == game.regimes:
-            spreads[switching] = np.asarray(solve_market_maker(other, steps=config.steps).spread())
+            spreads[switching] = np.asarray(_solve(config, other).spread())
     profile = profile_of(game, solution)
-    certificate = certify_market_maker(game, profile)
+    certificate = verify(config, profile, context)
     context.log(str(certificate))
     generators = [generator_of(np.asarray(solution.rates)[0, :, :, j]) for j in range(2 * config.inventory_max + 1)]
     premium, ahead = _difference(spreads, "strategic", "exogenous"), _difference(spreads, "exogenous", "none")
@@ -88,7 +93,15 @@ def run(config: MarketMakerConfig, context: RunContext) -> StudyResult:
 
 def verify(config: MarketMakerConfig, profile: Any, context: RunContext) -> Certificate:
     """The certificate of a stored profile."""
-    return certify_market_maker(game_of(config, config.switching), profile)
+    game = game_of(config, config.switching)
+    committed = config.reading == "committed" and config.switching == "strategic"
+    return certify_committed(game, profile) if committed else certify_market_maker(game, profile)
+
+
+def _solve(config: MarketMakerConfig, game: MarketMakingGame) -> MarketMakerSolution:
+    if config.reading == "committed" and game.switching == "strategic":
+        return solve_committed(game, steps=config.steps)
+    return solve_market_maker(game, steps=config.steps)
 
 
 def profile_of(game: MarketMakingGame, solution: MarketMakerSolution) -> dict[str, np.ndarray]:

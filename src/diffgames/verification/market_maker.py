@@ -1,7 +1,8 @@
 """What each player of the market-making game could gain: one-sided best responses to a stored profile, by SciPy.
 
 The profile is a table of quotes, predator push and efforts on a time grid, linear between grid times. Everything is
-recomputed from the parameters and that table alone, in NumPy with LSODA, sharing no code with the solver:
+recomputed from the parameters and that table alone, in NumPy with LSODA, sharing no code with the solver (but for the
+policy search of the committed reading):
 
 - value of the profile:  dΘ/dτ = −c(q) + wq + pay(w) + Σ Λ(u)(1 − e^{−γ(zu + Θ(q∓z) − Θ)})/γ + switching,
 - the market maker's best response: the same with the supremum over u, searched by Newton's method on each point,
@@ -20,6 +21,7 @@ from scipy.integrate import solve_ivp
 
 from diffgames.errors import RunFailed
 from diffgames.games.market_making import MarketMakingGame
+from diffgames.solvers.market_making_committed import committed_gains
 from diffgames.verification.certificate import Certificate, Gap
 
 HOW = "exact: one-sided best responses on the inventory grid by another integrator (LSODA)"
@@ -142,6 +144,30 @@ def certify_market_maker(game: MarketMakingGame, profile: Mapping[str, Any]) -> 
         entries.append(_entry("attacker", stress, _stress(frozen, "attack") - stress, blur))
         entries.append(_entry("stabilizer", stress, stress - _stress(frozen, "stabilize"), blur))
     return Certificate(tuple(entries), HOW)
+
+
+def certify_committed(game: MarketMakingGame, profile: Mapping[str, Any]) -> Certificate:
+    """The certificate of a profile in the committed reading.
+
+    Market maker and predator as in `certify_market_maker` (they answer the committed policies); attacker and
+    stabilizer search for another policy that the market maker then answers: a lower bound of what they could gain.
+    """
+    answer = [e for e in certify_market_maker(game, profile).entries if e.label in ("market maker", "predator")]
+    gains = committed_gains(game, np.asarray(profile["attack_effort"]), np.asarray(profile["stabilize_effort"]))
+    leaders = [
+        Gap(
+            label=label,
+            value=gains[name][0],
+            gain=gains[name][1],
+            standard_error=0.0,
+            interval=(gains[name][1], gains[name][1]),
+            lower=gains[name][1],
+            upper=gains[name][1],
+            selected="policy search from no and from full effort",
+        )
+        for label, name in (("attacker", "attack"), ("stabilizer", "stabilize"))
+    ]
+    return Certificate((*answer, *leaders), HOW + "; committed policies: lower bound, gradient search")
 
 
 def profile_value(game: MarketMakingGame, profile: Mapping[str, Any]) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Calibration: parameters of the games from data."""

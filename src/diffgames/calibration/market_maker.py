@@ -1,0 +1,167 @@
+"""Estimating a market maker's market, A, k, σ per regime and the generator, from a record of mid prices and trades.
+
+A quote at distance δ from the mid is filled when a market order reaches that deep. With market orders arriving on a
+side at rate ν and reaching a depth (distance of their worst execution from the mid before them) that is exponential
+beyond δ₀, the rate of fills at δ ≥ δ₀ is A e^{−kδ}, and
+
+    1/k = mean(depth − δ₀ | depth ≥ δ₀),   A = e^{kδ₀} · (orders with depth ≥ δ₀, both sides) / (2 · time),
+
+maximum likelihood of a Poisson stream with exponential marks, per regime; δ₀ is a quantile of the depths. Volatility
+regimes come from the hidden Markov model of `hidden_markov`; a trade belongs to the likeliest regime of its time step.
+From LOBSTER files executions of one instant against one side make one market order, hidden ones included.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from diffgames.calibration.hidden_markov import VolatilityRegimes, fit_volatility_regimes
+from diffgames.errors import InvalidInput
+from diffgames.markets.level2 import EMPTY_PRICE
+from diffgames.markets.lobster import EventType, LobsterBook, LobsterMessages, read_pair
+
+DOLLAR = 10_000.0
+
+
+@dataclass(frozen=True)
+class MarketRecord:
+    """Mid prices every `interval` seconds, and market orders: time, depth from the mid, side (+1 bought, −1 sold).
+
+    Prices and depths are in dollars, times in seconds from the start of the record.
+    """
+
+    interval: float
+    mid: np.ndarray
+    trade_time: np.ndarray
+    depth: np.ndarray
+    side: np.ndarray
+    source: str
+
+
+@dataclass(frozen=True)
+class MarketFit:
+    """Fitted parameters per regime, in dollars and seconds; `misfit` is the largest distance between the distribution
+    of depths beyond δ₀ and the exponential one (Kolmogorov and Smirnov's statistic)."""
+
+    sigma: np.ndarray
+    A: np.ndarray
+    k: np.ndarray
+    generator: np.ndarray
+    share: np.ndarray
+    orders: np.ndarray
+    cutoff: np.ndarray
+    misfit: np.ndarray
+    regimes: VolatilityRegimes
+
+
+def record_from_lobster(messages: str | Path, orderbook: str | Path, interval: float) -> MarketRecord:
+    """The record of a LOBSTER day (or part of one); rows without a quote on both sides are left out."""
+    events, book = read_pair(messages, orderbook)
+    return record_of(events, book, interval)
+
+
+def record_of(events: LobsterMessages, book: LobsterBook, interval: float) -> MarketRecord:
+    """Mid prices on the grid of `interval` seconds and market orders with their depths."""
+    if not interval > 0:
+        raise InvalidInput("interval", interval, "a positive time in seconds")
+    ask, bid = book.ask_price[:, 0], book.bid_price[:, 0]
+    quoted = (np.abs(ask) < EMPTY_PRICE) & (np.abs(bid) < EMPTY_PRICE)
+    if quoted.sum() < 2:
+        raise InvalidInput("orderbook", book.source, "rows with a quote on both sides")
+    time, mid = events.time[quoted], 0.5 * (ask[quoted] + bid[quoted]) / DOLLAR
+    start = time[0]
+    grid = np.arange(start, time[-1], interval)
+    on_grid = mid[np.searchsorted(time, grid, side="right") - 1]
+    executed = (events.type == EventType.EXECUTION) | (events.type == EventType.HIDDEN_EXECUTION)
+    executed &= events.time > start
+    when, price = events.time[executed], events.price[executed] / DOLLAR
+    side = -events.direction[executed]
+    before = mid[np.maximum(np.searchsorted(time, when, side="left") - 1, 0)]
+    depth = side * (price - before)
+    orders, member = np.unique(np.column_stack([when, side]), axis=0, return_inverse=True)
+    deepest = np.full(len(orders), -np.inf)
+    np.maximum.at(deepest, member.reshape(-1), depth)
+    beyond = deepest > 0  # a hidden order at the mid or across it reaches no quote
+    return MarketRecord(
+        interval=interval,
+        mid=on_grid,
+        trade_time=orders[beyond, 0] - start,
+        depth=deepest[beyond],
+        side=orders[beyond, 1].astype(int),
+        source=events.source,
+    )
+
+
+def synthetic_record(
+    *,
+    seconds: float = 7200.0,
+    interval: float = 1.0,
+    sigma: tuple[float, ...] = (0.02, 0.06),
+    A: tuple[float, ...] = (1.0, 1.5),
+    k: tuple[float, ...] = (40.0, 25.0),
+    generator: tuple[tuple[float, ...], ...] = ((-1 / 300, 1 / 300), (1 / 120, -1 / 120)),
+    price: float = 100.0,
+    seed: int = 0,
+) -> MarketRecord:
+    """A record drawn from the model itself with these parameters (dollars, seconds): regimes, price, market orders."""
+    from scipy.linalg import expm
+
+    rng, steps = np.random.default_rng(seed), int(seconds / interval)
+    odds = np.cumsum(expm(np.asarray(generator) * interval), axis=1)
+    regime = np.zeros(steps, int)
+    for t, draw in enumerate(rng.uniform(size=steps - 1)):
+        regime[t + 1] = min(int(np.searchsorted(odds[regime[t]], draw)), len(sigma) - 1)
+    moves = np.asarray(sigma)[regime[:-1]] * np.sqrt(interval) * rng.normal(size=steps - 1)
+    times, depths, sides = [], [], []
+    for side in (1, -1):
+        counts = rng.poisson(np.asarray(A)[regime] * interval)
+        at = np.repeat(np.arange(steps), counts)
+        times.append((at + rng.uniform(size=at.size)) * interval)
+        depths.append(rng.exponential(1.0 / np.asarray(k)[regime[at]]))
+        sides.append(np.full(at.size, side))
+    order = np.argsort(np.concatenate(times))
+    return MarketRecord(
+        interval=interval,
+        mid=price + np.concatenate([[0.0], np.cumsum(moves)]),
+        trade_time=np.concatenate(times)[order],
+        depth=np.concatenate(depths)[order],
+        side=np.concatenate(sides)[order],
+        source=f"synthetic record, seed {seed}",
+    )
+
+
+def fit_market(record: MarketRecord, regimes: int, *, cutoff: float = 0.25) -> MarketFit:
+    """A, k, σ per regime and the generator; `cutoff` is the quantile of the depths that is δ₀."""
+    if not 0 <= cutoff < 1:
+        raise InvalidInput("cutoff", cutoff, "a quantile in [0, 1)")
+    found = fit_volatility_regimes(np.diff(record.mid), record.interval, regimes)
+    state = found.probability.argmax(axis=1)
+    at = np.minimum((record.trade_time / record.interval).astype(int), state.size - 1)
+    rows = []
+    for i in range(regimes):
+        depth, time = record.depth[state[at] == i], float((state == i).sum()) * record.interval
+        if depth.size < 30:
+            raise InvalidInput("regimes", regimes, f"fewer: regime {i} has {depth.size} market orders, 30 are needed")
+        first = float(np.quantile(depth, cutoff))
+        tail = depth[depth >= first]
+        k = 1.0 / max(float((tail - first).mean()), 1e-12)
+        rows.append((k, np.exp(k * first) * tail.size / (2 * time), time, depth.size, first, _misfit(tail - first, k)))
+    k, A, time, orders, first, misfit = (np.asarray(column) for column in zip(*rows, strict=True))
+    return MarketFit(
+        sigma=found.sigma,
+        A=A,
+        k=k,
+        generator=found.generator,
+        share=time / time.sum(),
+        orders=orders,
+        cutoff=first,
+        misfit=misfit,
+        regimes=found,
+    )
+
+
+def _misfit(excess: np.ndarray, k: float) -> float:
+    ordered = np.sort(excess)
+    model, n = -np.expm1(-k * ordered), ordered.size
+    return float(max(np.abs(model - np.arange(1, n + 1) / n).max(), np.abs(model - np.arange(n) / n).max()))

@@ -1,0 +1,179 @@
+"""The committed reading: attacker and stabilizer choose whole policies, and the market maker answers them.
+
+In the feedback reading the efforts at (t, q, i) take the market maker's value as given. If instead f and g are policies
+on [0, T] that the market maker knows and re-solves for, θ = θ^{f,g} moves with them, and the stress φ(θ^{f,g}) and the
+fills Λ(u*(θ^{f,g})) inside the game over regimes move too. The players then play
+
+    min_g max_f  J(f, g) = mean over regimes and inventories of U^{f,g}(0),
+
+a saddle point of a functional. Its gradient comes from the adjoint of the backward system (reverse-mode through a
+Runge–Kutta scheme of fourth order with efforts linear between grid times). With s the gradient by an additional source
+in the equation of U (the mass that reaches a state) the total pulls are
+
+    pull = ρ_f f + (∂J/∂f)/s,   push = ρ_g g − (∂J/∂g)/s,   f ← clip(pull⁺/ρ_f, 0, f̄),   g ← clip(push⁺/ρ_g, 0, ḡ),
+
+(bang-bang in the sign where an effort is free), repeated with damping until it stands still. Where θ did not move, pull
+would be Σ_j attack_ij (U_j − U_i): the feedback efforts, from which the iteration starts. The weights of the starting
+states matter here, and are equal for all; in the feedback reading they do not.
+"""
+
+import math
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from diffgames.errors import InvalidInput, RunFailed
+from diffgames.games.market_making import Efforts, MarketMakingGame, best_side
+from diffgames.solvers.market_making import (
+    MarketMakerSolution,
+    backward_field,
+    initial_state,
+    solution_from,
+    solve_market_maker,
+)
+
+STIFFNESS = 1.0  # rate × step that the Runge–Kutta scheme is given
+DAMPING = 0.5  # undamped, the policies swing between no effort and full effort
+Tables = dict[str, Float[Array, "*times N K"]]
+
+
+def solve_committed(
+    game: MarketMakingGame, *, steps: int = 200, tolerance: float = 1e-7, most: int = 200
+) -> MarketMakerSolution:
+    """The saddle point of committed policies; `RunFailed` where `most` iterations do not reach `tolerance`."""
+    if game.switching != "strategic":
+        raise InvalidInput("reading", "committed", "feedback, where nobody plays over regimes (switching)")
+    with jax.enable_x64(True):
+        feedback = solve_market_maker(game, steps=steps)
+        start = {"attack": feedback.attack_effort[::-1], "stabilize": feedback.stabilize_effort[::-1]}
+        substeps = _substeps(game, feedback)
+        tables, residual = _iterate(game, start, tolerance, most, substeps, (True, True))
+        if not float(residual) <= tolerance:
+            raise RunFailed(
+                f"the committed policies still move by {float(residual):.3g} after {most} iterations",
+                "give the efforts a cost (effort_attack, effort_stabilize), or use reading=feedback",
+            )
+        _, path = _value(tables, game, substeps)
+        effort = Efforts(attack=tables["attack"], stabilize=tables["stabilize"])
+        return solution_from(game, path["theta"], path["stress"], effort, jnp.all(jnp.isfinite(path["theta"])))
+
+
+def committed_gains(
+    game: MarketMakingGame, attack: Float[np.ndarray, "S N K"], stabilize: Float[np.ndarray, "S N K"]
+) -> dict[str, tuple[float, float]]:
+    """(J, gain) of the attacker and of the stabilizer when one of them alone searches for a better policy.
+
+    The search starts from no effort and from full effort; tables in the order of time. What it finds is a lower bound
+    of the gain.
+    """
+    with jax.enable_x64(True):
+        played = {"attack": jnp.asarray(attack)[::-1], "stabilize": jnp.asarray(stabilize)[::-1]}
+        substeps = _substeps(game, solve_market_maker(game, steps=attack.shape[0] - 1))
+        value = float(_value(played, game, substeps)[0])
+        most = {"attack": game.attack_max, "stabilize": game.stabilize_max}
+        found = {}
+        for name, sign in (("attack", 1.0), ("stabilize", -1.0)):
+            best = -math.inf
+            for other in (0.0 * played[name], 0.0 * played[name] + most[name]):
+                free = (name == "attack", name == "stabilize")
+                tables, _ = _iterate(game, played | {name: other}, 1e-6, 25, substeps, free)
+                best = max(best, sign * (float(_value(tables, game, substeps)[0]) - value))
+            found[name] = (value, best)
+        return found
+
+
+def _substeps(game: MarketMakingGame, feedback: MarketMakerSolution) -> int:
+    sides = [jax.vmap(lambda one, sign=sign: best_side(game, one, sign).intensity)(feedback.theta) for sign in (-1, 1)]
+    fills = max(float(jnp.max(jnp.sum(sides[0] + sides[1], axis=-1))), 1e-12)
+    switches = float(jnp.max(jnp.sum(feedback.rates, axis=2)))
+    step = float(game.horizon) / (feedback.time.shape[0] - 1)
+    return max(1, math.ceil(step * (2 * fills + switches) / STIFFNESS))
+
+
+def _value(tables: Tables, game: MarketMakingGame, substeps: int) -> tuple[Array, dict[str, Array]]:
+    """J and the states at τ = 0, …, T for efforts (and an additional source of U) at the grid times."""
+    steps = tables["attack"].shape[0] - 1
+    h = game.horizon / (steps * substeps)
+    zero = jnp.zeros_like(tables["attack"])
+    full = {"source": zero} | tables
+
+    def field(tau: Array, state: dict[str, Array], now: Tables) -> dict[str, Array]:
+        change = backward_field(tau, state, game, Efforts(attack=now["attack"], stabilize=now["stabilize"]))
+        return change | {"stress": change["stress"] + now["source"]}
+
+    def step(state: dict[str, Array], inputs: Any) -> tuple[dict[str, Array], dict[str, Array]]:
+        index, left, right = inputs
+
+        def at(weight: Array) -> Tables:
+            return jax.tree.map(lambda a, b: (1 - weight) * a + weight * b, left, right)
+
+        def inner(state: dict[str, Array], part: Array) -> tuple[dict[str, Array], None]:
+            now = [at((part + c) / substeps) for c in (0.0, 0.5, 1.0)]
+            return _runge_kutta(field, (index * substeps + part) * h, h, state, now), None
+
+        state, _ = jax.lax.scan(inner, state, jnp.arange(substeps, dtype=h.dtype))
+        return state, {name: state[name] for name in ("theta", "stress")}
+
+    start = initial_state(game)
+    order = jnp.arange(steps, dtype=h.dtype)
+    left, right = jax.tree.map(lambda t: t[:-1], full), jax.tree.map(lambda t: t[1:], full)
+    end, path = jax.lax.scan(jax.checkpoint(step), start, (order, left, right))
+    first = {name: start[name][None] for name in path}
+    return jnp.mean(end["stress"]), jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, path)
+
+
+def _runge_kutta(field: Any, tau: Array, h: Array, state: dict[str, Array], now: list[Tables]) -> dict[str, Array]:
+    def ahead(slope: dict[str, Array], part: float) -> dict[str, Array]:
+        return jax.tree.map(lambda y, k: y + part * h * k, state, slope)
+
+    a = field(tau, state, now[0])
+    b = field(tau + 0.5 * h, ahead(a, 0.5), now[1])
+    c = field(tau + 0.5 * h, ahead(b, 0.5), now[1])
+    d = field(tau + h, ahead(c, 1.0), now[2])
+    return jax.tree.map(lambda y, p, q, r, s: y + h / 6 * (p + 2 * q + 2 * r + s), state, a, b, c, d)
+
+
+def _iterate(
+    game: MarketMakingGame, start: Tables, tolerance: float, most: int, substeps: int, free: tuple[bool, bool]
+) -> tuple[Tables, Array]:
+    """Efforts by repeated best response to the total pulls; `free` says which of (attacker, stabilizer) moves."""
+    return _repeat(game, start, jnp.asarray(tolerance), jnp.asarray(most, jnp.int32), substeps, free)
+
+
+@eqx.filter_jit
+def _repeat(
+    game: MarketMakingGame, start: Tables, tolerance: Array, most: Array, substeps: int, free: tuple[bool, bool]
+) -> tuple[Tables, Array]:
+
+    def best(tables: Tables) -> Tables:
+        full = tables | {"source": jnp.zeros_like(tables["attack"])}
+        slope, _ = jax.grad(_value, has_aux=True)(full, game, substeps)
+        mass = slope["source"]
+        pull = game.effort_attack * tables["attack"] + slope["attack"] / mass
+        push = game.effort_stabilize * tables["stabilize"] - slope["stabilize"] / mass
+        attack = _clipped(pull, game.effort_attack, game.attack_max) if free[0] else tables["attack"]
+        stabilize = _clipped(push, game.effort_stabilize, game.stabilize_max) if free[1] else tables["stabilize"]
+        return {"attack": attack, "stabilize": stabilize}
+
+    def unfinished(carry: tuple[Tables, Array, Array]) -> Array:
+        return (carry[1] > tolerance) & (carry[2] < most)
+
+    def improve(carry: tuple[Tables, Array, Array]) -> tuple[Tables, Array, Array]:
+        tables, _, count = carry
+        after = best(tables)
+        moved = [jnp.max(jnp.abs(after[name] - tables[name])) for name in after]
+        mixed = jax.tree.map(lambda old, new: old + DAMPING * (new - old), tables, after)
+        return mixed, jnp.maximum(*moved), count + 1
+
+    infinite = jnp.asarray(jnp.inf, game.horizon.dtype)
+    tables, residual, _ = jax.lax.while_loop(unfinished, improve, (start, infinite, jnp.zeros((), jnp.int32)))
+    return tables, residual
+
+
+def _clipped(gain: Array, cost: Array, most: Array) -> Array:
+    free = jnp.where(gain > 0, most, 0.0)
+    return jnp.where(cost > 0, jnp.clip(gain / jnp.where(cost > 0, cost, 1.0), 0.0, most), free)

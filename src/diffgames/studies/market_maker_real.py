@@ -1,0 +1,245 @@
+"""Quotes from data: A, k, σ per volatility regime and the generator estimated from a LOBSTER day, then the game solved.
+
+Without files the record is drawn from the model itself with stated parameters (`calibration.market_maker.
+synthetic_record`), so that the estimates can be judged. Prices are dollars, times seconds, inventory in trades of
+typical size. The attacker of the game can multiply every rate into a more volatile regime by 1 + `attack_scale`, the
+stabilizer can take the share `stabilize_scale` of it away.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+import xarray
+from matplotlib.figure import Figure
+
+from diffgames.calibration.market_maker import (
+    MarketFit,
+    MarketRecord,
+    fit_market,
+    record_from_lobster,
+    synthetic_record,
+)
+from diffgames.errors import InvalidInput
+from diffgames.games.market_making import MarketMakingGame
+from diffgames.games.market_making_input import market_making_game
+from diffgames.games.switching_graph import generator_of, spectral_gap
+from diffgames.plotting import COLOURS, label, new_figure
+from diffgames.solvers.market_making import solve_market_maker
+from diffgames.studies import market_maker_figures as figures
+from diffgames.studies.context import RunContext
+from diffgames.studies.market_maker import profile_of
+from diffgames.studies.market_maker_parameters import unit_warnings
+from diffgames.studies.study import Headline, Parameter, Study, StudyResult
+from diffgames.verification.certificate import Certificate
+from diffgames.verification.market_maker import certify_market_maker
+
+
+@dataclass(frozen=True, kw_only=True)
+class RealConfig:
+    """The record, what is estimated from it, and the game that is played on the estimates."""
+
+    messages: Annotated[str | None, Parameter(meaning="LOBSTER message file; null: a synthetic record")] = None
+    orderbook: Annotated[str | None, Parameter(meaning="LOBSTER order-book file of the same day")] = None
+    seconds: Annotated[
+        float, Parameter(unit="s", meaning="length of the synthetic record", minimum=60.0, plausible=(600, 1e5))
+    ] = 7200.0
+    interval: Annotated[
+        float, Parameter(unit="s", meaning="time between mid prices", minimum=0.01, plausible=(0.1, 300))
+    ] = 5.0
+    regimes: Annotated[int, Parameter(meaning="volatility regimes", minimum=1, maximum=6)] = 2
+    cutoff: Annotated[
+        float, Parameter(meaning="quantile of the depths beyond which k is fitted", minimum=0.0, maximum=0.95)
+    ] = 0.25
+    gamma: Annotated[float, Parameter(unit="1/(dollar·inventory)", meaning="risk aversion γ", minimum=0.0)] = 0.5
+    xi: Annotated[float, Parameter(unit="dollar²/s", meaning="strength ξ of the predator", minimum=0.0)] = 0.0005
+    predator: Annotated[Literal["utility", "ce"], Parameter(meaning="units of the predator's cost")] = "utility"
+    inventory_max: Annotated[int, Parameter(unit="inventory", meaning="largest |inventory|", minimum=1)] = 10
+    T: Annotated[float, Parameter(unit="s", meaning="horizon", minimum=1e-3, plausible=(1, 1e5))] = 300.0
+    switching: Annotated[Literal["none", "exogenous", "strategic"], Parameter(meaning="what moves the regimes")] = (
+        "strategic"
+    )
+    attack_scale: Annotated[
+        float,
+        Parameter(meaning="rates into worse regimes added by full attack, in multiples of their own", minimum=0.0),
+    ] = 2.0
+    stabilize_scale: Annotated[
+        float, Parameter(meaning="share of these rates that full stabilizing takes away", minimum=0.0, maximum=1.0)
+    ] = 0.5
+    effort_attack: Annotated[float, Parameter(unit="stress", meaning="cost of attacking", minimum=0.0)] = 20.0
+    effort_stabilize: Annotated[float, Parameter(unit="stress", meaning="cost of stabilizing", minimum=0.0)] = 20.0
+    steps: Annotated[int, Parameter(unit="steps", meaning="intervals of the stored time grid", minimum=1)] = 300
+
+
+def run(config: RealConfig, context: RunContext) -> StudyResult:
+    """Read, estimate, solve, certify."""
+    record = _record(config, context.seed)
+    context.progress.update("estimating", 0.1)
+    fit = fit_market(record, config.regimes, cutoff=config.cutoff)
+    game = game_on(fit, config)
+    context.progress.update("solving", 0.4)
+    solution = solve_market_maker(game, steps=config.steps)
+    profile = profile_of(game, solution) | parameters_of_fit(fit)
+    certificate = certify_market_maker(game, profile)
+    still = float((np.diff(record.mid) == 0).mean())
+    warnings = unit_warnings(game)
+    if still > 0.3:
+        warnings.append(
+            f"the mid price does not move in {100 * still:.0f}% of the intervals of {config.interval:g} s: volatility "
+            "regimes may only tell moves from no moves; take a longer interval"
+        )
+    ask, bid = np.asarray(solution.ask)[0, :, :, 0], np.asarray(solution.bid)[0, :, :, 0]
+    middle = config.inventory_max
+    return StudyResult(
+        headline={
+            "sigma": fit.sigma,
+            "A": fit.A,
+            "k": fit.k,
+            "generator": fit.generator,
+            "share": fit.share,
+            "orders": fit.orders,
+            "misfit": fit.misfit,
+            "log_likelihood": fit.regimes.log_likelihood,
+            "theta0": np.asarray(solution.theta)[0],
+            "ask": ask,
+            "bid": bid,
+            "spread": ask[:, middle] + bid[:, middle],
+            "spectral_gap": spectral_gap(generator_of(np.asarray(solution.rates)[0, :, :, middle])),
+        },
+        certificate=certificate,
+        warnings=warnings,
+        arrays={"record": _dataset(record, fit)},
+        profile=profile,
+        figures={
+            "record": lambda: record_figure(record, fit),
+            "fills": lambda: fill_figure(record, fit),
+            "quotes": lambda: figures.spread_and_skew(game, solution),
+            "regimes": lambda: figures.regime_graph(game, solution),
+        },
+    )
+
+
+def verify(config: RealConfig, profile: dict, context: RunContext) -> Certificate:
+    """The certificate of a stored profile, on the parameters stored with it."""
+    return certify_market_maker(_game(config, profile), profile)
+
+
+def game_on(fit: MarketFit, config: RealConfig) -> MarketMakingGame:
+    """The game on the estimates; regimes are in the order of rising volatility."""
+    return _game(config, parameters_of_fit(fit))
+
+
+def parameters_of_fit(fit: MarketFit) -> dict[str, np.ndarray]:
+    """What the game takes from the estimates."""
+    return {"sigma": fit.sigma, "A": fit.A, "k": fit.k, "generator": fit.generator}
+
+
+def _game(config: RealConfig, estimates: dict) -> MarketMakingGame:
+    generator = np.asarray(estimates["generator"], float)
+    upward = np.triu(generator, 1)
+    return market_making_game(
+        gamma=config.gamma,
+        k=tuple(np.asarray(estimates["k"], float).tolist()),
+        A=tuple(np.asarray(estimates["A"], float).tolist()),
+        sigma=tuple(np.asarray(estimates["sigma"], float).tolist()),
+        xi=config.xi,
+        predator=config.predator,
+        inventory_max=config.inventory_max,
+        T=config.T,
+        generator=generator.tolist(),
+        attack=(config.attack_scale * upward).tolist(),
+        stabilize=(config.stabilize_scale * upward).tolist(),
+        effort_attack=config.effort_attack,
+        effort_stabilize=config.effort_stabilize,
+        switching=config.switching,
+    )
+
+
+def _record(config: RealConfig, seed: int) -> MarketRecord:
+    if (config.messages is None) != (config.orderbook is None):
+        missing = "messages" if config.messages is None else "orderbook"
+        raise InvalidInput(missing, None, "both files of a LOBSTER day, or neither for a synthetic record")
+    if config.messages is None or config.orderbook is None:
+        return synthetic_record(seconds=config.seconds, interval=config.interval, seed=seed)
+    return record_from_lobster(config.messages, config.orderbook, config.interval)
+
+
+def _dataset(record: MarketRecord, fit: MarketFit) -> xarray.Dataset:
+    time = np.arange(record.mid.size) * record.interval
+    return xarray.Dataset(
+        {
+            "mid": ("time", record.mid, {"units": "dollar"}),
+            "probability": (("step", "regime"), fit.regimes.probability, {"units": "1"}),
+        },
+        coords={"time": time},
+    )
+
+
+def record_figure(record: MarketRecord, fit: MarketFit) -> Figure:
+    """The mid price, and the probability of each volatility regime given the whole record."""
+    figure, axes = new_figure(2, 1, width=8.0, height=2.6, sharex=True)
+    time = np.arange(record.mid.size) * record.interval / 60.0
+    axes[0].plot(time, record.mid, color=COLOURS[6], linewidth=0.8)
+    label(axes[0], x=("", ""), y=("mid price", "dollar"), title=record.source.rsplit("/", 1)[-1])
+    lower = np.zeros(fit.regimes.probability.shape[0])
+    for i, sigma in enumerate(fit.sigma):
+        upper = lower + fit.regimes.probability[:, i]
+        axes[1].fill_between(time[1:], lower, upper, color=COLOURS[i], linewidth=0, label=f"σ = {sigma:.3g} $/√s")
+        lower = upper
+    axes[1].set_ylim(0, 1)
+    axes[1].legend(loc="upper right", facecolor="white", frameon=True, framealpha=0.9)
+    label(axes[1], x=("time from the start", "minutes"), y=("probability of the regime", ""))
+    return figure
+
+
+def fill_figure(record: MarketRecord, fit: MarketFit) -> Figure:
+    """Rate of market orders that reach a distance, per side, observed and fitted, in each regime."""
+    figure, (ax,) = new_figure(width=6.2)
+    state = fit.regimes.probability.argmax(axis=1)
+    at = np.minimum((record.trade_time / record.interval).astype(int), state.size - 1)
+    for i, k in enumerate(fit.k):
+        depth, time = np.sort(record.depth[state[at] == i]), (state == i).sum() * record.interval
+        rate = np.arange(depth.size, 0, -1) / (2 * time)
+        ax.step(depth, rate, where="post", color=COLOURS[i], label=f"regime {i}, observed")
+        grid = np.linspace(fit.cutoff[i], depth[-1], 50)
+        ax.plot(
+            grid,
+            fit.A[i] * np.exp(-k * grid),
+            "--",
+            color=COLOURS[i],
+            label=f"regime {i}, A = {fit.A[i]:.3g}, k = {k:.3g}",
+        )
+    ax.set_yscale("log")
+    label(ax, x=("distance from the mid δ", "dollar"), y=("market orders that reach δ", "1/s, per side"), title="Fills")
+    ax.legend()
+    return figure
+
+
+_N = "regimes"
+_GRID = "regimes × inventory −Q…Q"
+STUDY = Study(
+    name="market-maker-real",
+    source="Avellaneda & Stoikov 2008 and Pan & Zhu 2025 on estimated parameters",
+    shows="quotes on A, k, σ per volatility regime and a generator estimated from a LOBSTER day",
+    config=RealConfig,
+    run=run,
+    verify=verify,
+    presets={"quick": {}, "paper": {"seconds": 23400.0}},
+    minutes={"quick": 0.5, "paper": 1},
+    headline={
+        "sigma": Headline(shape=_N, unit="dollar/√s", meaning="volatility of each regime, rising"),
+        "A": Headline(shape=_N, unit="1/s", meaning="fills at the mid per side"),
+        "k": Headline(shape=_N, unit="1/dollar", meaning="decay of fills with the distance from the mid"),
+        "generator": Headline(shape="regimes × regimes", unit="1/s", meaning="switching rates, negative row sums"),
+        "share": Headline(shape=_N, meaning="share of the time in each regime"),
+        "orders": Headline(shape=_N, unit="orders", meaning="market orders observed"),
+        "misfit": Headline(shape=_N, meaning="Kolmogorov–Smirnov distance of the depths to the exponential"),
+        "log_likelihood": Headline(meaning="log-likelihood of the returns under the hidden Markov model"),
+        "theta0": Headline(shape=_GRID, unit="dollar × inventory", meaning="certainty equivalent at t = 0"),
+        "ask": Headline(shape=_GRID, unit="dollar", meaning="ask offset at t = 0, null where closed", optional=True),
+        "bid": Headline(shape=_GRID, unit="dollar", meaning="bid offset at t = 0, null where closed", optional=True),
+        "spread": Headline(shape=_N, unit="dollar", meaning="full spread at q = 0, t = 0"),
+        "spectral_gap": Headline(unit="1/s", meaning="spectral gap of the equilibrium generator at q = 0, t = 0"),
+    },
+    example="diffgames run market-maker-real --set messages=message.csv.gz orderbook=orderbook.csv.gz interval=5",
+)

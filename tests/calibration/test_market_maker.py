@@ -1,0 +1,93 @@
+"""Estimates of A, k, σ and the generator: from records of the model itself they come back, from a LOBSTER day too."""
+
+from itertools import pairwise, product
+
+import numpy as np
+import pytest
+from scipy.linalg import expm
+
+from diffgames.calibration.hidden_markov import _smooth, fit_volatility_regimes, generator_of_transitions
+from diffgames.calibration.market_maker import fit_market, record_from_lobster, record_of, synthetic_record
+from diffgames.errors import InvalidInput
+from diffgames.markets.lobster import LobsterBook, LobsterMessages
+
+
+def test_the_model_is_recovered_from_its_own_record():
+    fit = fit_market(synthetic_record(seconds=14_400.0, seed=3), 2)
+    np.testing.assert_allclose(fit.sigma, [0.02, 0.06], rtol=0.05)
+    np.testing.assert_allclose(fit.k, [40.0, 25.0], rtol=0.06)
+    np.testing.assert_allclose(fit.A, [1.0, 1.5], rtol=0.08)
+    leave = -np.diag(fit.generator)
+    assert np.all(leave > 0.3 / np.array([300, 120])) and np.all(leave < 3 / np.array([300, 120]))
+    assert np.all(fit.misfit < 2.0 / np.sqrt(0.75 * fit.orders)) and fit.share.sum() == pytest.approx(1.0)
+
+
+def test_one_regime_is_the_sample_variance():
+    returns = np.random.default_rng(0).normal(size=500) * 0.3
+    fit = fit_volatility_regimes(returns, 4.0, 1)
+    assert fit.sigma[0] == pytest.approx(np.sqrt((returns**2).mean() / 4.0))
+    assert fit.log_likelihood == pytest.approx(-250 * (np.log(2 * np.pi * (returns**2).mean()) + 1))
+
+
+def test_the_likelihood_is_that_of_all_paths():
+    """Six returns, two regimes: the scaled recursion against the sum over all 2⁶ sequences of regimes."""
+    squares, variance = np.array([0.1, 2.0, 0.3, 0.0, 1.0, 0.5]), np.array([0.2, 1.5])
+    P, start = np.array([[0.8, 0.2], [0.3, 0.7]]), np.array([0.6, 0.4])
+    density = np.exp(-0.5 * squares[:, None] / variance) / np.sqrt(2 * np.pi * variance)
+    total, posterior = 0.0, np.zeros((6, 2))
+    for path in product((0, 1), repeat=6):
+        weight = start[path[0]] * np.prod([P[a, b] for a, b in pairwise(path)])
+        weight *= np.prod([density[t, i] for t, i in enumerate(path)])
+        total += weight
+        for t, i in enumerate(path):
+            posterior[t, i] += weight
+    found, pairs, likelihood = _smooth(squares, variance, P, start)
+    assert likelihood == pytest.approx(np.log(total))
+    np.testing.assert_allclose(found, posterior / total, rtol=1e-12)
+    assert pairs.sum() == pytest.approx(5.0)
+
+
+def test_generators_come_back_from_their_transitions():
+    generator = np.array([[-0.5, 0.4, 0.1], [0.6, -0.9, 0.3], [0.2, 0.8, -1.0]])
+    np.testing.assert_allclose(generator_of_transitions(expm(0.5 * generator), 0.5), generator, atol=1e-10)
+    flip = np.array([[0.1, 0.9], [0.9, 0.1]])  # has no real logarithm
+    np.testing.assert_allclose(generator_of_transitions(flip, 1.0), flip - np.eye(2))
+
+
+def test_a_market_order_is_its_executions_of_one_instant():
+    """Two executions at 10.0 s walk the ask to depth 0.03; a hidden one inside the spread reaches no quote."""
+    events = LobsterMessages(
+        time=np.array([0.0, 10.0, 10.0, 11.0, 20.0]),
+        type=np.array([1, 4, 4, 5, 1]),
+        order_id=np.arange(5),
+        size=np.full(5, 100),
+        price=np.array([100_0000, 100_0100, 100_0300, 99_9900, 100_0000]),
+        direction=np.array([1, -1, -1, -1, 1]),
+    )
+    ask, bid = np.array([[100_0100], [100_0300], [100_0500], [100_0500], [100_0500]]), np.full((5, 1), 99_9900)
+    book = LobsterBook(ask, np.full((5, 1), 100), bid, np.full((5, 1), 100))
+    record = record_of(events, book, 5.0)
+    np.testing.assert_allclose(record.mid, [100.0, 100.0, 100.02, 100.02])
+    np.testing.assert_allclose(record.depth, [0.03])
+    assert record.side.tolist() == [1] and record.trade_time.tolist() == [10.0]
+
+
+def test_apple_is_two_regimes(shared_data):
+    stem = str(shared_data / "lobster" / "AAPL_2012-06-21_34200000_37800000_")
+    record = record_from_lobster(stem + "message_50.csv.gz", stem + "orderbook_10_rebuilt.csv.gz", 5.0)
+    fit = fit_market(record, 2)
+    assert 584 < record.mid.min() < record.mid.max() < 589
+    assert fit.sigma[1] > 2 * fit.sigma[0] > 0.03 and fit.A[1] > fit.A[0]
+    assert np.all((fit.k > 10) & (fit.k < 40)) and fit.share[0] > 0.7
+
+
+def test_bad_input_is_named():
+    record = synthetic_record(seconds=120.0)
+    for match, call in (
+        ("regimes", lambda: fit_market(record, 6)),
+        ("cutoff", lambda: fit_market(record, 1, cutoff=1.0)),
+        ("interval", lambda: fit_volatility_regimes(np.zeros(100), 1.0, 1)),
+        ("regimes", lambda: fit_volatility_regimes(np.ones(30), 1.0, 2)),
+    ):
+        with pytest.raises(InvalidInput, match=match):
+            call()
