@@ -1,0 +1,214 @@
+"""Training: known optima are reached, memory is used, runs resume and repeat bit for bit, unsound ones stop."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from diffgames.errors import InvalidInput, RunFailed
+from diffgames.games.markov import AbstractMarkovGame
+from diffgames.learning import train as training
+from diffgames.learning.policy import FixedProbabilities
+from diffgames.learning.ppo import PPOConfig
+from diffgames.learning.rollout import evaluate
+from diffgames.learning.train import Outcome, initial_profile, train, train_seeds
+from toy_games import Aim, Door, Duopoly, Recall
+
+FAST = PPOConfig(learning_rate=1e-2, passes=8, minibatch=256, episodes=64)
+
+
+def learned(game, config, updates, *, seed=0, recurrent=False, width=16, **options):
+    profile = initial_profile(game, jax.random.key(seed), width, recurrent)
+    roles = tuple(role.name for role in game.roles)
+    return train(game, profile, config, jax.random.key(seed + 1), updates, learn=roles, **options)
+
+
+def mean_return(game, profile, role, explore=False):
+    return float(evaluate(game, profile, jax.random.key(9), 256, explore)[0][role].mean())
+
+
+def same(first, second) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True))
+
+
+def test_a_continuous_and_a_discrete_optimum_are_reached():
+    """Aim's optimum is 0 (standing still gives −1/3 per episode), Door's is 4 (guessing gives 1)."""
+    aim, door = Aim(), Door()
+    assert mean_return(aim, learned(aim, FAST, 40).profile, "archer") > -0.02
+    assert mean_return(door, learned(door, FAST, 20).profile, "guest") > 3.9
+
+
+def test_a_follower_answers_and_a_leader_leads():
+    """Stackelberg's duopoly: the leader earns nearly its optimum, 1/8 a step (at once both would have 1/9)."""
+    game = Duopoly()
+    profile = learned(game, dataclasses.replace(FAST, learning_rate=3e-3, episodes=128), 80).profile
+    leader, follower = (mean_return(game, profile, name) / game.horizon for name in ("leader", "follower"))
+    assert leader > 0.96 / 8 and leader > follower + 0.02
+
+
+def test_only_a_recurrent_policy_remembers():
+    game = Recall()
+    assert mean_return(game, learned(game, FAST, 50, recurrent=True).profile, "witness") > 0.95
+    assert mean_return(game, learned(game, FAST, 15).profile, "witness") < 0.65
+
+
+class Slot:
+    """A checkpoint kept in memory."""
+
+    def __init__(self):
+        self.tree = None
+
+    def load(self, like):
+        return self.tree
+
+    def save(self, tree):
+        self.tree = jax.tree.map(lambda leaf: leaf, tree)
+
+
+class Interrupted(Exception):
+    """Stands for a kill."""
+
+
+def test_an_interrupted_run_resumes_bit_for_bit():
+    game, slot = Aim(), Slot()
+
+    def interrupt(done, metrics):
+        if done == 5:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        learned(game, FAST, 8, checkpoint=slot, save_every=2, progress=interrupt)
+    assert int(slot.tree.index) == 4
+    resumed, whole = learned(game, FAST, 8, checkpoint=slot), learned(game, FAST, 8)
+    assert same(resumed.profile, whole.profile) and same(resumed.history, whole.history)
+    assert resumed.updates == 8 and np.isfinite(whole.history["reward"]["archer"]).all()
+
+
+def test_one_trace_serves_all_updates(monkeypatch):
+    """The update is traced once however many there are; another run of the same shapes traces nothing."""
+    traces = []
+    original = training.advance
+    monkeypatch.setattr(
+        training, "_advance_once", eqx.filter_jit(lambda *words: (traces.append(1), original(*words))[1])
+    )
+    game, config = Aim(steps=3), dataclasses.replace(FAST, episodes=20)
+    learned(game, config, 4)
+    first = len(traces)
+    learned(game, config, 6, seed=3)
+    assert first >= 1 and len(traces) <= first + 1  # a longer history is a new shape of the outer function alone
+
+
+def test_seeds_side_by_side_are_the_runs_one_by_one():
+    """Up to rounding, which a mapped product does in another order."""
+    game, config = Aim(), dataclasses.replace(FAST, learning_rate=1e-3)
+    profiles = [initial_profile(game, jax.random.key(seed), 16) for seed in (0, 1)]
+    keys = [jax.random.key(seed + 1) for seed in (0, 1)]
+    together = train_seeds(game, profiles, config, keys, 3, learn=("archer",))
+    for seed, result in enumerate(together):
+        alone = learned(game, config, 3, seed=seed)
+        for a, b in zip(jax.tree.leaves(alone.profile), jax.tree.leaves(result.profile), strict=True):
+            np.testing.assert_allclose(a, b, atol=2e-4)
+        np.testing.assert_allclose(alone.history["reward"]["archer"], result.history["reward"]["archer"], atol=2e-4)
+
+
+def test_float64_around_does_not_change_a_bit():
+    """Explicit dtypes: the same numbers inside and outside an x64 context."""
+    game, results = Aim(), []
+    for wide in (True, False):
+        with jax.enable_x64(wide):
+            results.append(jax.tree.map(np.asarray, learned(game, FAST, 2).profile))
+    assert same(*results)
+    assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(results[0]))
+
+
+class Breaking(AbstractMarkovGame):
+    """Aim, whose reward is not a number once an aim leaves the middle."""
+
+    inner: Aim = Aim()
+
+    @property
+    def roles(self):
+        return self.inner.roles
+
+    @property
+    def horizon(self):
+        return self.inner.horizon
+
+    def reset(self, key):
+        return self.inner.reset(key)
+
+    def observe(self, state, actions, role):
+        return self.inner.observe(state, actions, role)
+
+    def step(self, state, actions, key):
+        state, rewards, records = self.inner.step(state, actions, key)
+        wild = jnp.abs(actions["archer"][:, 0]) > 0.999
+        return state, {"archer": jnp.where(wild, jnp.nan, rewards["archer"])}, records
+
+
+def test_a_game_that_breaks_stops_the_training_with_its_reason():
+    with pytest.raises(RunFailed, match="not finite"):
+        learned(Breaking(), FAST, 5)
+    result = learned(Breaking(), FAST, 5, throw=False)
+    assert result.outcome is Outcome.BAD_GAME and result.updates == 0
+    assert same(result.profile, initial_profile(Breaking(), jax.random.key(0), 16))
+
+
+def test_diverging_training_keeps_the_last_good_state():
+    """A learning rate that blows up: stopped, and the policy that is kept is finite."""
+    result = learned(Aim(), dataclasses.replace(FAST, learning_rate=1e30), 20, throw=False)
+    assert result.outcome in (Outcome.DIVERGED, Outcome.BAD_GAME, Outcome.COLLAPSED) and result.updates < 20
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(result.profile))
+
+
+def test_what_cannot_learn_is_named():
+    game = Door()
+    fixed = {"guest": FixedProbabilities.of([1.0, 1.0, 1.0, 1.0])}
+    with pytest.raises(InvalidInput, match=r"^learn"):
+        train(game, fixed, FAST, jax.random.key(0), 1, learn=("guest",))
+    with pytest.raises(InvalidInput, match=r"^learn"):
+        train(game, fixed, FAST, jax.random.key(0), 1, learn=("host",))
+
+
+PROGRAM = """
+import json, sys
+import jax, numpy as np
+sys.path.insert(0, {tests!r})
+from toy_games import Aim
+from diffgames.learning.ppo import PPOConfig
+from diffgames.learning.train import initial_profile, train
+config = PPOConfig(learning_rate=1e-3, passes=2, minibatch=256, episodes=64)
+game = Aim()
+result = train(game, initial_profile(game, jax.random.key(0), 16), config, jax.random.key(1), 3, learn=("archer",))
+sums = [np.asarray(leaf, float).sum().item() for leaf in jax.tree.leaves(result.profile)]
+print(json.dumps([jax.device_count(), sums, np.asarray(result.history["reward"]["archer"], float).tolist()]))
+"""
+
+
+@pytest.mark.slow
+def test_several_devices_learn_the_same():
+    """Two virtual devices share episodes and minibatches; numbers agree up to the order of summation."""
+    results = []
+    for count in (1, 2):
+        environment = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}", "NPROC": "16"}
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM.format(tests=str(Path(__file__).parents[1]))],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        results.append(json.loads(done.stdout.splitlines()[-1]))
+    (one, sums, rewards), (two, other_sums, other_rewards) = results
+    assert (one, two) == (1, 2)
+    np.testing.assert_allclose(sums, other_sums, atol=2e-3)
+    np.testing.assert_allclose(rewards, other_rewards, atol=2e-3)
