@@ -7,10 +7,11 @@ trained on simulated paths, which needs nothing but a game that can be simulated
 same: the trained gain never above the exact one but for chance, and near it where the search was long enough.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import equinox as eqx
 import jax
 from jaxtyping import PRNGKeyArray
 
@@ -84,6 +85,7 @@ def verify(
     concept: Nash | Stackelberg | None = None,
     players: Sequence[str | int] | None = None,
     horizon: float | None = None,
+    initial: Callable[..., Any] | None = None,
     search: PathSearch | None = None,
     progress: Progress | None = None,
 ) -> Verification:
@@ -92,7 +94,8 @@ def verify(
     `target` is a `DifferentialGame`, anything with `as_differential()`, or a solution. `how` says by which route;
     "natural" is the exact one where the game is linear-quadratic, else the trained one. `concept` is Nash or, where
     there are tiers of play, Stackelberg. `horizon` cuts a game without end, which then has no terminal cost: at a
-    profile for all time it leaves gaps that vanish like e^{−ρT} alone. Trained deviators need a `key`.
+    profile for all time it leaves gaps that vanish like e^{−ρT} alone. `initial` is another law of the start (a
+    `PointLaw`, a `GaussianLaw`, …): matrices alone start at the origin. Trained deviators need a `key`.
     """
     if profile is None:
         if not (hasattr(target, "game") and hasattr(target, "profile")):
@@ -100,6 +103,8 @@ def verify(
         target, profile = target.game, target.profile
     assert profile is not None
     game = with_horizon(as_differential(target), horizon)
+    if initial is not None:
+        game = eqx.tree_at(lambda g: g.initial, game, initial)
     game.check()
     exact, trained = None, None
     if how in ("natural", "exact", "both"):
