@@ -5,7 +5,13 @@
 """
 
 BENCHMARKS: dict[str, str] = {
+    "market-maker-batch": "diffgames.benchmarks.market_maker_batch",
     "otc-rollout": "diffgames.benchmarks.otc_rollout",
+    "riccati-batch": "diffgames.benchmarks.riccati_batch",
+    "quantecon-nnash": "diffgames.benchmarks.quantecon_nnash",
     "order-book": "diffgames.benchmarks.order_book",
+    "alpha-potential": "diffgames.benchmarks.alpha_potential",
+    "population": "diffgames.benchmarks.population",
+    "isaacs-grid": "diffgames.benchmarks.isaacs_grid",
 }
 """Every benchmark: name → module with `run() -> dict`."""

@@ -86,7 +86,7 @@ class UniformStarts(eqx.Module):
         return jax.random.uniform(key, self.low.shape, self.low.dtype, self.low, self.high), jnp.int32(0)
 
 
-def pursuit_game(config: ReachAvoidConfig) -> DifferentialGame:
+def pursuit_game(config: ReachAvoidConfig, precision: str = "float64") -> DifferentialGame:
     """The game, its terminal cost l; starts are uniform in the inner half of the grid."""
 
     def drift(t, x, u, i):
@@ -106,7 +106,7 @@ def pursuit_game(config: ReachAvoidConfig) -> DifferentialGame:
         diffusion=diffusion,
         running_cost=lambda t, x, u, i: jnp.zeros(2, x.dtype),
         terminal_cost=lambda x, i: jnp.broadcast_to(distance(config, x), (2,)),
-        initial=UniformStarts(jnp.asarray(middle - half, jnp.float64), jnp.asarray(middle + half, jnp.float64)),
+        initial=UniformStarts(jnp.asarray(middle - half, precision), jnp.asarray(middle + half, precision)),
         horizon=config.horizon,
         signs=(-1, 1),
         bounds=((-config.evader_turn, config.evader_turn), (-config.pursuer_turn, config.pursuer_turn)),
