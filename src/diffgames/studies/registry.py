@@ -25,6 +25,7 @@ STUDIES: dict[str, str] = {
     "market-maker": "diffgames.studies.market_maker:STUDY",
     "market-maker-survival": "diffgames.studies.market_maker_survival:STUDY",
     "market-maker-real": "diffgames.studies.market_maker_real:STUDY",
+    "regime-risk": "diffgames.studies.regime_risk:STUDY",
     "replay": "diffgames.studies.replay:STUDY",
     "systemic-risk": "diffgames.studies.systemic_risk:STUDY",
     "propagation-of-chaos": "diffgames.studies.propagation_of_chaos:STUDY",
