@@ -6,8 +6,9 @@ z = (x, 1), own control v, regime i,
     dz = (A_i z + B_i v) dt + Σ_k (C_ik z + D_ik v) dW_k + Σ_q E_iq z dÑ_iq,    z → J_ij z at a switch i → j,
     cost E[ ∫₀ᵀ e^{−ρt} (z, v)ᵀ M_i (z, v) dt + e^{−ρT} zᵀ G_i z ],
 
-every matrix is a derivative of the game's drift, diffusion, jump sizes and costs with all the others' strategies put
-in; nothing is taken from the solver that made the profile, nor from its own matrices. The best reply has value zᵀSz,
+every matrix is made of values of the game's drift, diffusion, jump sizes and costs, all the others' strategies put in,
+at the origin, the unit vectors and their sums (exact for affine and quadratic functions); nothing is taken from the
+solver that made the profile, nor from its own matrices. The best reply has value zᵀSz,
 
     −Ṡ_i = M^zz − ρS + AᵀS + SA + Σ_k CᵀSC + Σ_q λ_q EᵀSE + Σ_{j≠i} μ_ij JᵀS_jJ + μ_ii S − ΓᵀΛ⁻¹Γ,
     Λ_i = M^vv + Σ_k DᵀS_iD,   Γ_i = M^vz + BᵀS_i + Σ_k DᵀS_iC,   v* = −Λ⁻¹Γ z,       S_i(T) = G_i,
@@ -188,30 +189,30 @@ def _integrate(problem: DifferentialGame, own: Profile, steps: Array) -> tuple[R
     switch = _switch(problem)
     h = horizon / steps.astype(jnp.float64)
 
-    def rate(stage: Stage, y: tuple[Array, Array]) -> tuple[Array, Array]:
-        return _rates(stage, switch, discount, *y)[:2]
-
-    def moved(y: tuple[Array, Array], slope: tuple[Array, Array], size: Array) -> tuple[Array, Array]:
-        return y[0] + size * slope[0], y[1] + size * slope[1]
-
     def body(number: Array, carry: tuple[Any, Stage, Array]) -> tuple[Any, Stage, Array]:
         y, start, least = carry
         tau = jnp.asarray(number, jnp.float64) * h + h * jnp.asarray([0.5, 1.0])
         read = jax.vmap(lambda tau: read_stage(problem, own, horizon - tau))(tau)
-        middle, end = (jax.tree.map(lambda leaf, at=at: leaf[at], read) for at in (0, 1))
-        one = rate(start, y)
-        two = rate(middle, moved(y, one, h / 2))
-        three = rate(middle, moved(y, two, h / 2))
-        four = rate(end, moved(y, three, h))
-        slope = tuple((a + 2 * b + 2 * c + d) / 6 for a, b, c, d in zip(one, two, three, four, strict=True))
-        after = moved(y, slope, h)  # pyright: ignore[reportArgumentType] - a pair
-        now = jnp.min(_rates(end, switch, discount, *after)[2])
-        return after, end, jnp.minimum(least, jnp.where(jnp.isfinite(now), now, least))
+        stages = jax.tree.map(lambda first, later: jnp.stack([first, later[0], later[0], later[1]]), start, read)
 
-    first = (terminal, jnp.zeros_like(terminal))
+        def part(inner: tuple[Any, Any, Array], inputs: tuple[Stage, Array, Array]) -> tuple[Any, None]:
+            slope, total, least = inner
+            stage, reach, weight = inputs
+            here = tuple(value + reach * change for value, change in zip(y, slope, strict=True))
+            best, gain, curvature = _rates(stage, switch, discount, *here)
+            total = (total[0] + weight * best, total[1] + weight * gain)
+            now = jnp.min(curvature)
+            return ((best, gain), total, jnp.minimum(least, jnp.where(jnp.isfinite(now), now, least))), None
+
+        nothing = tuple(jnp.zeros_like(value) for value in y)
+        reach, weight = h * jnp.asarray([0.0, 0.5, 0.5, 1.0]), h * jnp.asarray([1.0, 2.0, 2.0, 1.0]) / 6
+        (_, change, least), _ = jax.lax.scan(part, (nothing, nothing, least), (stages, reach, weight))
+        after = tuple(value + moved for value, moved in zip(y, change, strict=True))
+        return after, jax.tree.map(lambda leaf: leaf[1], read), least
+
     stage = jax.tree.map(lambda leaf: leaf[0], jax.vmap(lambda t: read_stage(problem, own, t))(horizon[None]))
-    least = jnp.min(_rates(stage, switch, discount, *first)[2])
-    (best, gain), _, least = jax.lax.fori_loop(0, steps, body, (first, stage, least))
+    first = ((terminal, jnp.zeros_like(terminal)), stage, jnp.asarray(jnp.inf, jnp.float64))
+    (best, gain), _, least = jax.lax.fori_loop(0, steps, body, first)
     return Response(best=best, gain=gain), least
 
 
@@ -246,7 +247,7 @@ def _rates(stage: Stage, switch: Array, discount: Array, best: Array, gain: Arra
 
 
 def read_stage(problem: DifferentialGame, own: Profile, t: Float[Array, ""]) -> Stage:
-    """The problem's matrices at time t, every one a derivative of its functions at the origin."""
+    """The problem's matrices at time t, from values of its functions."""
     n, k, m = problem.state_size, problem.control_sizes[0], problem.regime_count
     zero, still = jnp.zeros(n), jnp.zeros(k)
 
@@ -283,10 +284,12 @@ def read_stage(problem: DifferentialGame, own: Profile, t: Float[Array, ""]) -> 
 
 
 def _affine(function: Callable, zero: Array, still: Array) -> tuple[Array, Array]:
-    """[f_x, f(0)] (last axis n + 1) and f_v of an affine function of state and control."""
-    constant = function(zero, still)
-    in_x, in_v = jax.jacfwd(function, argnums=(0, 1))(zero, still)
-    return jnp.concatenate([in_x, constant[..., None]], axis=-1), in_v
+    """[f_x, f(0)] (last axis n + 1) and f_v of an affine function of state and control, from its values."""
+    n = zero.shape[0]
+    y = jnp.concatenate([jnp.zeros((1, n + still.shape[0])), jnp.eye(n + still.shape[0])])
+    values = jax.vmap(lambda y: function(y[:n], y[n:]), out_axes=-1)(y)
+    constant = values[..., :1]
+    return jnp.concatenate([values[..., 1 : n + 1] - constant, constant], axis=-1), values[..., n + 1 :] - constant
 
 
 def _pad(matrix: Array) -> Array:
@@ -295,11 +298,15 @@ def _pad(matrix: Array) -> Array:
 
 
 def _quadratic(function: Callable, size: int) -> Float[Array, "n n"]:
-    """Symmetric M with f(y) = (y, 1)ᵀ M (y, 1) of a quadratic function."""
-    zero = jnp.zeros(size)
-    linear, curvature = jax.grad(function)(zero) / 2, jax.hessian(function)(zero) / 2
+    """Symmetric M with f(y) = (y, 1)ᵀ M (y, 1) of a quadratic function, from its values."""
+    zero, eye = jnp.zeros((1, size)), jnp.eye(size)
+    pairs = (eye[:, None] + eye[None]).reshape(-1, size)
+    values = jax.vmap(function)(jnp.concatenate([zero, eye, pairs]))
+    constant, single, double = values[0], values[1 : size + 1], values[size + 1 :].reshape(size, size)
+    curvature = (double - single[:, None] - single[None, :] + constant) / 2
+    linear = (single - constant - jnp.diagonal(curvature)) / 2
     top = jnp.concatenate([curvature, linear[:, None]], axis=1)
-    return jnp.concatenate([top, jnp.concatenate([linear, function(zero)[None]])[None]])
+    return jnp.concatenate([top, jnp.concatenate([linear, constant[None]])[None]])
 
 
 def _switch(problem: DifferentialGame) -> Float[Array, "m m n n"]:
@@ -318,7 +325,7 @@ def _switch(problem: DifferentialGame) -> Float[Array, "m m n n"]:
 
 @eqx.filter_jit
 def _unlikeness(problem: DifferentialGame, own: Profile, t: Array, x: Array, v: Array, i: Array) -> dict[str, Array]:
-    """How far, relative to its size, every function is at (x, v) from the one that its derivatives describe."""
+    """How far, relative to its size, every function is at (x, v) from the one that its matrices describe."""
     stage, n = read_stage(problem, own, t), x.shape[0]
     z = jnp.append(x, 1.0)
     y = jnp.concatenate([z, v])
