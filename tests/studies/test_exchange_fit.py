@@ -20,7 +20,9 @@ def test_data_simulation_and_theory_agree(tmp_path):
     discrete, diffusion = np.asarray(headline["theory_deviation"]), np.asarray(headline["diffusion_deviation"])
     assert (diffusion < discrete).all()  # the term μ⁻μ⁻ that vanishes in the limit is subtracted in discrete time
     assert (np.asarray(headline["gamma_lower"]) <= np.asarray(headline["gamma_upper"])).all()
-    assert {path.stem for path in (folder / "figures").glob("*.png")} == {"depth", "dynamics"}
+    assert (np.asarray(headline["recorded_fall_rate"]) > 0.02).all()  # 0.05 in the generator
+    assert (np.asarray(headline["recorded_fall_rate"]) < 0.08).all()
+    assert {path.stem for path in (folder / "figures").glob("*.png")} == {"depth", "dynamics", "changes"}
 
 
 @pytest.mark.parametrize(

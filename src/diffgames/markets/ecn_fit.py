@@ -29,7 +29,13 @@ import numpy as np
 from diffgames.errors import InvalidInput
 from diffgames.markets.ecn import ExchangeModel
 from diffgames.markets.ecn_samples import PARTS, Transitions, order_sizes, swapped, transitions
-from diffgames.markets.ecn_scores import dequantised_log_likelihood, energy_scores, simulate_levels, statistics
+from diffgames.markets.ecn_scores import (
+    best_autocorrelation,
+    dequantised_log_likelihood,
+    energy_scores,
+    simulate_levels,
+    statistics,
+)
 from diffgames.markets.fit_report import FitReport
 from diffgames.markets.level2 import Level2
 from diffgames.markets.mixture_fit import MixtureFit, fit_mixture
@@ -209,7 +215,10 @@ def _report(setup: _Setup, fits: _Fits) -> FitReport:
         drift=float(drift),
         drift_t=float(drift / max(samples.mid_change.std() / 2, 1e-12) * np.sqrt(len(samples))),
         unit_factor=(np.asarray(fits.model.unit, float) / fits.mean_volume).tolist(),
-        recorded=statistics(train.after, train.after - train.before, train.spread, train.mid_change),
+        recorded={
+            **statistics(train.after, train.after - train.before, train.spread, train.mid_change),
+            "autocorrelation": best_autocorrelation(train.after[None]),
+        },
         simulated=_simulated(setup, fits.model),
         notes=fits.notes,
     )

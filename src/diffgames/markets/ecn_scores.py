@@ -25,6 +25,7 @@ from diffgames.markets.ecn_samples import Transitions
 from diffgames.markets.mixture_fit import MixtureFit
 
 CHUNK = 256  # transitions scored at once
+QUANTILES = (np.arange(200) + 0.5) / 200  # of the best levels' volume changes, both sides together
 
 
 def dequantised_log_likelihood(
@@ -128,7 +129,18 @@ def statistics(volume: np.ndarray, change: np.ndarray, spread: np.ndarray, mid_c
         "mean_volume": volume.mean(axis=0).tolist(),
         "sd_volume": volume.std(axis=0).tolist(),
         "unchanged_volume": (change == 0).mean(axis=0).tolist(),
+        "fall_rate": (np.maximum(-change, 0.0) / (volume - change)).mean(axis=0).tolist(),
+        "change_quantiles": np.quantile(change[:, [0, change.shape[1] // 2]], QUANTILES).tolist(),
         "spread_share": [float(np.mean(spread == width)) for width in range(1, widest + 1)],
         "mid_unchanged": float(np.mean(mid_change == 0)),
         "mid_deviation": float(mid_change.std() / 2),
     }
+
+
+def best_autocorrelation(volume: Float[np.ndarray, "paths steps levels"], lags: int = 60) -> list[float]:
+    """Autocorrelation of the best levels' volumes at lags 0, 1, …, averaged over both sides and all paths."""
+    best = volume[:, :, [0, volume.shape[-1] // 2]]
+    best = best - best.mean(axis=(0, 1))
+    steps = best.shape[1]
+    products = [float((best[:, : steps - lag] * best[:, lag:]).mean()) for lag in range(lags)]
+    return [product / products[0] for product in products]

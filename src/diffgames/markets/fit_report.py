@@ -93,6 +93,7 @@ class FitReport:
             "mid unchanged, share of steps": lambda s: s["mid_unchanged"],
             "standard deviation of the mid change (ticks)": lambda s: s["mid_deviation"],
             "level volume unchanged, share of steps": lambda s: _mean(s["unchanged_volume"]),
+            "fall of a level per step, mean share μ⁻": lambda s: _mean(s["fall_rate"]),
             "volume at the best level (lots)": lambda s: _best(s["mean_volume"]),
             "  its standard deviation": lambda s: _best(s["sd_volume"]),
             "volume over all levels (lots)": lambda s: sum(s["mean_volume"]),

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from diffgames.markets.ecn_samples import PARTS
-from diffgames.markets.ecn_scores import simulate_levels
+from diffgames.markets.ecn_scores import QUANTILES, best_autocorrelation, simulate_levels
 from diffgames.markets.ecn_theory import VolumeLaw, long_run_covariance, long_run_mean, regime_bounds
 from diffgames.markets.fit_report import FitReport
 from diffgames.plotting import COLOURS, label, new_figure
@@ -58,9 +58,21 @@ def run(config: ExchangeFitConfig, context: RunContext) -> StudyResult:
     levels = np.arange(1, model.levels + 1)
     dataset = xr.Dataset(
         {name: (("side", "level"), values.reshape(2, -1), {"units": "lots"}) for name, values in book.items()}
-        | {"autocorrelation": (("lag",), _autocorrelation(volume), {"units": "1"})}
-        | {"spread_share": (("law", "spread"), _spread_shares(report, np.asarray(paths.spread)[:, SETTLING:]))},
-        coords={"side": ["bid", "ask"], "level": levels, "law": ["recorded", "simulated"]},
+        | {
+            "autocorrelation": (("law", "lag"), [report.recorded["autocorrelation"], best_autocorrelation(volume)]),
+            "spread_share": (("law", "spread"), _spread_shares(report, np.asarray(paths.spread)[:, SETTLING:])),
+            "change": (
+                ("law", "probability"),
+                [part["change_quantiles"] for part in (report.recorded, report.simulated)],
+                {"units": "lots"},
+            ),
+        },
+        coords={
+            "side": ["bid", "ask"],
+            "level": levels,
+            "law": ["recorded", "simulated"],
+            "probability": QUANTILES,
+        },
     )
     return StudyResult(
         headline={
@@ -72,6 +84,7 @@ def run(config: ExchangeFitConfig, context: RunContext) -> StudyResult:
             "variance_floor": report.variance_floor,
             **book,
             "fall_rate": law.fall,
+            "recorded_fall_rate": report.recorded["fall_rate"],
             "gamma_lower": list(lower),
             "gamma_upper": list(upper),
             "mean_kept": kept,
@@ -82,7 +95,11 @@ def run(config: ExchangeFitConfig, context: RunContext) -> StudyResult:
         warnings=report.notes,
         arrays={"book": dataset},
         profile=model,
-        figures={"depth": depth_figure(dataset), "dynamics": dynamics_figure(dataset, law)},
+        figures={
+            "depth": depth_figure(dataset),
+            "dynamics": dynamics_figure(dataset, law),
+            "changes": changes_figure(dataset),
+        },
     )
 
 
@@ -105,16 +122,6 @@ def _book(report: FitReport, law: VolumeLaw, volume: Float[np.ndarray, "paths st
         "theory_deviation": np.sqrt(np.diag(long_run_covariance(law))),
         "diffusion_deviation": np.sqrt(np.diag(long_run_covariance(law, "continuous"))),
     }
-
-
-def _autocorrelation(volume: Float[np.ndarray, "paths steps levels"], lags: int = 60) -> Float[np.ndarray, " lags"]:
-    """Of the best levels' volumes, averaged over both sides and all paths."""
-    levels = volume.shape[-1] // 2
-    best = volume[:, :, [0, levels]]
-    best = best - best.mean(axis=(0, 1))
-    steps = best.shape[1]
-    products = [float((best[:, : steps - lag] * best[:, lag:]).mean()) for lag in range(lags)]
-    return np.asarray(products) / products[0]
 
 
 def _spread_shares(report: FitReport, spread: Float[np.ndarray, "paths steps"]) -> Float[np.ndarray, "2 spreads"]:
@@ -150,7 +157,8 @@ def dynamics_figure(book: xr.Dataset, law: VolumeLaw) -> Figure:
     lags = np.arange(book.sizes["lag"])
     levels = book.sizes["level"]
     fall = float(law.fall[[0, levels]].mean())
-    left.plot(lags, book.autocorrelation.values, color=COLOURS[1], label="simulated")
+    for colour, law_name in enumerate(("recorded", "simulated")):
+        left.plot(lags, book.autocorrelation.sel(law=law_name).values, color=COLOURS[colour], label=law_name)
     left.plot(lags, (1 - fall) ** lags, "--", color=COLOURS[2], label=f"(1 − μ⁻)^lag, μ⁻ = {fall:.3f}")
     left.axhline(0, color="0.5", lw=0.6)
     label(left, x=("lag", "steps"), y=("autocorrelation", ""), title="Volume at the best levels")
@@ -161,6 +169,22 @@ def dynamics_figure(book: xr.Dataset, law: VolumeLaw) -> Figure:
     right.set_yscale("log")
     right.set_xticks(width)
     label(right, x=("spread", "ticks"), y=("share of steps", ""), title="Market spread")
+    right.legend()
+    return figure
+
+
+def changes_figure(book: xr.Dataset) -> Figure:
+    """Volume changes of the best levels: both distribution functions, and quantile against quantile."""
+    figure, (left, right) = new_figure(columns=2, width=5.2, height=3.6)
+    recorded, simulated = (book.change.sel(law=name).values for name in ("recorded", "simulated"))
+    for colour, (name, values) in enumerate((("recorded", recorded), ("simulated", simulated))):
+        left.step(values, book.probability.values, where="post", color=COLOURS[colour], label=name)
+    label(left, x=("volume change", "lots"), y=("share of steps at or below", ""), title="Best levels, one step")
+    left.legend()
+    ends = [min(recorded[0], simulated[0]), max(recorded[-1], simulated[-1])]
+    right.plot(ends, ends, "--", color="0.5", lw=0.8, label="equal laws")
+    right.plot(recorded, simulated, ".", ms=4, color=COLOURS[1], label="quantiles, 0.25% to 99.75%")
+    label(right, x=("recorded change", "lots"), y=("simulated change", "lots"), title="Quantile against quantile")
     right.legend()
     return figure
 
@@ -195,6 +219,9 @@ STUDY = Study(
         "theory_deviation": Headline(shape=_levels, unit="lots", meaning="by Proposition 2.3, discrete time"),
         "diffusion_deviation": Headline(shape=_levels, unit="lots", meaning="by Proposition 2.3, diffusion limit"),
         "fall_rate": Headline(shape=_levels, unit="1/step", meaning="μ⁻, rate at which taken volume comes back"),
+        "recorded_fall_rate": Headline(
+            shape=_levels, unit="1/step", meaning="mean share by which recorded levels fall"
+        ),
         "gamma_lower": Headline(shape=_levels, unit="lots", meaning="γ_*, lower end of the self-inhibiting regime"),
         "gamma_upper": Headline(shape=_levels, unit="lots", meaning="γ^*, upper end of the self-inhibiting regime"),
         "mean_kept": Headline(unit="1", meaning="largest relative difference, simulated to recorded mean volume"),
