@@ -112,6 +112,7 @@ def test_controlled_intensities_are_learned_by_the_score_function():
     assert found.lower > constant(1.5) - best_constant  # feedback beats every constant
 
 
+@pytest.mark.slow
 def test_a_network_adds_what_gains_cannot_say():
     """Pushing towards the nearer of two wells is not affine in the state: the second rung gains on the first."""
     game = DifferentialGame(

@@ -48,6 +48,7 @@ class Stretched(eqx.Module):
         return tuple(controls)
 
 
+@pytest.mark.slow
 def test_a_saddle_point_and_a_planted_error():
     """Two dimensions, one player minimises what the other maximises: gaps of both signs, zero and planted."""
     eye = jnp.eye(2)
