@@ -80,15 +80,17 @@ _SWEEPS: dict[tuple[str, str], Sweep] = {}
 def _peer() -> Callable[[], np.ndarray]:
     import hj_reachability as hj  # pyright: ignore[reportMissingImports] - the extra `bench`
 
-    box = hj.sets.Box(np.array([-6.0, -10.0, 0.0]), np.array([20.0, 10.0, 2 * np.pi]))
-    grid = hj.Grid.from_lattice_parameters_and_boundary_conditions(box, (POINTS,) * 3, periodic_dims=2)
-    start = np.linalg.norm(np.asarray(grid.states[..., :2]), axis=-1).astype(np.float32) - np.float32(5.0)
-    tube = hj.solver.backwards_reachable_tube
-    settings = hj.SolverSettings.with_accuracy("low", hamiltonian_postprocessor=tube)
-    planes = hj.systems.Air3d()
+    with jax.enable_x64(False):
+        box = hj.sets.Box(np.array([-6.0, -10.0, 0.0]), np.array([20.0, 10.0, 2 * np.pi]))
+        grid = hj.Grid.from_lattice_parameters_and_boundary_conditions(box, (POINTS,) * 3, periodic_dims=2)
+        start = np.linalg.norm(np.asarray(grid.states[..., :2]), axis=-1).astype(np.float32) - np.float32(5.0)
+        tube = hj.solver.backwards_reachable_tube
+        settings = hj.SolverSettings.with_accuracy("low", hamiltonian_postprocessor=tube)
+        planes = hj.systems.Air3d()
 
     def solve() -> np.ndarray:
-        return np.asarray(hj.step(settings, planes, grid, 0.0, jax.numpy.asarray(start), -2.8, progress_bar=False))
+        with jax.enable_x64(False):
+            return np.asarray(hj.step(settings, planes, grid, 0.0, jax.numpy.asarray(start), -2.8, progress_bar=False))
 
     return solve
 

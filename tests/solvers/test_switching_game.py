@@ -1,0 +1,118 @@
+"""The outer game on the switching graph against its linear-quadratic solution, and spectral quantities of chains."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from diffgames.errors import InvalidInput
+from diffgames.games.differential import DifferentialGame, PointLaw
+from diffgames.games.jumps import FixedMark, JumpLaw
+from diffgames.numerics.grid import Axis, Grid
+from diffgames.solvers.affine_search import Affine
+from diffgames.solvers.switching_game import MacroGame, poincare_constant, solve_switching_game, spectral_gap
+
+BASE = np.array([[0.0, 0.4, 0.1], [0.6, 0.0, 0.3], [0.2, 0.8, 0.0]])
+ATTACK = np.array([[0.0, 0.5, 0.2], [0.0, 0.0, 0.5], [0.0, 0.0, 0.0]])
+MIDDLE = 120
+STABILISE = np.array([[0.0, 0.3, 0.05], [0.0, 0.0, 0.2], [0.0, 0.0, 0.0]])
+
+
+def generator(rates):
+    return rates - np.diag(rates.sum(axis=-1))
+
+
+def modes() -> DifferentialGame:
+    """The scalar three-mode game: dX = (Ax + u + Dw)dt + Σ dW + multiplicative and additive compensated jumps."""
+    a, d, q = jnp.array([0.1, 0.2, 0.4]), jnp.array([0.3, 0.4, 0.5]), jnp.array([1.0, 1.5, 3.0])
+    sigma, scale, shift = (jnp.sqrt(jnp.array(v)) for v in ([0.04, 0.09, 0.25], [0.0, 0.05, 0.2], [0.01, 0.02, 0.05]))
+
+    def cost(t, x, u, i):
+        return jnp.broadcast_to(q[i] * x[0] ** 2 + u[0][0] ** 2 - 2 * u[1][0] ** 2, (2,))
+
+    def one(t, x, u, i):
+        return jnp.asarray(1.0)
+
+    mark = FixedMark(jnp.ones(1))
+    return DifferentialGame(
+        players=("controller", "disturbance"),
+        control_sizes=(1, 1),
+        drift=lambda t, x, u, i: a[i] * x + u[0] + d[i] * u[1],
+        diffusion=lambda t, x, u, i: sigma[i][None, None],
+        running_cost=cost,
+        terminal_cost=lambda x, i: jnp.broadcast_to(x[0] ** 2, (2,)),
+        initial=PointLaw(jnp.array([0.5])),
+        horizon=1.0,
+        jumps=(
+            JumpLaw(one, lambda t, x, z, i: scale[i] * x, mark),
+            JumpLaw(one, lambda t, x, z, i: shift[i] * z, mark),
+        ),
+        signs=(1, -1),
+        bounds=((-9.0, 9.0), (-4.0, 4.0)),
+    )
+
+
+@pytest.fixture(scope="module")
+def solved():
+    """Bang-bang macro actions, and the chain that nobody moves."""
+    grid = Grid((Axis("x", -3.0, 3.0, 2 * MIDDLE + 1),))
+    rates = np.array([[generator(BASE + f * ATTACK - g * STABILISE) for f in (0.0, 1.0)] for g in (0.0, 1.0)])
+
+    def stress(t, x, i, v):
+        return v
+
+    game = MacroGame(jnp.asarray(rates), jnp.zeros((2, 2)), stress)
+    alone = MacroGame(jnp.asarray(rates[:1, :1]), jnp.zeros((1, 1)), stress)
+    return tuple(solve_switching_game(modes(), macro, grid, search=Affine(), keep=4) for macro in (game, alone))
+
+
+REFERENCE = {
+    "game": [
+        [(1.2659174709, 1.5615818203, 2.2158366267), (0.1200511244, 0.1986803965, 0.4271718377)],
+        [(0.6572457025, 0.7064376095, 0.7854688886), (0.1389337593, 0.2107855681, 0.3814388779)],
+    ],
+    "alone": [
+        [(1.1949623668, 1.4964444969, 2.2020179740), None],
+        [(0.6523905601, 0.7038631297, 0.7856984257), (0.1029996652, 0.1741769734, 0.3698520964)],
+    ],
+}
+"""(P, r) of the inner and (K, k) of the outer value P x² + r, K x² + k at time 0."""
+
+
+def test_the_game_of_attack_and_stabilisation_is_the_linear_quadratic_one(solved):
+    for solution, name in zip(solved, REFERENCE, strict=True):
+        for values, (curvature, level) in zip((solution.inner[0], solution.outer[0]), REFERENCE[name], strict=True):
+            half = MIDDLE + round(0.5 / solution.grid.spacing[0])
+            if level is None:
+                np.testing.assert_allclose(values[:, half] - values[:, MIDDLE], np.array(curvature) / 4, rtol=5e-3)
+                continue
+            np.testing.assert_allclose(values[:, MIDDLE], level, rtol=2e-3)
+            np.testing.assert_allclose(values[:, half], np.array(curvature) / 4 + np.array(level), rtol=2e-3)
+
+
+def test_the_policies_are_bang_bang_and_move_the_generator(solved):
+    """Outer value rises with the mode: both attack and stabilise wherever they can (mode 3 has no moves)."""
+    game, _ = solved
+    moving = np.asarray(game.attacker[0, :2, :, 1])
+    assert moving.min() == 1.0 and np.asarray(game.defender[0, :2, :, 1]).min() == 1.0
+    np.testing.assert_allclose(game.generator[0, :, MIDDLE], generator(BASE + ATTACK - STABILISE), atol=1e-12)
+    assert float(game.gap) < 1e-10
+    np.testing.assert_allclose(game.spectral_gap()[0], spectral_gap(generator(BASE + ATTACK - STABILISE)), rtol=1e-9)
+
+
+def test_spectral_quantities():
+    assert spectral_gap(generator(BASE)) == pytest.approx(0.9, abs=1e-12)
+    boosted = BASE + np.array([[0, 0, 0], [0, 0, 0.5], [0, 0, 0]])
+    assert spectral_gap(generator(boosted)) == pytest.approx(0.8156, abs=1e-4)  # more rate, smaller gap
+    symmetric = generator(BASE + BASE.T)
+    assert poincare_constant(symmetric) == pytest.approx(spectral_gap(symmetric), rel=1e-10)
+    random = np.random.default_rng(3)
+    for _ in range(20):
+        chain = generator(random.random((4, 4)) * (1 - np.eye(4)))
+        assert 0 < poincare_constant(chain) <= spectral_gap(chain) + 1e-12
+    assert np.isnan(poincare_constant(generator(ATTACK)))
+
+
+def test_rates_that_make_no_generator_are_refused():
+    macro = MacroGame(jnp.asarray(BASE[None, None] * 1.0), jnp.zeros((1, 1)))
+    with pytest.raises(InvalidInput, match=r"rates\[0, 0\].*the diagonal is zero"):
+        solve_switching_game(modes(), macro, Grid((Axis("x", -3.0, 3.0, 21),)))
