@@ -44,6 +44,36 @@ def check_game(game: "LinearQuadraticGame") -> None:
         if value is not None:
             _check_shape(game, key, value, shape)
     _check_numbers(game)
+    if not game.discrete:
+        _check_control_costs(game)
+
+
+def _check_control_costs(game: "LinearQuadraticGame") -> None:
+    """In continuous time the last tier's stage game is that of the control costs alone."""
+    tier = game.tiers[-1]
+    costs = [game.players[p].control_cost for p in tier]
+    if not all(_known(cost) for cost in costs):
+        return
+    places = [game.control_slices[p] for p in tier]
+    for p, place, cost in zip(tier, places, costs, strict=True):
+        own = game.players[p].sign * np.asarray(cost, float)[:, place, place]
+        if np.linalg.eigvalsh((own + np.swapaxes(own, 1, 2)) / 2).min() <= 0:
+            word = "positive" if game.players[p].sign > 0 else "negative"
+            raise InvalidInput(
+                f"{game.players[p].name}.control_cost",
+                own.tolist(),
+                f"a {word} definite cost of the player's own control",
+            )
+    columns = np.concatenate([np.arange(place.start, place.stop) for place in places])
+    system = np.concatenate(
+        [np.asarray(cost, float)[:, place][:, :, columns] for place, cost in zip(places, costs, strict=True)], axis=1
+    )
+    spread = np.linalg.svd(system, compute_uv=False)
+    if (spread.min(axis=-1) <= 1e-13 * spread.max(axis=-1)).any():
+        names = ", ".join(game.players[p].name for p in tier)
+        raise InvalidInput(
+            f"control_cost of {names}", system.tolist(), "costs whose joint first-order conditions are not singular"
+        )
 
 
 def _check_words(game: "LinearQuadraticGame") -> None:

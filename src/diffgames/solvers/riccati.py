@@ -132,7 +132,7 @@ def package(game: LinearQuadraticGame, time: Array, values: Array, outcome: Outc
         sizes=game.control_sizes,
         crowd=game.has_crowd,
     )
-    outcome = judged(game, stage, time, reached, outcome)
+    outcome = judged(game, stage, time, reached.at[-1].set(True), outcome)
     return LinearQuadraticSolution(game=game, profile=profile, value=track(values, slope), outcome=outcome)
 
 
