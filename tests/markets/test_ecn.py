@@ -141,3 +141,20 @@ def test_several_exchanges_meet_at_the_liquidity_weighted_mid(exchange):
     assert float(reference_price(books, exchange.levels)) == pytest.approx(mids @ liquidity / liquidity.sum(), abs=1e-5)
     with pytest.raises(InvalidInput, match=r"^exchanges"):
         stack_exchanges([])
+
+
+def test_a_weight_of_zero_leads_the_mid_where_the_pull_says(exchange):
+    """Within half a tick at every draw, whatever mid change was drawn."""
+    book = jax.tree.map(lambda leaf: leaf[0], snapshots(exchange, 8, 1))
+    pull = jnp.float32(8.0)  # half-ticks
+
+    @jax.jit
+    def moved(keys):
+        def one(key):
+            bid, ask = exchange.sample_variation(key, book, pull, 0.0)
+            return mid_price(DepthBook(bid=book.bid + bid, ask=book.ask + ask)) - mid_price(book)
+
+        return jax.vmap(one)(keys)
+
+    change = np.asarray(moved(jax.random.split(jax.random.key(0), 1000)))
+    assert np.abs(change - 4.0).max() <= 0.5 and (change == 4.0).mean() > 0.5
