@@ -27,6 +27,7 @@ def torch_step(
     """(step, names): `step()` gives Φ and its gradients by name; noise is [steps, d, players, paths]."""
     import torch  # pyright: ignore[reportMissingImports] - a peer, of the extra `bench`
 
+    torch.set_num_threads(1)  # its threads wait for one another in the many small steps
     tensors = {name: torch.tensor(np.array(value), requires_grad=True) for name, value in weights.items()}
     increments = torch.tensor(np.ascontiguousarray(noise.transpose(0, 3, 2, 1)))
     steps = [float(h) for h in np.diff(times)]
