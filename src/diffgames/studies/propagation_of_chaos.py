@@ -260,6 +260,7 @@ def rates_figure(config: PropagationConfig, datasets: Mapping[str, xr.Dataset], 
                 ax.loglog(sizes, last * (sizes / sizes[-1]) ** (-1.0 / max(d, 2)), "--", lw=1.0, color=colour)
             else:
                 ax.loglog(sizes, headline[f"{kind}_error_exact"][name], "-", lw=1.0, color=colour)
+        ax.set_ylim(top=ax.get_ylim()[1] * (2.5 if kind == "wasserstein" else 1.5))  # room for the legend
         ax.legend(loc="upper right")
         ax.set_xticks(sizes, [f"{size:g}" if size < 1e4 else f"1e{np.log10(size):.0f}" for size in sizes])
         ax.xaxis.set_minor_locator(NullLocator())
