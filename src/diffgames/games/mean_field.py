@@ -225,7 +225,7 @@ def costate_map(game: TypedGame, reading: Reading, values: Float[Array, "players
     return jnp.concatenate(rows)
 
 
-def hamiltonian(game: TypedGame, reading: Reading) -> Float[Array, "2Kn 2Kn"]:
+def hamiltonian(game: TypedGame, reading: Reading) -> Float[Array, "both both"]:
     """H with d(m, p)/dt = H (m, p): the two-point boundary value problem p(T) = q_T m(T) of all readings but `nash`."""
     if reading == "nash":
         raise InvalidInput("reading", reading, "mfg, mftg or team: feedback Nash has no two-point problem")
