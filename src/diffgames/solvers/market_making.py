@@ -34,7 +34,8 @@ from diffgames.games.market_making import (
 )
 from diffgames.solvers.market_making_closed import certainty_equivalents
 
-MOST_STEPS = 100_000
+MOST_STEPS = 20_000
+IMPLICIT_TOLERANCE = 1e-8  # the implicit pair is of low order: what it can reach in that many steps
 
 
 class MarketMakerSolution(eqx.Module):
@@ -70,7 +71,8 @@ def solve_market_maker(
     """Solve one game; `steps` is the number of intervals of the stored time grid, not of the integration.
 
     `tolerance` is the relative and absolute tolerance of the integration; `closed_form=False` integrates also where the
-    matrix exponential would do. Raises `RunFailed` when neither integration gets there.
+    matrix exponential would do. The implicit pair works to 1e-8 at best. Raises `RunFailed` when neither integration
+    gets there.
     """
     if steps < 1:
         raise InvalidInput("steps", steps, "an integer ≥ 1")
@@ -80,7 +82,7 @@ def solve_market_maker(
         if closed and not bool(solution.finished):  # certainty equivalents further apart than floating point reaches
             solution = _solve(game, steps, tolerance, "explicit")
         if not bool(solution.finished):
-            solution = _solve(game, steps, tolerance, "implicit")
+            solution = _solve(game, steps, max(tolerance, IMPLICIT_TOLERANCE), "implicit")
         if not (bool(solution.finished) and bool(jnp.all(jnp.isfinite(solution.theta)))):
             raise RunFailed(
                 "the certainty equivalents could not be integrated to t = 0",
