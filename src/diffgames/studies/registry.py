@@ -35,6 +35,7 @@ STUDIES: dict[str, str] = {
     "crowd-common-noise": "diffgames.studies.crowd_common_noise:STUDY",
     "alpha-decay": "diffgames.studies.alpha_decay:STUDY",
     "reach-avoid": "diffgames.studies.reach_avoid:STUDY",
+    "games-in-games": "diffgames.studies.games_in_games:STUDY",
 }
 """Every study that ships with the package: name → "module:NAME"."""
 
