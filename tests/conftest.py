@@ -3,6 +3,7 @@
 With JAX_ENABLE_X64=0 the suite runs in float32, as learning and simulation do for users who never asked for more.
 """
 
+import gc
 import os
 from pathlib import Path
 
@@ -22,6 +23,16 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 if (cache := compilation_cache()) is not None:
     jax.config.update("jax_compilation_cache_dir", str(cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_memory_maps():
+    """Forget compiled programs once they hold many memory maps: a process may have some 65,000, then it crashes."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.is_file() and maps.read_bytes().count(b"\n") > 15_000:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")
