@@ -47,7 +47,7 @@ def market_day(record: StepRecord, episode: int = 0, provider: int = 0) -> Figur
         if not name.endswith("_type") and name not in ("network",)
     }
     steps = np.arange(len(at["price"]))
-    figure, (top, bottom) = new_figure(rows=2, width=11, height=3.6, sharex=True)
+    figure, (top, bottom) = new_figure(rows=2, width=11.0, height=3.6, sharex=True)
     top.fill_between(
         steps,
         at["best_bid"][:, 0],
@@ -147,7 +147,7 @@ def connectivity_graph(record: StepRecord, taker_supertype: Sequence[int], episo
     place |= {name: (0.0, y) for name, y in zip(takers, _spread(len(takers)), strict=True)}
     place |= {name: (1.0, y) for name, y in zip(exchanges, _spread(len(exchanges)), strict=True)}
     colors = ["tab:blue"] * len(providers) + [f"C{1 + s}" for s in taker_supertype] + ["0.6"] * len(exchanges)
-    figure, (axis,) = new_figure(width=8, height=6)
+    figure, (axis,) = new_figure(width=8.0, height=6.0)
     nx.draw_networkx(
         graph,
         place,
