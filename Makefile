@@ -7,6 +7,8 @@
 PYTHON ?= python3
 ROOT := $(if $(wildcard pyproject.toml),.,$(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST)))))
 PY := .venv/bin/python
+# Compilation runs in one thread: two processes, each with whole files, keep two cores busy.
+WORKERS := -n 2 --dist loadfile
 
 # An environment that another checkout left here, or whose Python is gone, is built anew.
 HEALTHY := $(shell cd "$(ROOT)" && $(PY) -c "import os, diffgames; \
@@ -19,14 +21,14 @@ demo: environment
 	@cd "$(ROOT)" && $(PY) -m diffgames run otc-market --preset quick
 
 test: environment
-	@cd "$(ROOT)" && $(PY) -m pytest -q
+	@cd "$(ROOT)" && $(PY) -m pytest -q $(WORKERS)
 
 slow: environment
-	@cd "$(ROOT)" && $(PY) -m pytest -q -m slow
+	@cd "$(ROOT)" && $(PY) -m pytest -q -m slow $(WORKERS)
 
 # learning and the market behave the same where float64 is not available
 float32: environment
-	@cd "$(ROOT)" && JAX_ENABLE_X64=0 $(PY) -m pytest -q tests/learning tests/markets
+	@cd "$(ROOT)" && JAX_ENABLE_X64=0 $(PY) -m pytest -q tests/learning tests/markets $(WORKERS)
 
 lint: environment
 	@cd "$(ROOT)" && sh scripts/install lint
