@@ -1,12 +1,11 @@
 """Estimates of A, k, σ and the generator: from records of the model itself they come back, from a LOBSTER day too."""
 
-from itertools import pairwise, product
-
 import numpy as np
 import pytest
 from scipy.linalg import expm
+from scipy.special import logsumexp
 
-from diffgames.calibration.hidden_markov import _smooth, fit_volatility_regimes, generator_of_transitions
+from diffgames.calibration.hidden_markov import fit_volatility_regimes, generator_of_transitions
 from diffgames.calibration.market_maker import fit_market, record_from_lobster, record_of, synthetic_record
 from diffgames.errors import InvalidInput
 from diffgames.markets.lobster import LobsterBook, LobsterMessages
@@ -29,22 +28,27 @@ def test_one_regime_is_the_sample_variance():
     assert fit.log_likelihood == pytest.approx(-250 * (np.log(2 * np.pi * (returns**2).mean()) + 1))
 
 
-def test_the_likelihood_is_that_of_all_paths():
-    """Six returns, two regimes: the scaled recursion against the sum over all 2⁶ sequences of regimes."""
-    squares, variance = np.array([0.1, 2.0, 0.3, 0.0, 1.0, 0.5]), np.array([0.2, 1.5])
-    P, start = np.array([[0.8, 0.2], [0.3, 0.7]]), np.array([0.6, 0.4])
-    density = np.exp(-0.5 * squares[:, None] / variance) / np.sqrt(2 * np.pi * variance)
-    total, posterior = 0.0, np.zeros((6, 2))
-    for path in product((0, 1), repeat=6):
-        weight = start[path[0]] * np.prod([P[a, b] for a, b in pairwise(path)])
-        weight *= np.prod([density[t, i] for t, i in enumerate(path)])
-        total += weight
-        for t, i in enumerate(path):
-            posterior[t, i] += weight
-    found, pairs, likelihood = _smooth(squares, variance, P, start)
-    assert likelihood == pytest.approx(np.log(total))
-    np.testing.assert_allclose(found, posterior / total, rtol=1e-12)
-    assert pairs.sum() == pytest.approx(5.0)
+def likelihood(returns, variance, transition, start):
+    """log p(r) by the forward recursion, in logarithms."""
+    density = -0.5 * returns[:, None] ** 2 / variance - 0.5 * np.log(2 * np.pi * variance)
+    row = np.log(np.maximum(start, 1e-300)) + density[0]
+    for one in density[1:]:
+        row = logsumexp(row[:, None] + np.log(transition), axis=0) + one
+    return logsumexp(row)
+
+
+def test_the_fit_maximises_the_likelihood():
+    """No prior pulls the small variances of returns in dollars; the reported likelihood is the recursion's."""
+    returns = np.diff(synthetic_record(seconds=1500.0, seed=1).mid)
+    fit = fit_volatility_regimes(returns, 1.0, 2)
+    start = np.eye(2)[int(fit.probability[0].argmax())]
+    best = likelihood(returns, fit.sigma**2, fit.transition, start)
+    assert fit.log_likelihood == pytest.approx(best, abs=1e-3)
+    for factor in (0.97, 1.03):
+        assert likelihood(returns, (factor * fit.sigma) ** 2, fit.transition, start) < best
+        stay = np.diag(fit.transition) ** factor
+        moved = np.array([[stay[0], 1 - stay[0]], [1 - stay[1], stay[1]]])
+        assert likelihood(returns, fit.sigma**2, moved, start) < best + 1e-3
 
 
 def test_generators_come_back_from_their_transitions():
