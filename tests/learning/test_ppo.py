@@ -1,5 +1,7 @@
 """One policy update against hand computation: surrogate, KL adaptation, packing, Adam against optax."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 from diffgames.errors import InvalidInput
 from diffgames.learning import adam
 from diffgames.learning.policy import actor_critic
-from diffgames.learning.ppo import PPOConfig, adapted, improve, new_learner, pack, surrogate, unpack
+from diffgames.learning.ppo import PPOConfig, adapted, improve, learning_rate, new_learner, pack, surrogate, unpack
 from diffgames.learning.rollout import play
 from toy_games import Aim, Door
 
@@ -73,9 +75,40 @@ def test_an_update_raises_the_probability_of_what_paid():
     assert float(metrics.kl) > 0 and np.isfinite(float(metrics.value_loss))
 
 
+def test_the_learning_rate_falls_linearly_to_its_final_value():
+    config = PPOConfig(learning_rate=1e-2, final_learning_rate=1e-3, annealing_updates=10)
+    rates = [float(learning_rate(config, jnp.float32(done))) for done in (0, 5, 10, 20)]
+    np.testing.assert_allclose(rates, [1e-2, 5.5e-3, 1e-3, 1e-3], rtol=1e-6)
+    assert float(learning_rate(PPOConfig(), jnp.float32(7))) == pytest.approx(1e-4)
+
+
+def test_an_annealed_update_takes_the_rate_of_its_place_in_the_training():
+    """After all updates but for a rate of 1e-9, the policy does not move any more."""
+    game = Door()
+    role = game.roles[0]
+    config = PPOConfig(
+        learning_rate=1e-2, final_learning_rate=1e-9, annealing_updates=8, passes=2, minibatch=512, episodes=32
+    )
+    learner = new_learner(actor_critic(role, jax.random.key(0), 8), config)
+    experience = play(game, {"guest": learner.policy}, jax.random.key(1), 32)[0]["guest"]
+    steps = jnp.float32(config.annealing_updates * config.passes)
+    late = dataclasses.replace(learner, optimiser=dataclasses.replace(learner.optimiser, steps=steps))
+    moved, _ = improve(late, role, experience, config, jax.random.key(2))
+    for before, after in zip(jax.tree.leaves(learner.policy), jax.tree.leaves(moved.policy), strict=True):
+        np.testing.assert_allclose(after, before, atol=1e-7)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("clip", 0.0), ("learning_rate", -1.0), ("passes", 0), ("minibatch", 0), ("gae_lambda", 1.5), ("discount", -0.1)],
+    [
+        ("clip", 0.0),
+        ("learning_rate", -1.0),
+        ("final_learning_rate", 0.0),
+        ("passes", 0),
+        ("minibatch", 0),
+        ("gae_lambda", 1.5),
+        ("discount", -0.1),
+    ],
 )
 def test_settings_out_of_range_are_named(field, value):
     with pytest.raises(InvalidInput, match=f"^{field}"):

@@ -8,6 +8,7 @@ BENCHMARKS: dict[str, str] = {
     "market-maker-batch": "diffgames.benchmarks.market_maker_batch",
     "otc-rollout": "diffgames.benchmarks.otc_rollout",
     "otc-train": "diffgames.benchmarks.otc_train",
+    "otc-passes": "diffgames.benchmarks.otc_passes",
     "riccati-batch": "diffgames.benchmarks.riccati_batch",
     "quantecon-nnash": "diffgames.benchmarks.quantecon_nnash",
     "order-book": "diffgames.benchmarks.order_book",

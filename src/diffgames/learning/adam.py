@@ -31,7 +31,11 @@ def start(parameters: PyTree) -> Adam:
 
 
 def descend(
-    parameters: PyTree, state: Adam, gradient: PyTree, learning_rate: float, max_gradient_norm: float | None = None
+    parameters: PyTree,
+    state: Adam,
+    gradient: PyTree,
+    learning_rate: float | Float[Array, ""],
+    max_gradient_norm: float | None = None,
 ) -> tuple[PyTree, Adam]:
     """Parameters and state after one step."""
     if max_gradient_norm is not None:

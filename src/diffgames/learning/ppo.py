@@ -10,7 +10,8 @@ After the passes β is multiplied by 1.5 where the KL of the last pass exceeds t
 half of it (within [1e-8, 1e8], so that it can come back). Advantages are standardised over the whole batch. Clip ε =
 0.3, KL target 0.01, learning rate 1e-4, 30 passes and 60 episodes between updates are the paper's (Vadori et al.,
 Section 5); where it is silent the values are RLlib's defaults: β₀ = 0.2, v_clip = 10, c_v = 1, c_e = 0, GAE λ = 1, no
-gradient clip.
+gradient clip, a constant learning rate. A rate that is large, because updates are few, leaves the policy wandering
+about its optimum by as much: it can be made to fall linearly from update to update.
 
 All samples of a pass are rows of one matrix, shuffled by one row gather; a recurrent policy shuffles whole sequences.
 With several devices each minibatch is spread over them.
@@ -40,6 +41,8 @@ class PPOConfig:
     kl_target: float = 0.01
     kl_coefficient: float = 0.2
     learning_rate: float = 1e-4
+    final_learning_rate: float | None = None  # none: constant
+    annealing_updates: int = 1  # updates over which the rate falls to the final one
     passes: int = 30
     minibatch: int = 4096  # samples; rounded so that minibatches are equal and cover the batch
     episodes: int = 60
@@ -51,7 +54,8 @@ class PPOConfig:
     max_gradient_norm: float | None = None
 
     def __post_init__(self):
-        positive = ("clip", "kl_target", "learning_rate", "passes", "minibatch", "episodes", "value_clip")
+        positive = ("clip", "kl_target", "learning_rate", "annealing_updates", "passes", "minibatch", "episodes")
+        positive += ("value_clip",) if self.final_learning_rate is None else ("value_clip", "final_learning_rate")
         for name in positive:
             if not getattr(self, name) > 0:
                 raise InvalidInput(name, getattr(self, name), "a number > 0")
@@ -110,13 +114,14 @@ def improve(
     # Several devices: each keeps all rows and takes its share of every minibatch, so their number divides the size.
     size = max(1, size - size % jax.device_count())
     rows = devices.whole(rows)
+    rate = learning_rate(config, learner.optimiser.steps / (config.passes * batches))
 
     def descend(carry, batch):
         policy, optimiser = carry
         gradient, parts = jax.grad(_loss, has_aux=True)(
             policy, role, unpack(role, devices.spread(batch)), learner.kl_coefficient, config
         )
-        return adam.descend(policy, optimiser, gradient, config.learning_rate, config.max_gradient_norm), parts
+        return adam.descend(policy, optimiser, gradient, rate, config.max_gradient_norm), parts
 
     def one_pass(carry, key):
         order = _shuffled(key, rows.shape[0])[: batches * size]
@@ -128,6 +133,13 @@ def improve(
     kl, entropy, value_loss = jax.tree.map(lambda leaf: leaf[-1], parts)
     coefficient = adapted(learner.kl_coefficient, kl, config.kl_target)
     return Learner(policy, optimiser, coefficient), Metrics(kl, entropy, value_loss, coefficient)
+
+
+def learning_rate(config: PPOConfig, updates: Float[Array, ""]) -> Float[Array, ""]:
+    """The rate after so many updates: linear from the first to the final one, constant from there."""
+    final = config.learning_rate if config.final_learning_rate is None else config.final_learning_rate
+    progress = jnp.minimum(updates / config.annealing_updates, 1.0)
+    return config.learning_rate + (final - config.learning_rate) * progress
 
 
 def _shuffled(key: PRNGKeyArray, count: int) -> Int[Array, " count"]:

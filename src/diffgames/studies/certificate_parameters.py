@@ -59,7 +59,12 @@ def certify(
         game,
         profile,
         agents,
-        ppo_config(parameters, learning_rate=parameters.deviator_learning_rate, passes=parameters.deviator_passes),
+        ppo_config(
+            parameters,
+            learning_rate=parameters.deviator_learning_rate,
+            final_learning_rate=None,
+            passes=parameters.deviator_passes,
+        ),
         key,
         updates=parameters.deviator_updates,
         validation_episodes=parameters.validation_episodes,

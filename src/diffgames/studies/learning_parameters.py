@@ -32,6 +32,9 @@ class LearningParameters:
     learning_rate: Annotated[float, Parameter(meaning="Adam's learning rate", minimum=1e-9, plausible=(1e-6, 1e-2))] = (
         1e-4
     )
+    final_learning_rate: Annotated[
+        float | None, Parameter(meaning="rate that it falls to by the last update; null: constant", minimum=1e-9)
+    ] = None
     clip: Annotated[float, Parameter(meaning="clip parameter ε of the surrogate", minimum=1e-6, maximum=1.0)] = 0.3
     kl_target: Annotated[float, Parameter(unit="nats", meaning="target of the adaptive KL penalty", minimum=1e-9)] = (
         0.01
@@ -49,6 +52,8 @@ def ppo_config(parameters: LearningParameters, **changes: Any) -> PPOConfig:
             "clip": parameters.clip,
             "kl_target": parameters.kl_target,
             "learning_rate": parameters.learning_rate,
+            "final_learning_rate": parameters.final_learning_rate,
+            "annealing_updates": parameters.updates,
             "passes": parameters.passes,
             "minibatch": parameters.minibatch,
             "episodes": parameters.episodes,

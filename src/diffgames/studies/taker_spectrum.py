@@ -239,7 +239,10 @@ STUDY = Study(
             "episodes": 24,
             "width": 64,
             "passes": 8,
+            "minibatch": 2048,
             "learning_rate": 2e-3,
+            "final_learning_rate": 2e-4,
+            "kl_target": 0.03,  # at 0.01 the penalty, not the updates, bounds how far the policy gets
             "deviator_updates": 20,
             "deviator_passes": 6,
             "deviator_learning_rate": 2e-3,
