@@ -52,7 +52,8 @@ def test_without_switching_the_exponential_gives_the_reference():
 
 
 def test_the_game_over_regimes_gives_the_reference(strategic):
-    close(strategic.ask[0, :2, MIDDLE, 0], [0.66971445, 0.68048056], 1e-8)
+    # Tsit5 here, DOP853 below, Radau and the classical Runge–Kutta scheme by hand all say …7719; "…7919" is a slip.
+    close(strategic.ask[0, :, MIDDLE, 0], [0.66971445, 0.68048056, 0.71717719], 1e-8)
     close(strategic.attack_effort[0, :, MIDDLE], [0.444944, 0.339239, 0.0], 1e-6)
     close(strategic.stabilize_effort[0, :, MIDDLE], [0.057769, 0.045232, 0.0], 1e-6)
     close(strategic.stress[0, :, MIDDLE], [-28.45115305, -25.79624076, -21.27304868], 1e-8)

@@ -8,6 +8,7 @@ from diffgames.errors import InvalidInput, RunFailed
 from diffgames.games.market_making_input import market_making_game
 from diffgames.solvers.market_making import solve_market_maker
 from diffgames.solvers.market_making_committed import _value, committed_gains, solve_committed
+from diffgames.studies.market_maker_parameters import MarketMakingParameters, game_of
 
 SMALL = {
     "sigma": (1.0, 3.0),
@@ -59,6 +60,18 @@ def test_it_is_a_saddle_point_in_random_directions(committed):
             assert sign * (float(_value(tables | {name: step}, game, 4)[0]) - value) > 0
 
 
+@pytest.mark.slow
+def test_free_efforts_settle_between_nothing_and_all():
+    """Both bang-bang: best responses chatter, shares shrink; what either side finds in a search is next to nothing."""
+    game = game_of(MarketMakingParameters(effort_attack=0.0, effort_stabilize=0.0), "strategic")
+    solution = solve_committed(game, steps=50)
+    attack = np.asarray(solution.attack_effort)
+    between = (attack > 0.01) & (attack < 0.99)
+    assert 0 < between.mean() < 0.1 and attack.min() >= 0 and attack.max() <= 1
+    gains = committed_gains(game, attack, np.asarray(solution.stabilize_effort))
+    assert max(gain for _, gain in gains.values()) < 1e-6 * abs(gains["attack"][0])
+
+
 def test_the_stored_table_is_what_the_market_maker_answers(committed):
     _, solution = committed
     assert solution.theta.shape == (11, 2, 5) and bool(solution.finished)
@@ -68,5 +81,5 @@ def test_the_stored_table_is_what_the_market_maker_answers(committed):
 def test_what_cannot_be_solved_is_told():
     with pytest.raises(InvalidInput, match="reading"):
         solve_committed(market_making_game(**SMALL | {"switching": "exogenous"}))
-    with pytest.raises(RunFailed, match="committed policies still move"):
+    with pytest.raises(RunFailed, match=r"no fixed point of the committed policies found: after 2 .* effort_attack"):
         solve_committed(market_making_game(**SMALL), steps=10, most=2)

@@ -16,7 +16,7 @@ from diffgames.errors import InvalidInput, RunFailed
 FLOOR = 1e-6
 """Least variance of a regime, relative to the mean square: a mid that does not move at all has no likelihood."""
 
-HELD = 1e12
+HELD = 10**12
 """Weight of the prior that holds the means at zero; hmmlearn 0.3.3 loses the variances' weights if told not to fit
 means."""
 

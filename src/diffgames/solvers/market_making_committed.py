@@ -12,9 +12,16 @@ in the equation of U (the mass that reaches a state) the total pulls are
 
     pull = ρ_f f + (∂J/∂f)/s,   push = ρ_g g − (∂J/∂g)/s,   f ← clip(pull⁺/ρ_f, 0, f̄),   g ← clip(push⁺/ρ_g, 0, ḡ),
 
-(bang-bang in the sign where an effort is free), repeated with damping until it stands still. Where θ did not move, pull
-would be Σ_j attack_ij (U_j − U_i): the feedback efforts, from which the iteration starts. The weights of the starting
-states matter here, and are equal for all; in the feedback reading they do not.
+(bang-bang in the sign where an effort is free), repeated until it stands still. Where θ did not move, pull would be
+Σ_j attack_ij (U_j − U_i): the feedback efforts, from which the iteration starts. The weights of the starting states
+matter here, and are equal for all; in the feedback reading they do not.
+
+Every effort at (t, q, i) moves towards its best response by a share of its own, which shrinks where the direction has
+just turned and grows where it has not: undamped, policies swing between no effort and full effort. Free efforts chatter
+between the two on and on: where an attacker would switch, the market maker's answer turns the pull around, and most
+parameters have no fixed point of zeros and full efforts. The shrinking shares settle them in between, which is also a
+mixture of the two, rates being affine in them. How far it got is measured by what both sides could still gain to first
+order, Σ (∂J/∂f)(f' − f) − Σ (∂J/∂g)(g' − g) with f', g' the best responses.
 """
 
 import math
@@ -24,7 +31,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from diffgames.errors import InvalidInput, RunFailed
 from diffgames.games.market_making import Efforts, MarketMakingGame, best_side
@@ -37,27 +44,33 @@ from diffgames.solvers.market_making import (
 )
 
 STIFFNESS = 1.0  # rate × step that the Runge–Kutta scheme is given
-DAMPING = 0.5  # undamped, the policies swing between no effort and full effort
+FIRST_SHARE, GROWTH, SHRINKAGE = 0.5, 1.1, 0.6
+LARGEST_GAP = 1e-6  # of J, to first order: more is no fixed point
 Tables = dict[str, Float[Array, "*times N K"]]
 
 
 def solve_committed(
-    game: MarketMakingGame, *, steps: int = 200, tolerance: float = 1e-7, most: int = 200
+    game: MarketMakingGame, *, steps: int = 200, tolerance: float = 1e-6, most: int = 150
 ) -> MarketMakerSolution:
-    """The saddle point of committed policies; `RunFailed` where `most` iterations do not reach `tolerance`."""
+    """The saddle point of committed policies, by at most `most` iterations.
+
+    It stops when efforts move by less than `tolerance`, free ones (which keep jumping) when the first-order gap is
+    below 1e-8 of J. `RunFailed`, with the gap that is left, where that stays above 1e-6 of J: no fixed point.
+    """
     if game.switching != "strategic":
         raise InvalidInput("reading", "committed", "feedback, where nobody plays over regimes (switching)")
     with jax.enable_x64(True):
         feedback = solve_market_maker(game, steps=steps)
         start = {"attack": feedback.attack_effort[::-1], "stabilize": feedback.stabilize_effort[::-1]}
         substeps = _substeps(game, feedback)
-        tables, residual = _iterate(game, start, tolerance, most, substeps, (True, True))
-        if not float(residual) <= tolerance:
+        tables, residual, gap = _iterate(game, start, tolerance, most, substeps, (True, True))
+        value, path = _value(tables, game, substeps)
+        if not float(gap) <= LARGEST_GAP * (1 + abs(float(value))):
             raise RunFailed(
-                f"the committed policies still move by {float(residual):.3g} after {most} iterations",
-                "give the efforts a cost (effort_attack, effort_stabilize), or use reading=feedback",
+                f"no fixed point of the committed policies found: after {most} iterations they move by "
+                f"{float(residual):.3g} and could gain {float(gap):.3g} of {float(value):.6g}",
+                "raise the costs effort_attack and effort_stabilize, or use reading=feedback",
             )
-        _, path = _value(tables, game, substeps)
         effort = Efforts(attack=tables["attack"], stabilize=tables["stabilize"])
         return solution_from(game, path["theta"], path["stress"], effort, jnp.all(jnp.isfinite(path["theta"])))
 
@@ -80,7 +93,7 @@ def committed_gains(
             best = -math.inf
             for other in (0.0 * played[name], 0.0 * played[name] + most[name]):
                 free = (name == "attack", name == "stabilize")
-                tables, _ = _iterate(game, played | {name: other}, 1e-6, 25, substeps, free)
+                tables, _, _ = _iterate(game, played | {name: other}, 1e-6, 25, substeps, free)
                 best = max(best, sign * (float(_value(tables, game, substeps)[0]) - value))
             found[name] = (value, best)
         return found
@@ -139,39 +152,51 @@ def _runge_kutta(field: Any, tau: Array, h: Array, state: dict[str, Array], now:
 
 def _iterate(
     game: MarketMakingGame, start: Tables, tolerance: float, most: int, substeps: int, free: tuple[bool, bool]
-) -> tuple[Tables, Array]:
-    """Efforts by repeated best response to the total pulls; `free` says which of (attacker, stabilizer) moves."""
-    return _repeat(game, start, jnp.asarray(tolerance), jnp.asarray(most, jnp.int32), substeps, free)
+) -> tuple[Tables, Array, Array]:
+    """Efforts of least gap, the last move, and that gap; `free` says which of (attacker, stabilizer) moves."""
+    return _repeat(game, start, jnp.asarray(tolerance), jnp.asarray(most, jnp.int32), substeps, jnp.asarray(free))
 
 
 @eqx.filter_jit
 def _repeat(
-    game: MarketMakingGame, start: Tables, tolerance: Array, most: Array, substeps: int, free: tuple[bool, bool]
-) -> tuple[Tables, Array]:
+    game: MarketMakingGame, start: Tables, tolerance: Array, most: Array, substeps: int, free: Bool[Array, " 2"]
+) -> tuple[Tables, Array, Array]:
+    costless = (game.effort_attack == 0) | (game.effort_stabilize == 0)
 
-    def best(tables: Tables) -> Tables:
+    def improve(carry: tuple[Any, ...]) -> tuple[Any, ...]:
+        tables, shares, last, kept, _, least, _, count = carry
         full = tables | {"source": jnp.zeros_like(tables["attack"])}
-        slope, _ = jax.grad(_value, has_aux=True)(full, game, substeps)
-        mass = slope["source"]
-        pull = game.effort_attack * tables["attack"] + slope["attack"] / mass
-        push = game.effort_stabilize * tables["stabilize"] - slope["stabilize"] / mass
-        attack = _clipped(pull, game.effort_attack, game.attack_max) if free[0] else tables["attack"]
-        stabilize = _clipped(push, game.effort_stabilize, game.stabilize_max) if free[1] else tables["stabilize"]
-        return {"attack": attack, "stabilize": stabilize}
+        (value, _), slope = jax.value_and_grad(_value, has_aux=True)(full, game, substeps)
+        pull = game.effort_attack * tables["attack"] + slope["attack"] / slope["source"]
+        push = game.effort_stabilize * tables["stabilize"] - slope["stabilize"] / slope["source"]
+        best = {
+            "attack": _clipped(pull, game.effort_attack, game.attack_max),
+            "stabilize": _clipped(push, game.effort_stabilize, game.stabilize_max),
+        }
+        moves = {name: jnp.where(free[row], best[name] - tables[name], 0.0) for row, name in enumerate(best)}
+        gap = jnp.sum(slope["attack"] * moves["attack"]) - jnp.sum(slope["stabilize"] * moves["stabilize"])
+        moved = jnp.maximum(*(jnp.max(jnp.abs(move)) for move in moves.values()))
+        done = (moved <= tolerance) | (costless & (gap <= 0.01 * LARGEST_GAP * (1 + jnp.abs(value))))
+        shares = jax.tree.map(
+            lambda share, move, before: jnp.where(
+                move * before < 0, SHRINKAGE * share, jnp.minimum(GROWTH * share, 1.0)
+            ),
+            shares,
+            moves,
+            last,
+        )
+        after = jax.tree.map(lambda old, share, move: old + share * move, tables, shares, moves)
+        kept = jax.tree.map(lambda new, old: jnp.where(gap < least, new, old), tables, kept)
+        return after, shares, moves, kept, moved, jnp.minimum(gap, least), done, count + 1
 
-    def unfinished(carry: tuple[Tables, Array, Array]) -> Array:
-        return (carry[1] > tolerance) & (carry[2] < most)
-
-    def improve(carry: tuple[Tables, Array, Array]) -> tuple[Tables, Array, Array]:
-        tables, _, count = carry
-        after = best(tables)
-        moved = [jnp.max(jnp.abs(after[name] - tables[name])) for name in after]
-        mixed = jax.tree.map(lambda old, new: old + DAMPING * (new - old), tables, after)
-        return mixed, jnp.maximum(*moved), count + 1
+    def unfinished(carry: tuple[Any, ...]) -> Array:
+        return ~carry[-2] & (carry[-1] < most)
 
     infinite = jnp.asarray(jnp.inf, game.horizon.dtype)
-    tables, residual, _ = jax.lax.while_loop(unfinished, improve, (start, infinite, jnp.zeros((), jnp.int32)))
-    return tables, residual
+    shares, still = (jax.tree.map(lambda table, v=v: jnp.full_like(table, v), start) for v in (FIRST_SHARE, 0.0))
+    begin = (start, shares, still, start, infinite, infinite, jnp.zeros((), bool), jnp.zeros((), jnp.int32))
+    _, _, _, kept, moved, least, _, _ = jax.lax.while_loop(unfinished, improve, begin)
+    return kept, moved, least
 
 
 def _clipped(gain: Array, cost: Array, most: Array) -> Array:
