@@ -26,9 +26,9 @@ test: environment
 slow: environment
 	@cd "$(ROOT)" && $(PY) -m pytest -q -m slow $(WORKERS)
 
-# learning and the market behave the same where float64 is not available
+# as users run it who never set JAX's flag for 64 bits: learning, the market, precision, every example of the docs
 float32: environment
-	@cd "$(ROOT)" && JAX_ENABLE_X64=0 $(PY) -m pytest -q tests/learning tests/markets $(WORKERS)
+	@cd "$(ROOT)" && JAX_ENABLE_X64=0 $(PY) -m pytest -q tests/learning tests/markets tests/numerics/test_precision.py tests/test_docs.py $(WORKERS)
 
 lint: environment
 	@cd "$(ROOT)" && sh scripts/install lint

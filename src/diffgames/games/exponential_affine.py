@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from diffgames.numerics.precision import keeping_double
+
 
 class ExponentialAffineGame(eqx.Module):
     """The game of the module's docstring, regime first; `weight` is c, `jump_size` ρ."""
@@ -30,12 +32,14 @@ class ExponentialAffineGame(eqx.Module):
     jump_rate: Float[Array, "m laws"]
     generator: Float[Array, "m m"]
 
+    @keeping_double
     def strategies(self) -> tuple[Float[Array, "m k"], Float[Array, "m d"]]:
         """u* and w* of every regime."""
         reward = jnp.einsum("ink,n->ik", self.B, self.weight)
         harm = jnp.einsum("ind,n->id", self.D, self.weight)
         return _solve(self.R, reward), -_solve(self.S, harm)
 
+    @keeping_double
     def growth(self) -> Float[Array, " m"]:
         """κ."""
         c = self.weight
@@ -46,11 +50,13 @@ class ExponentialAffineGame(eqx.Module):
         size = self.gamma * jnp.einsum("iln,n->il", self.jump_size, c)
         return -self.gamma * gain + jnp.sum(self.jump_rate * (jnp.expm1(-size) + size), -1)
 
+    @keeping_double
     def disutility(self, to_go: float | Float[Array, ""]) -> Float[Array, " m"]:
         """v at a time to go."""
         flow = jax.scipy.linalg.expm((jnp.diag(self.growth()) + self.generator) * to_go)
         return jnp.sum(flow, axis=1)
 
+    @keeping_double
     def certainty_equivalent(self, to_go: float | Float[Array, ""]) -> Float[Array, " m"]:
         """θ at a time to go: what is certain in addition to cᵀx."""
         return -jnp.log(self.disutility(to_go)) / self.gamma

@@ -29,6 +29,7 @@ from scipy.special import ndtr
 from diffgames.errors import InvalidInput
 from diffgames.games.differential import Controls, DifferentialGame, GaussianLaw
 from diffgames.games.linear_quadratic import LinearQuadraticGame, Player, affine
+from diffgames.numerics.precision import in_double
 
 MEAN_FIELD = 0
 
@@ -81,6 +82,7 @@ class InterBankGame(eqx.Module):
         """How much a bank borrows per unit of X̄ − X at equilibrium: q + (1 − 1/N) η(t)."""
         return self.q + (1.0 - self.inverse) * self.eta(t)
 
+    @in_double
     def value(self) -> Float[Array, ""]:
         """Expected cost of every bank at equilibrium from the initial law."""
         zero = jnp.asarray(0.0)
@@ -114,6 +116,7 @@ class InterBankGame(eqx.Module):
             state_names=tuple(f"reserve_{n}" for n in range(count)),
         )
 
+    @in_double
     def as_linear_quadratic(self) -> LinearQuadraticGame:
         """The game of N banks by its matrices on z = (x, 1), for the linear-quadratic engine."""
         count = self.banks

@@ -12,8 +12,9 @@ in discrete time z⁺ = A_i z + B_i u + B̄_i ū + Σ_k C_ik z ξ_k, the regime 
 sums of e^{−ρt} (…) in place of the integral. There is no factor ½. Player p minimises (sign +1) or maximises (−1).
 
 The crowd plays the player's own feedback evaluated at the crowd's state: u_p = U_p z gives ū_p = U_p J z, with the
-idempotent *crowd map* J whose rows at an own block read the crowd's block (z = (x, m, 1): J z = (m, m, 1)). That is the
-consistency of mean-field games; a single player does not move ū by deviating.
+*crowd map* J whose rows at an own block read the crowd's block (z = (x, m, 1): J z = (m, m, 1)). That is the
+consistency of mean-field games; a single player does not move ū by deviating. With another J the crowd is the others of
+a finite game in which all play alike (`games.stackelberg_finite`).
 
 *Tiers* say the order of play: players of one tier choose at once, those of later tiers know the controls of earlier
 ones, which anticipate the reactions (of the crowds, too).
@@ -36,6 +37,7 @@ from diffgames.errors import InvalidInput
 from diffgames.games.differential import DifferentialGame, PointLaw
 from diffgames.games.jumps import FixedMark, JumpLaw
 from diffgames.games.linear_quadratic_check import check_game
+from diffgames.numerics.precision import in_double
 
 Coefficient = Any  # an array, or a function of time that returns one
 
@@ -253,63 +255,76 @@ def padded(matrix: Any) -> Float[Array, "*batch n k"]:
     return jnp.concatenate([matrix, jnp.zeros((*matrix.shape[:-2], 1, matrix.shape[-1]), matrix.dtype)], axis=-2)
 
 
+@in_double
 def _as_differential(game: LinearQuadraticGame, initial: Callable | None) -> DifferentialGame:
     if game.discrete:
         raise InvalidInput("discrete", True, "a game in continuous time")
     if callable(game.generator):
         raise InvalidInput("generator", "a function of the values", "a constant generator")
-    n, count = game.size, len(game.players)
+    count, total = len(game.players), sum(game.control_sizes)
     players = tuple(player.name for player in game.players)
-    total = sum(game.control_sizes)
-
-    def together(x: Array, u: Sequence[Array]) -> tuple[Array, Array, Array]:
-        own = jnp.concatenate(list(u[:count]))
-        return jnp.append(x, jnp.ones((), x.dtype)), own, u[count] if game.has_crowd else jnp.zeros(total, x.dtype)
-
-    def drift(t, x, u, i):
-        c, (z, own, crowd) = game.coefficients(t), together(x, u)
-        return (c.drift[i] @ z + c.input[i] @ own + c.crowd_input[i] @ crowd)[:-1]
-
-    def diffusion(t, x, u, i):
-        z = together(x, u)[0]
-        return jnp.einsum("kab,b->ak", game.coefficients(t).diffusion[i], z)[:-1]
-
-    def running_cost(t, x, u, i):
-        c, (z, own, _) = game.coefficients(t), together(x, u)
-        cost = jnp.einsum("a,pab,b->p", z, c.state_cost[:, i], z)
-        cost = cost + jnp.einsum("a,pab,b->p", own, c.control_cost[:, i], own)
-        cost = cost + 2 * jnp.einsum("a,pab,b->p", z, c.cross_cost[:, i], own)
-        return jnp.append(cost, jnp.zeros((), x.dtype)) if game.has_crowd else cost
-
-    def terminal_cost(x, i):
-        z = jnp.append(x, jnp.ones((), x.dtype))
-        cost = jnp.einsum("a,pab,b->p", z, game.terminal[:, i], z)
-        return jnp.append(cost, jnp.zeros((), x.dtype)) if game.has_crowd else cost
-
-    def law(q: int) -> JumpLaw:
-        def size(t, x, mark, i):
-            return (game.coefficients(t).jump_scale[i, q] @ jnp.append(x, jnp.ones((), x.dtype)))[:-1]
-
-        return JumpLaw(lambda t, x, u, i: game.coefficients(t).jump_rate[i, q], size, FixedMark(jnp.zeros(1)))
-
-    def switch(t, x, i, j):
-        assert game.switch is not None
-        return (game.switch[i, j] @ jnp.append(x, jnp.ones((), x.dtype)))[:-1]
-
     laws = 0 if game.jump_scale is None else game._sample(game.jump_scale).shape[1]
     return DifferentialGame(
         players=(*players, "crowd") if game.has_crowd else players,
         control_sizes=(*game.control_sizes, total) if game.has_crowd else game.control_sizes,
-        drift=drift,
-        diffusion=diffusion,
-        running_cost=running_cost,
-        terminal_cost=terminal_cost,
-        initial=PointLaw(jnp.zeros(n - 1)) if initial is None else initial,
+        drift=eqx.Partial(_drift, game),
+        diffusion=eqx.Partial(_diffusion, game),
+        running_cost=eqx.Partial(_running_cost, game),
+        terminal_cost=eqx.Partial(_terminal_cost, game),
+        initial=PointLaw(jnp.zeros(game.size - 1)) if initial is None else initial,
         horizon=game.horizon,
         discount=game.discount,
-        jumps=tuple(law(q) for q in range(laws)),
+        jumps=tuple(
+            JumpLaw(eqx.Partial(_jump_rate, game, q), eqx.Partial(_jump_size, game, q), FixedMark(jnp.zeros(1)))
+            for q in range(laws)
+        ),
         generator=game.generator,
-        switch=None if game.switch is None else switch,
+        switch=None if game.switch is None else eqx.Partial(_switch, game.switch),
         signs=(*(player.sign for player in game.players), *((0,) if game.has_crowd else ())),
         tiers=(*game.tiers[:-1], (*game.tiers[-1], count)) if game.has_crowd else game.tiers,
     )
+
+
+# The game's functions on the hub, the game their first argument: it stays a pytree of numbers there.
+
+
+def _with_one(x: Array) -> Array:
+    return jnp.append(x, jnp.ones((), x.dtype))
+
+
+def _drift(game: LinearQuadraticGame, t, x, u, i) -> Array:
+    c, count = game.coefficients(t), len(game.players)
+    moved = c.drift[i] @ _with_one(x) + c.input[i] @ jnp.concatenate(list(u[:count]))
+    return (moved + c.crowd_input[i] @ u[count] if game.has_crowd else moved)[:-1]
+
+
+def _diffusion(game: LinearQuadraticGame, t, x, u, i) -> Array:
+    return jnp.einsum("kab,b->ak", game.coefficients(t).diffusion[i], _with_one(x))[:-1]
+
+
+def _running_cost(game: LinearQuadraticGame, t, x, u, i) -> Array:
+    c, z, own = game.coefficients(t), _with_one(x), jnp.concatenate(list(u[: len(game.players)]))
+    cost = jnp.einsum("a,pab,b->p", z, c.state_cost[:, i], z)
+    cost = cost + jnp.einsum("a,pab,b->p", own, c.control_cost[:, i], own)
+    return _and_crowd(game, cost + 2 * jnp.einsum("a,pab,b->p", z, c.cross_cost[:, i], own))
+
+
+def _terminal_cost(game: LinearQuadraticGame, x, i) -> Array:
+    z = _with_one(x)
+    return _and_crowd(game, jnp.einsum("a,pab,b->p", z, game.terminal[:, i], z))
+
+
+def _and_crowd(game: LinearQuadraticGame, cost: Array) -> Array:
+    return jnp.append(cost, jnp.zeros((), cost.dtype)) if game.has_crowd else cost
+
+
+def _jump_rate(game: LinearQuadraticGame, q: int, t, x, u, i) -> Array:
+    return game.coefficients(t).jump_rate[i, q]
+
+
+def _jump_size(game: LinearQuadraticGame, q: int, t, x, mark, i) -> Array:
+    return (game.coefficients(t).jump_scale[i, q] @ _with_one(x))[:-1]
+
+
+def _switch(switch: Array, t, x, i, j) -> Array:
+    return (switch[i, j] @ _with_one(x))[:-1]

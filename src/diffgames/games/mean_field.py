@@ -26,6 +26,7 @@ from jaxtyping import Array, Float
 
 from diffgames.errors import InvalidInput
 from diffgames.games.linear_quadratic import LinearQuadraticGame, Player, affine, padded
+from diffgames.numerics.precision import in_double
 
 Reading = Literal["mfg", "mftg", "team", "nash"]
 READINGS: tuple[Reading, ...] = ("mfg", "mftg", "team", "nash")
@@ -69,6 +70,7 @@ class TypedGame(eqx.Module):
         return slice(index * self.states, (index + 1) * self.states)
 
 
+@in_double
 def typed_game(*, share: Any, horizon: float, **data: Any) -> TypedGame:
     """K types from lists (one entry per type, a number or a matrix): a, b, kappa, sigma, q, r, s, q_T.
 
@@ -102,6 +104,7 @@ def typed_game(*, share: Any, horizon: float, **data: Any) -> TypedGame:
     return TypedGame(share=share, horizon=horizon, **found)
 
 
+@in_double
 def typed_linear_quadratic(game: TypedGame, reading: Reading) -> LinearQuadraticGame:
     """The linear-quadratic game that a reading of the typed game is."""
     if reading in ("mfg", "mftg"):
@@ -111,6 +114,7 @@ def typed_linear_quadratic(game: TypedGame, reading: Reading) -> LinearQuadratic
     raise InvalidInput("reading", reading, "one of " + ", ".join(READINGS))
 
 
+@in_double
 def private_game(game: TypedGame) -> LinearQuadraticGame:
     """Every type alone, without x̄: the regulators whose value is ½ xᵀP x."""
     return _means(eqx.tree_at(lambda g: (g.kappa, g.s), game, (0 * game.kappa, 0 * game.s)), False)
@@ -208,6 +212,7 @@ def _corner(matrix: Array) -> Array:
     return jnp.pad(matrix, ((0, 1), (0, 1)))
 
 
+@in_double
 def costate_map(game: TypedGame, reading: Reading, values: Float[Array, "players m n n"]) -> Float[Array, "Kn Kn"]:
     """M with p = M m, the costates of the means, from the values S of the reading's game."""
     count, n = game.types, game.states
@@ -225,6 +230,7 @@ def costate_map(game: TypedGame, reading: Reading, values: Float[Array, "players
     return jnp.concatenate(rows)
 
 
+@in_double
 def hamiltonian(game: TypedGame, reading: Reading) -> Float[Array, "both both"]:
     """H with d(m, p)/dt = H (m, p): the two-point boundary value problem p(T) = q_T m(T) of all readings but `nash`."""
     if reading == "nash":

@@ -14,6 +14,7 @@ from jaxtyping import Array
 
 from diffgames.errors import InvalidInput
 from diffgames.games.linear_quadratic import LinearQuadraticGame, Player, affine, padded, tracking
+from diffgames.numerics.precision import in_double
 
 
 def regulator(
@@ -27,8 +28,8 @@ def regulator(
     noise: Any = None,
     target: Any = None,
     shift: Any = None,
-    horizon: float = math.inf,
-    discount: float = 0.0,
+    horizon: float | int = math.inf,
+    discount: float | Array = 0.0,
     discrete: bool = False,
 ) -> LinearQuadraticGame:
     """One player that steers x to `target` at least cost (LQR; with additive `noise` LQG under full observation).
@@ -52,6 +53,7 @@ def regulator(
     )
 
 
+@in_double
 def nash_game(
     *,
     A: Any,
@@ -63,8 +65,8 @@ def nash_game(
     noise: Any = None,
     targets: Sequence[Any] | None = None,
     shift: Any = None,
-    horizon: float = math.inf,
-    discount: float = 0.0,
+    horizon: float | int = math.inf,
+    discount: float | Array = 0.0,
     discrete: bool = False,
     tiers: Sequence[Sequence[int]] = (),
     signs: Sequence[int] = (),
@@ -107,8 +109,9 @@ def nash_game(
     )
 
 
+@in_double
 def h_infinity_game(
-    *, A: Any, B: Any, D: Any, Q: Any, R: Any, gamma: Any, Q_T: Any = None, horizon: float = math.inf
+    *, A: Any, B: Any, D: Any, Q: Any, R: Any, gamma: Any, Q_T: Any = None, horizon: float | int = math.inf
 ) -> LinearQuadraticGame:
     """A controller u (minimises) against a disturbance w (maximises): ∫ xᵀQx + uᵀRu − γ² wᵀw dt, dx = Ax + Bu + Dw.
 

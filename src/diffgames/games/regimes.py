@@ -29,8 +29,10 @@ from jaxtyping import Array, Float
 
 from diffgames.errors import InvalidInput
 from diffgames.games.linear_quadratic import LinearQuadraticGame, Player, affine, padded
+from diffgames.numerics.precision import in_double
 
 
+@in_double
 def regime_game(
     *,
     A: Any,

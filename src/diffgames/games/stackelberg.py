@@ -25,6 +25,7 @@ from jaxtyping import Array
 
 from diffgames.errors import InvalidInput
 from diffgames.games.linear_quadratic import LinearQuadraticGame, Player, affine, padded, tracking
+from diffgames.numerics.precision import in_double
 
 SHAPES = {
     **dict.fromkeys(("A0", "Q0"), ("n0", "n0")),
@@ -44,6 +45,7 @@ SHAPES = {
 """Rows and columns of every matrix; a scalar stands for a 1×1 matrix."""
 
 
+@in_double
 def stackelberg_game(
     *, horizon: float | int, discount: float | Array = 0.0, discrete: bool = False, **matrices: Any
 ) -> LinearQuadraticGame:

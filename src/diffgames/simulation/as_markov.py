@@ -9,8 +9,8 @@ Every player with an objective is a role of one agent that observes
     ( t/T,  (x − centre) / scale,  one indicator per regime where there are several,  controls of earlier tiers ),
 
 the latter as shares of their bounds in [−1, 1]; players of a tier do not see one another's controls. Players without
-an objective (a crowd, a rule) play a stated profile. Observations and rewards are float32, the state keeps the game's
-own type.
+an objective (a crowd, a rule) play a stated profile. Observations and rewards are float32, the state too unless JAX's
+flag for 64 bits is set.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,6 +26,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from diffgames.errors import InvalidInput
 from diffgames.games.differential import Controls, DifferentialGame, Profile
 from diffgames.games.markov import AbstractMarkovGame, Actions, Continuous, Role
+from diffgames.numerics.precision import canonical
 from diffgames.simulation.paths import as_differential, with_horizon
 from diffgames.simulation.stepping import draw, euler_step
 
@@ -164,7 +165,7 @@ def as_markov_game(
     what players without an objective do. `centre` and `scale` are units of the observed state, one number or one per
     component. `substeps` Euler steps are made between decisions. `horizon` cuts a game without end.
     """
-    game = with_horizon(as_differential(game), horizon)
+    game, profile = canonical((with_horizon(as_differential(game), horizon), profile))
     game.check()
     if not (np.isfinite(dt) and dt > 0):
         raise InvalidInput("dt", dt, "a positive time")

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from diffgames.errors import InvalidInput
+from diffgames.numerics.precision import keeping_double
 from diffgames.simulation.population import CrowdProfile, Population, advance
 
 
@@ -35,6 +36,7 @@ class Coupled(eqx.Module):
     limit_state: Float[Array, "replications d players"]
 
 
+@keeping_double
 def couple(
     population: Population,
     profile: CrowdProfile,

@@ -22,6 +22,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from diffgames.numerics.precision import keeping_double
+
 TOLERANCE = diffrax.PIDController(rtol=1e-10, atol=1e-12)
 
 
@@ -56,6 +58,7 @@ class LinearFlow(eqx.Module):
         return moved + jumped + switched + own[:, None, None] * value
 
 
+@keeping_double
 def second_moments(
     flow: LinearFlow, start: Float[Array, "m n n"], time: Float[Array, " times"]
 ) -> Float[Array, "times m n n"]:
@@ -69,6 +72,7 @@ def second_moments(
     return _integrate(rate, start, time)
 
 
+@keeping_double
 def quadratic_cost(
     flow: LinearFlow,
     running: Callable[[Float[Array, ""]], Float[Array, "m n n"]],

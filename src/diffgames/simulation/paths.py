@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from diffgames.errors import InvalidInput
 from diffgames.games.differential import DifferentialGame, Profile
+from diffgames.numerics.precision import keeping_double
 from diffgames.simulation.rollout import Batch, Scheme, run_batch
 
 
@@ -58,6 +59,7 @@ class Paths(eqx.Module):
         return f"Paths({paths} paths, {steps} steps to T = {float(self.time[-1]):g}; cost, 95% interval: {costs})"
 
 
+@keeping_double
 def simulate(
     game: Any,
     profile: Profile,

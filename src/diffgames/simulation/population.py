@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from diffgames.errors import InvalidInput
 from diffgames.games.jumps import FixedMark, JumpLaw, draw_marks
+from diffgames.numerics.precision import keeping_double
 from diffgames.simulation.stepping import poisson_count
 
 CrowdProfile = Callable[[Float[Array, ""], Float[Array, " d"], Float[Array, " s"]], Float[Array, " k"]]
@@ -72,6 +73,7 @@ class Crowd(eqx.Module):
         )
 
 
+@keeping_double
 def simulate_population(
     population: Population,
     profile: CrowdProfile,

@@ -18,8 +18,10 @@ from jaxtyping import Array, Float
 from scipy.optimize import root_scalar
 
 from diffgames.games.mean_field import Reading, TypedGame, hamiltonian
+from diffgames.numerics.precision import in_double
 
 
+@in_double
 def boundary_matrices(
     game: TypedGame, reading: Reading, to_go: float | Float[Array, ""]
 ) -> tuple[Float[Array, "Kn Kn"], Float[Array, "Kn Kn"]]:
@@ -33,14 +35,16 @@ def boundary_matrices(
     )
 
 
+@in_double
 def boundary_costates(
-    game: TypedGame, reading: Reading, mean: Float[Array, "K n"], to_go: float | Float[Array, ""]
+    game: TypedGame, reading: Reading, mean: Float[Array | np.ndarray, "K n"], to_go: float | Float[Array, ""]
 ) -> Float[Array, "K n"]:
     """p(t) of every type from the means at t."""
     psi22, psi21 = boundary_matrices(game, reading, to_go)
-    return -jnp.linalg.solve(psi22, psi21 @ mean.reshape(-1)).reshape(mean.shape)
+    return -jnp.linalg.solve(psi22, psi21 @ jnp.asarray(mean, psi21.dtype).reshape(-1)).reshape(mean.shape)
 
 
+@in_double
 def boundary_escape(game: TypedGame, reading: Reading, limit: float, steps: int = 4096) -> float | None:
     """First time to go at which det Ψ22 vanishes, up to `limit`; None where it keeps its sign.
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from diffgames.games.differential import Controls
+from diffgames.numerics.precision import keeping_double
 
 
 class Track(eqx.Module):
@@ -19,6 +20,7 @@ class Track(eqx.Module):
     slope: Float[Array, "times *shape"]
     discrete: bool = eqx.field(static=True, default=False)
 
+    @keeping_double
     def __call__(self, t: Float[Array, ""] | float) -> Float[Array, "*shape"]:
         """The value at time t (the nearest end outside)."""
         count = self.time.shape[0]
@@ -45,11 +47,13 @@ class LinearFeedback(eqx.Module):
     sizes: tuple[int, ...] = eqx.field(static=True)
     crowd: bool = eqx.field(static=True, default=False)
 
+    @keeping_double
     def __call__(self, t: Float[Array, ""], x: Float[Array, " n"], i: Int[Array, ""]) -> Controls:
         """All controls at time t, state x and regime i."""
         z = jnp.append(x, jnp.ones((), x.dtype))
         return self._split(self.gain(t)[i] @ z, self.crowd_gain(t)[i] @ z)
 
+    @keeping_double
     def respond(
         self, t: Float[Array, ""], x: Float[Array, " n"], i: Int[Array, ""], player: int, v: Float[Array, " k"]
     ) -> Controls:

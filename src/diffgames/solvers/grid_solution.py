@@ -6,6 +6,7 @@ from jaxtyping import Array, Float, Int
 
 from diffgames.games.differential import Controls, Profile
 from diffgames.numerics.grid import Grid
+from diffgames.numerics.precision import keeping_double
 
 
 class GridFeedback(eqx.Module):
@@ -23,6 +24,7 @@ class GridFeedback(eqx.Module):
     maximiser: int | None = eqx.field(static=True)
     control_sizes: tuple[int, ...] = eqx.field(static=True)
 
+    @keeping_double
     def __call__(self, t: Float[Array, ""], x: Float[Array, " n"], i: Int[Array, ""]) -> Controls:
         """Controls of all players at one time, state and regime."""
         dtype = self.u.dtype
@@ -65,10 +67,12 @@ class GridSolution(eqx.Module):
     steps: int = eqx.field(static=True)
     method: str = eqx.field(static=True)
 
+    @keeping_double
     def at(self, x: Float[Array, " n"], i: int = 0, kept: int = 0) -> Float[Array, ""]:
         """Value at a state and a regime, at the kept time of that index (0: the first)."""
         return self.grid.interpolate(self.value[kept, i], jnp.asarray(x, self.value.dtype)[:, None])[0]
 
+    @keeping_double
     def __repr__(self) -> str:
         leak = "" if self.leak_at_start is None else f", leak {float(self.leak_at_start):.2g}"
         return (

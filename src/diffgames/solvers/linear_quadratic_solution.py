@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from diffgames.games.linear_quadratic import LinearQuadraticGame
+from diffgames.numerics.precision import keeping_double
 from diffgames.solvers.base import Outcome
 from diffgames.solvers.feedback import LinearFeedback, Track
 
@@ -32,22 +33,27 @@ class LinearQuadraticSolution(eqx.Module):
         """S at every time of `time`."""
         return self.value.value
 
+    @keeping_double
     def matrix(self, player: str | int, row: str, column: str, t: float = 0.0, regime: int = 0) -> Float[Array, "a b"]:
         """Block (row, column) of a player's S at time t."""
         index = self.game.player_index(player)
         return self.value(t)[index, regime][self.game.block(row), self.game.block(column)]
 
+    @keeping_double
     def gain(self, player: str | int, block: str, t: float = 0.0, regime: int = 0) -> Float[Array, "k b"]:
         """A player's gain on one block of the state at time t."""
         index = self.game.player_index(player)
         rows = self.game.control_slices[index]
         return self.profile.gain(t)[regime, rows, self.game.block(block)]
 
+    @keeping_double
     def cost(self, player: str | int, x: Float[Array, " n"], t: float = 0.0, regime: int = 0) -> Float[Array, ""]:
         """V_p(t, x): expected cost to go of a player from state x (z without its 1)."""
-        z = jnp.append(jnp.asarray(x), 1.0)
-        return z @ self.value(t)[self.game.player_index(player), regime] @ z
+        matrix = self.value(t)[self.game.player_index(player), regime]
+        z = jnp.append(jnp.asarray(x, matrix.dtype), jnp.ones((), matrix.dtype))
+        return z @ matrix @ z
 
+    @keeping_double
     def __repr__(self) -> str:
         game = self.game
         kind = "discrete" if game.discrete else "continuous"

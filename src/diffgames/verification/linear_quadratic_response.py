@@ -349,7 +349,12 @@ def _unlikeness(problem: DifferentialGame, own: Profile, t: Array, x: Array, v: 
         z @ _quadratic(lambda x: problem.terminal_cost(x, i)[0], n) @ z,
     )
     pairs["profile"] = (own(t, x, i)[0], stage.gain[i] @ z)
-    return {name: jnp.max(jnp.abs(a - b)) / (1 + jnp.max(jnp.abs(a))) for name, (a, b) in pairs.items()}
+    return {name: _largest(a - b) / (1 + _largest(a)) for name, (a, b) in pairs.items()}
+
+
+def _largest(array: Array) -> Array:
+    """max |a|, zero of nothing (a game without noise has no diffusion)."""
+    return jnp.max(jnp.abs(array), initial=0.0)
 
 
 def _labels(m: int) -> Array:

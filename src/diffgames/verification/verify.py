@@ -18,6 +18,7 @@ from jaxtyping import PRNGKeyArray
 from diffgames.equilibria import Nash, Stackelberg
 from diffgames.errors import InvalidInput
 from diffgames.games.differential import Profile
+from diffgames.numerics.precision import keeping_double
 from diffgames.simulation.paths import as_differential, with_horizon
 from diffgames.verification.certificate import Certificate
 from diffgames.verification.linear_quadratic_response import exact_gaps
@@ -76,6 +77,7 @@ class Verification:
         return "\n".join(lines)
 
 
+@keeping_double
 def verify(
     target: Any,
     profile: Profile | None = None,
