@@ -1,59 +1,116 @@
 """One front door: `solve(game)` picks the natural solver, `solve(game, solver)` is explicit.
 
-    finite horizon, continuous time: `Riccati`    discrete time: `Recursion`    without end: `Stationary`
+| game | natural solver |
+|---|---|
+| `LinearQuadraticGame` | `Riccati` (finite horizon), `Recursion` (in discrete time), `Stationary` (without end) |
+| `MarketMakingGame` | `solve_market_maker`, exact on the inventory grid |
+| `PortfolioGame` | its equilibrium in closed form |
+| `DistributedGame` with linear-quadratic costs | `potential_lq.exact`, the potential's optimum |
 
->>> import jax.numpy as jnp
+Games that have no solver without further choices (a grid, a policy, a reading) are refused with the name of what takes
+them. A solver of one's own is any function of the game.
+
+>>> import math
 >>> from diffgames.games.plain import regulator
 >>> solution = solve(regulator(A=[[0.0]], B=[[1.0]], Q=[[1.0]], R=[[1.0]], horizon=2.0))
->>> round(float(solution.gain("controller", "x")[0, 0]), 9), round(-float(jnp.tanh(2.0)), 9)  # S = tanh(T − t)
+>>> round(float(solution.gain("controller", "x")[0, 0]), 9), round(-math.tanh(2.0), 9)  # S = tanh(T − t)
 (-0.96402758, -0.96402758)
 """
 
 from collections.abc import Callable
-
-import jax
+from functools import singledispatch
+from typing import Any
 
 from diffgames.errors import InvalidInput
+from diffgames.games.differential import DifferentialGame
+from diffgames.games.distributed import DistributedGame
 from diffgames.games.linear_quadratic import LinearQuadraticGame
+from diffgames.games.market_making import MarketMakingGame
+from diffgames.games.mean_field import TypedGame
+from diffgames.games.portfolio import PortfolioGame
+from diffgames.numerics.precision import in_double
 from diffgames.solvers.linear_quadratic_solution import LinearQuadraticSolution
+from diffgames.solvers.market_making import solve_market_maker
+from diffgames.solvers.potential_lq import exact, is_linear_quadratic
 from diffgames.solvers.recursion import Recursion
 from diffgames.solvers.riccati import Riccati, float64
 from diffgames.solvers.stationary import Stationary
 
+Solver = Callable[[Any], Any]
 
-def natural_solver(game: LinearQuadraticGame) -> Callable[[LinearQuadraticGame], LinearQuadraticSolution]:
-    """The solver that fits the game's time and horizon."""
+ACCEPTED = {
+    Riccati: "continuous time, finite horizon",
+    Recursion: "discrete time, finite horizon",
+    Stationary: "infinite horizon",
+}
+
+
+@singledispatch
+def natural_solver(game: Any) -> Solver:
+    """The solver that fits the game; raises `InvalidInput` where none does without further choices."""
+    raise InvalidInput("game", type(game).__name__, "a game of diffgames.games")
+
+
+@natural_solver.register
+def _(game: LinearQuadraticGame) -> Solver:
     if game.endless:
         return Stationary()
     return Recursion() if game.discrete else Riccati()
 
 
-def solve(
-    game: LinearQuadraticGame,
-    solver: Callable[[LinearQuadraticGame], LinearQuadraticSolution] | None = None,
-    *,
-    throw: bool = True,
-) -> LinearQuadraticSolution:
-    """Solve a linear-quadratic game in float64.
+@natural_solver.register
+def _(game: MarketMakingGame) -> Solver:
+    return solve_market_maker
 
-    A failure (finite escape, a stage game without equilibrium, …) raises `RunFailed`, which says why and what to try;
-    with `throw=False`, and always inside `jax.jit` and `jax.vmap`, it is in the solution's `outcome` instead.
+
+@natural_solver.register
+def _(game: PortfolioGame) -> Solver:
+    return PortfolioGame.equilibrium
+
+
+@natural_solver.register
+def _(game: DistributedGame) -> Solver:
+    if not is_linear_quadratic(game):
+        raise InvalidInput("solver", None, "for these costs one that learns: policy_gradient.learn_potential")
+    return exact
+
+
+@natural_solver.register
+def _(game: DifferentialGame) -> Solver:
+    choices = "hjb.solve_hjb (one player) or isaacs.solve_isaacs (two adversaries), with a grid"
+    raise InvalidInput("solver", None, f"{choices}; or as_markov_game and train")
+
+
+@natural_solver.register
+def _(game: TypedGame) -> Solver:
+    raise InvalidInput("game", "TypedGame", "mean_field.typed_linear_quadratic(game, reading) of it")
+
+
+def solve(game: Any, solver: Solver | None = None, *, throw: bool = True) -> Any:
+    """Solve a game, a linear-quadratic one in float64.
+
+    A failure (finite escape, a stage game without equilibrium, …) raises `RunFailed`, which says why and what to try.
+    With `throw=False`, and always inside `jax.jit` and `jax.vmap`, that of a linear-quadratic game is in the solution's
+    `outcome` instead. Raises `InvalidInput` where the solver does not take the game.
     """
-    if not isinstance(game, LinearQuadraticGame):
-        raise InvalidInput("game", type(game).__name__, "a LinearQuadraticGame")
-    solver = natural_solver(game) if solver is None else solver
-    _check_fit(game, solver)
-    with jax.enable_x64(True):
-        solution = solver(float64(game))
+    if isinstance(game, LinearQuadraticGame):
+        return _linear_quadratic(game, solver or natural_solver(game), throw)
+    if type(solver) in ACCEPTED:
+        raise InvalidInput("solver", type(solver).__name__, f"a solver of {type(game).__name__}")
+    return (solver or natural_solver(game))(game)
+
+
+def _linear_quadratic(game: LinearQuadraticGame, solver: Solver, throw: bool) -> LinearQuadraticSolution:
+    wanted = type(natural_solver(game))
+    if type(solver) in ACCEPTED and type(solver) is not wanted:
+        allowed = f"{wanted.__name__} for this game ({ACCEPTED[wanted]})"
+        raise InvalidInput("solver", type(solver).__name__, allowed)
+    solution = _in_float64(solver, game)
     if throw and solution.outcome.known and (failure := solution.outcome.failure) is not None:
         raise failure
     return solution
 
 
-def _check_fit(game: LinearQuadraticGame, solver: Callable) -> None:
-    accepted = {Riccati: "continuous time, finite horizon", Recursion: "discrete time, finite horizon"}
-    accepted[Stationary] = "infinite horizon"
-    wanted = type(natural_solver(game))
-    if type(solver) in accepted and type(solver) is not wanted:
-        own = accepted[wanted]
-        raise InvalidInput("solver", type(solver).__name__, f"{wanted.__name__} for this game ({own})")
+@in_double
+def _in_float64(solver: Solver, game: LinearQuadraticGame) -> LinearQuadraticSolution:
+    return solver(float64(game))
