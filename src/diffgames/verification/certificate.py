@@ -24,6 +24,7 @@ from scipy.special import stdtrit
 
 LOWER_BOUND = "lower bound: trained deviator"
 LEVEL = 0.95
+UNDECIDED = 1e-8  # of a value, or of one: what the tolerances of the integrators leave undecided in an exact gap
 
 
 @dataclass(frozen=True)
@@ -121,9 +122,9 @@ class Certificate:
 
     @property
     def significant(self) -> tuple[str, ...]:
-        """Labels of the entries whose gain is above zero at 95% over all entries together."""
+        """Labels of the entries whose gain is above zero, and not by rounding, at 95% over all entries together."""
         level = 1.0 - (1.0 - LEVEL) / len(self.entries)
-        return tuple(entry.label for entry in self.entries if entry.lower_bound(level) > 0.0)
+        return tuple(e.label for e in self.entries if e.lower_bound(level) > UNDECIDED * max(1.0, abs(e.value)))
 
     def __getitem__(self, label: str) -> Gap:
         """The entry with that label; a `KeyError` lists the labels there are."""
