@@ -219,20 +219,21 @@ STUDY = Study(
     verify=verify,
     presets={
         "quick": {
-            "updates": 60,
+            "updates": 120,
             "width": 64,
             "passes": 6,
             "learning_rate": 1e-3,
+            "final_learning_rate": 1e-4,
             "gae_lambda": 0.9,
             "validation_episodes": 50,
             "certificate_episodes": 200,
-            "deviator_updates": 12,
+            "deviator_updates": 30,
             "deviator_passes": 6,
             "deviator_learning_rate": 2e-3,
         },
         "paper": {},
     },
-    minutes={"quick": 3.0, "paper": 720.0},
+    minutes={"quick": 3.0, "paper": 900.0},
     headline={
         "reward_first": Headline(
             shape="{role_supertype: number}", meaning="mean episode reward, first tenth of training", optional=True
