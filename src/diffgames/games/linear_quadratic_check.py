@@ -125,9 +125,9 @@ def _check_numbers(game: "LinearQuadraticGame") -> None:
     if _known(game.jump_rate) and np.asarray(game.jump_rate).size and np.asarray(game.jump_rate).min() < 0:
         raise InvalidInput("jump_rate", np.asarray(game.jump_rate).tolist(), "intensities ≥ 0")
     if _known(game.crowd_map):
-        crowd = np.asarray(game.crowd_map)
-        if np.abs(crowd @ crowd - crowd).max() > 1e-9:
-            raise InvalidInput("crowd_map", crowd.tolist(), "an idempotent matrix, J·J = J")
+        last = np.asarray(game.crowd_map)[-1]
+        if np.abs(last - np.eye(game.size)[-1]).max() > 0:
+            raise InvalidInput("crowd_map", last.tolist(), "zeros and 1 as last row: the crowd sees the constant 1")
     if _known(game.horizon) and not np.all(np.asarray(game.horizon) > 0):
         raise InvalidInput("horizon", game.horizon, "a positive time")
     if game.discrete and game.jump_scale is not None:

@@ -1,13 +1,18 @@
 """The game of a leader and N followers behind the mean-field Stackelberg game, and the limit's strategies in it.
 
-Followers x_1 … x_N meet the leader through m = (1/N) Σ x_j. If all others play the limit's strategies
+Followers x_1 … x_N meet the leader through m = (1/N) Σ x_j; every one of them moves m by 1/N and knows it. Whatever
+the leader does, the N + 1 players' states reduce without loss to z = (x0, x, y, 1), x one follower's state and y the
+mean of the other N − 1, with m = x/N + (1 − 1/N) y and the noise of y scaled by 1/√(N − 1): if all others play the
+same feedback u_j = U z_j, the mean of their controls is
 
-    u0 = K00 x0 + K10 m,     u_j = K0 x0 + K1 x_j + K2 m
+    ū = U J z,     J: (x0, x, y, 1) ↦ (x0, y, (x + (N − 2) y)/(N − 1), 1),
 
-at the empirical mean m, follower i faces x0, its own x_i and the mean y of the other N − 1: since these play alike, the
-N + 1 states reduce exactly to z = (x0, x_i, y, 1) with m = x_i/N + (1 − 1/N) y and the noise of y scaled by
-1/√(N − 1). A follower moves the mean by 1/N, which the limit's strategies overlook: an error of order 1/N in its gain,
-a gap of order 1/N². The leader's problem in (x0, m) is the limit's with more noise, so that it has no gap at all.
+since the others of follower j are x and N − 2 of those in y. J is the crowd map of the game, which the engine solves
+for its symmetric feedback equilibrium: exactly that of N + 1 players, whatever N.
+
+The limit's strategies u0 = K00 x0 + K10 m, u_j = K0 x0 + K1 x_j + K2 m at the empirical mean overlook that a follower
+moves the mean: an error of order 1/N in its gains, a gap of order 1/N². The leader's problem in (x0, m) is the limit's
+with more noise, so that it has no gap at all. Costs differ from those of the equilibrium of N + 1 players by order 1/N.
 """
 
 from typing import Any
@@ -18,20 +23,21 @@ from jaxtyping import Array, Float
 
 from diffgames.games.linear_quadratic import LinearQuadraticGame, Player, affine, padded, tracking
 from diffgames.games.stackelberg import stackelberg_matrices
+from diffgames.numerics.precision import in_double
 
 
+@in_double
 def finite_stackelberg_game(
-    followers: float | Array,
+    followers: int | float | Array,
     *,
     horizon: float | int,
     discount: float | Array = 0.0,
     discrete: bool = False,
     **matrices: Any,
 ) -> LinearQuadraticGame:
-    """Players leader, follower (number i) and others (the other N − 1, who play alike) on z = (x0, x, y, 1).
+    """Leader and one of N ≥ 2 followers, the crowd of the other N − 1, on z = (x0, x, y, 1).
 
-    `followers` is N ≥ 2; the matrices are those of `stackelberg_game`. The others share the follower's objective
-    formally; only the gaps of the leader and the follower mean anything.
+    The matrices are those of `stackelberg_game`, which is the limit N → ∞.
     """
     m = stackelberg_matrices(matrices)
     n0, n, k0, k = m["A0"].shape[0], m["A"].shape[0], m["B0"].shape[1], m["B"].shape[1]
@@ -53,11 +59,6 @@ def finite_stackelberg_game(
     )
     if discrete:
         drift = drift.at[-1, -1].set(1.0)
-    inputs = (
-        padded(jnp.concatenate([m["B0"], m["D"], m["D"]])),
-        padded(jnp.concatenate([zero(n0, k), m["B"], zero(n, k)])),
-        padded(jnp.concatenate([zero(n0, k), zero(n, k), m["B"]])),
-    )
     w0, w = m["sigma0"].shape[1], m["sigma"].shape[1]
     noise = jnp.zeros((w0 + 2 * w, n0 + 2 * n + 1, n0 + 2 * n + 1), dtype)
     noise = noise.at[:w0, :n0, -1].set(m["sigma0"].T).at[w0 : w0 + w, n0 : n0 + n, -1].set(m["sigma"].T)
@@ -66,63 +67,59 @@ def finite_stackelberg_game(
     eye0, eye = jnp.eye(n0, dtype=dtype), jnp.eye(n, dtype=dtype)
     miss0 = jnp.concatenate([eye0, -part * m["Gamma0"], -rest * m["Gamma0"]], axis=1)
     miss = jnp.concatenate([-m["Gamma1"], eye - part * m["Gamma2"], -rest * m["Gamma2"]], axis=1)
-    total = k0 + 2 * k
-    leads = zero(total, total).at[:k0, :k0].set(m["R0"])
-    follows = zero(total, total).at[: k0 + k, : k0 + k].set(jnp.block([[m["R1"], m["R2"]], [m["R2"].T, m["R"]]]))
-    swap = jnp.concatenate([jnp.arange(k0), jnp.arange(k0 + k, total), jnp.arange(k0, k0 + k)])
-    costs = (leads, follows, follows[swap][:, swap])
-    aims = (miss0.T @ m["Q0"] @ miss0, miss.T @ m["Q"] @ miss, miss.T @ m["Q"] @ miss)
+    leader = Player(
+        name="leader",
+        own_input=padded(jnp.concatenate([m["B0"], m["D"], m["D"]]))[None],
+        state_cost=tracking(miss0.T @ m["Q0"] @ miss0)[None],
+        control_cost=jnp.block([[m["R0"], zero(k0, k)], [zero(k, k0), zero(k, k)]])[None],
+        terminal_cost=jnp.zeros_like(drift)[None],
+    )
+    follower = Player(
+        name="follower",
+        own_input=padded(jnp.concatenate([zero(n0, k), m["B"], zero(n, k)]))[None],
+        crowd_input=padded(jnp.concatenate([zero(n0, k), zero(n, k), m["B"]]))[None],
+        state_cost=tracking(miss.T @ m["Q"] @ miss)[None],
+        control_cost=jnp.block([[m["R1"], m["R2"]], [m["R2"].T, m["R"]]])[None],
+        terminal_cost=jnp.zeros_like(drift)[None],
+    )
     return LinearQuadraticGame(
         drift=drift[None],
-        players=tuple(
-            Player(
-                name=name,
-                own_input=inputs[p][None],
-                state_cost=tracking(aims[p])[None],
-                control_cost=costs[p][None],
-                terminal_cost=jnp.zeros_like(drift)[None],
-            )
-            for p, name in enumerate(("leader", "follower", "others"))
-        ),
+        players=(leader, follower),
         horizon=horizon,
         diffusion=noise[None],
+        crowd_map=others_map(followers, n0, n),
         discount=discount,
-        tiers=((0,), (1, 2)),
+        tiers=((0,), (1,)),
         blocks=(("x0", n0), ("x", n), ("y", n), ("one", 1)),
         discrete=discrete,
     )
 
 
-class LimitStrategies(eqx.Module):
-    """The mean-field game's strategies in the finite game on z = (x0, x, y, 1): u = gain(t) z, with its reactions."""
+def others_map(followers: int | float | Array, n0: int, n: int) -> Float[Array, "size size"]:
+    """J: what another follower sees on average where one sees (x0, x, y, 1)."""
+    count = jnp.asarray(followers, jnp.result_type(float))
+    size = n0 + 2 * n + 1
+    eye = jnp.eye(n, dtype=count.dtype)
+    x, y = slice(n0, n0 + n), slice(n0 + n, n0 + 2 * n)
+    swapped = jnp.eye(size, dtype=count.dtype).at[x, x].set(0.0).at[x, y].set(eye)
+    return swapped.at[y, x].set(eye / (count - 1.0)).at[y, y].set((count - 2.0) / (count - 1.0) * eye)
 
-    limit: Any
-    followers: Float[Array, ""] | float
-    sizes: tuple[int, int] = eqx.field(static=True)
-    states: tuple[int, int] = eqx.field(static=True)
 
-    def gain(self, t: Any) -> Float[Array, "1 K n"]:
-        """Leader, follower, others."""
-        (k0, _), (n0, n) = self.sizes, self.states
-        limit = self.limit.gain(t)[0]
-        part = 1.0 / jnp.asarray(self.followers, limit.dtype)
-        on_leader, own, mean = limit[:, :n0], limit[:, n0 : n0 + n], limit[:, n0 + n : n0 + 2 * n]
-        one = jnp.zeros((limit.shape[0], 1), limit.dtype)
-        follower = jnp.concatenate([on_leader, own + part * mean, (1.0 - part) * mean, one], axis=1)
-        others = jnp.concatenate([on_leader, part * mean, own + (1.0 - part) * mean, one], axis=1)
-        return jnp.concatenate([follower, others[k0:]])[None]
+@in_double
+def limit_strategies(limit: Any, followers: int | float | Array, n0: int, n: int) -> Any:
+    """The mean-field game's profile (`solve(stackelberg_game(…)).profile`) as one of the game with N followers.
 
-    def crowd_gain(self, t: Any) -> Float[Array, "1 K n"]:
-        """There is no crowd."""
-        return jnp.zeros_like(self.gain(t))
-
-    def reaction(self, t: Any) -> Float[Array, "1 K K"]:
-        """All followers answer the leader as in the limit."""
-        k0, k = self.sizes
-        limit = self.limit.reaction(t)[0]
-        full = jnp.eye(k0 + 2 * k, dtype=limit.dtype)
-        return full.at[k0 : k0 + k, :k0].set(limit[k0:, :k0]).at[k0 + k :, :k0].set(limit[k0:, :k0])[None]
-
-    def crowd_reaction(self, t: Any) -> Float[Array, "1 K K"]:
-        """There is no crowd."""
-        return jnp.zeros_like(self.reaction(t))
+    Every player reads the empirical mean x/N + (1 − 1/N) y in place of m; followers answer the leader as in the limit.
+    """
+    size = n0 + 2 * n + 1
+    part = 1.0 / jnp.asarray(followers, jnp.result_type(float))
+    eye = jnp.eye(n, dtype=part.dtype)
+    x, y = slice(n0, n0 + n), slice(n0 + n, n0 + 2 * n)
+    read = jnp.eye(size, dtype=part.dtype).at[y, x].set(part * eye).at[y, y].set((1.0 - part) * eye)
+    seen = read @ others_map(followers, n0, n)
+    gain = limit.gain
+    return eqx.tree_at(
+        lambda play: (play.gain.value, play.gain.slope, play.crowd_gain.value, play.crowd_gain.slope),
+        limit,
+        (gain.value @ read, gain.slope @ read, gain.value @ seen, gain.slope @ seen),
+    )

@@ -10,8 +10,8 @@ controls by T_p = F_u[:, p], the crowds' by T̄_p, the state by W_p = B T_p + B�
 
     T_pᵀ (R_p u + N_pᵀ z) + W_pᵀ g_p = 0,     g_p = S_p z   or   S_p (A z + B u + B̄ ū).
 
-With the crowd's answer ū = X_z J z + X_u u this is, for the players of a tier together, X_z from
-L X_z + L̄ X_z J = rhs, solved through X_z J = (L + L̄)⁻¹ rhs J (J is idempotent), and X_u = (L + L̄)⁻¹ rhs_u.
+With the crowd's answer ū = X_z J z + X_u u this is, for the players of a tier together, X_u = (L + L̄)⁻¹ rhs_u and X_z
+from L X_z + L̄ X_z J = rhs, one linear system in the entries of X_z (in continuous time L̄ = 0).
 """
 
 from typing import NamedTuple
@@ -85,11 +85,10 @@ def solve_stage(game: LinearQuadraticGame, data: StageData, values: Float[Array,
         rhs_z = -(in_u @ answer_z + in_crowd @ crowd_z + in_z)
         rhs_u = -(in_u @ answer_u + in_crowd @ crowd_u)
         if game.discrete and game.has_crowd:
-            common = solve_small(crowded, rhs_z @ crowd_map)
-            found = solve_small(system, rhs_z - in_crowd[:, own] @ common)
+            found = _consistent(system, in_crowd[:, own], crowd_map, rhs_z)
         else:
             found = solve_small(system, rhs_z)
-            common = found @ crowd_map
+        common = found @ crowd_map
         earlier = jnp.ones(total, dtype).at[own].set(0.0)
         answered = solve_small(crowded, rhs_u) * earlier[None] if len(game.tiers) > 1 else jnp.zeros_like(rhs_u)
         answer_z = answer_z + answer_u[:, own] @ found
@@ -116,6 +115,12 @@ def _stationarity(
         in_z + pulled @ data.drift,
         bend + pulled @ moves,
     )
+
+
+def _consistent(own: Array, crowd: Array, crowd_map: Array, rhs: Float[Array, "t n"]) -> Float[Array, "t n"]:
+    """X with own X + crowd X J = rhs."""
+    together = jnp.kron(own, jnp.eye(crowd_map.shape[0], dtype=own.dtype)) + jnp.kron(crowd, crowd_map.T)
+    return jnp.linalg.solve(together, rhs.reshape(-1)).reshape(rhs.shape)
 
 
 def solve_small(matrix: Float[Array, "k k"], rhs: Float[Array, "k j"]) -> Float[Array, "k j"]:

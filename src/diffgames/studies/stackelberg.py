@@ -24,6 +24,13 @@ from diffgames.solvers import LinearQuadraticSolution, escape_time, solve
 from diffgames.studies import stackelberg_run as parts
 from diffgames.studies.context import RunContext
 from diffgames.studies.linear_quadratic_words import escaped, over_time
+from diffgames.studies.stackelberg_finite import (
+    FINITE_HEADLINE,
+    finite_array,
+    finite_figure,
+    finite_game,
+    finite_headline,
+)
 from diffgames.studies.stackelberg_parameters import HEADLINE, StackelbergMatrices, second_moment, start_of
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.verification.certificate import Certificate
@@ -60,14 +67,22 @@ def run(config: StackelbergConfig, context: RunContext) -> StudyResult:
         context.progress.update("certifying", 0.3)
         certificate = certify(config, solution)
         context.progress.update("finite game", 0.5)
-        gaps = parts.finite_gaps(config, solution, horizon=config.T, discount=config.rho)
+        finite = finite_game(
+            config,
+            solution,
+            context,
+            paths=config.paths,
+            steps=config.steps,
+            horizon=config.T,
+            discount=config.rho,
+        )
         context.progress.update("simulating", 0.8)
         means = _means(config, solution, context)
         restart = _restart(config, solution)
         context.log(f"time consistency: gains solved again from T/2 differ by {restart:.2e}")
     time = np.asarray(solution.time)
     gains = parts.gains_over_time(solution, np.arange(time.size))
-    headline = parts.start_numbers(solution) | parts.gap_headline(gaps) | {"escape_time": escape}
+    headline = parts.start_numbers(solution) | finite_headline(finite) | {"escape_time": escape}
     headline["restart_error"] = restart
     return StudyResult(
         headline=headline,
@@ -75,13 +90,13 @@ def run(config: StackelbergConfig, context: RunContext) -> StudyResult:
         arrays={
             "gains": over_time(gains, time),
             "means": over_time({key: value for key, value in means.items() if key != "time"}, means["time"]),
-            "gaps": over_time({"leader": gaps["leader"], "follower": gaps["follower"]}, gaps["N"], "followers"),
+            "finite_game": finite_array(finite),
         },
         profile=solution.profile,
         figures={
             "gains": lambda: parts.gains_figure(gains, time, ""),
             "means": lambda: means_figure(means),
-            "finite_n_gap": lambda: parts.gap_figure(gaps, headline["finite_n_rate"]),
+            "finite_n_gap": lambda: finite_figure(finite, headline),
         },
     )
 
@@ -171,8 +186,9 @@ STUDY = Study(
     run=run,
     verify=verify,
     presets={"quick": {}, "paper": {"paths": 65_536, "steps": 1200}},
-    minutes={"quick": 1, "paper": 2},
+    minutes={"quick": 2, "paper": 4},
     headline=HEADLINE
+    | FINITE_HEADLINE
     | {
         "escape_time": Headline(
             unit="time",

@@ -19,6 +19,13 @@ from diffgames.studies import stackelberg_run as parts
 from diffgames.studies.context import RunContext
 from diffgames.studies.linear_quadratic_words import over_time, plain_block
 from diffgames.studies.stackelberg import means_figure
+from diffgames.studies.stackelberg_finite import (
+    FINITE_HEADLINE,
+    finite_array,
+    finite_figure,
+    finite_game,
+    finite_headline,
+)
 from diffgames.studies.stackelberg_parameters import HEADLINE, StackelbergMatrices, second_moment, start_of
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.verification.certificate import Certificate
@@ -47,27 +54,36 @@ def run(config: StackelbergDiscreteConfig, context: RunContext) -> StudyResult:
         context.log(repr(solution))
         certificate = verify(config, solution.profile, context)
         context.progress.update("finite game", 0.5)
-        gaps = parts.finite_gaps(config, solution, horizon=config.T, discount=-math.log(config.alpha), discrete=True)
+        finite = finite_game(
+            config,
+            solution,
+            context,
+            paths=config.paths,
+            steps=config.T,
+            horizon=config.T,
+            discount=-math.log(config.alpha),
+            discrete=True,
+        )
         means = _means(config, solution, context)
     time = np.asarray(solution.profile.gain.time)
     gains = parts.gains_over_time(solution, np.arange(time.size))
     reaction = np.asarray(solution.profile.reaction(0.0))[0][
         solution.game.control_slices[1], : parts.sizes_of(solution.game)[0][0]
     ]
-    headline = parts.start_numbers(solution) | parts.gap_headline(gaps) | {"H_u": plain_block(reaction)}
+    headline = parts.start_numbers(solution) | finite_headline(finite) | {"H_u": plain_block(reaction)}
     return StudyResult(
         headline=headline | {"escape_time": None},
         certificate=certificate,
         arrays={
             "gains": over_time(gains, time, "step"),
             "means": over_time({key: value for key, value in means.items() if key != "time"}, means["time"], "step"),
-            "gaps": over_time({"leader": gaps["leader"], "follower": gaps["follower"]}, gaps["N"], "followers"),
+            "finite_game": finite_array(finite),
         },
         profile=solution.profile,
         figures={
             "gains": lambda: parts.gains_figure(gains, time, "steps"),
             "means": lambda: means_figure(means),
-            "finite_n_gap": lambda: parts.gap_figure(gaps, headline["finite_n_rate"]),
+            "finite_n_gap": lambda: finite_figure(finite, headline),
         },
     )
 
@@ -124,6 +140,7 @@ STUDY = Study(
     presets={"quick": {}, "paper": {"paths": 65_536, "T": 40}},
     minutes={"quick": 0.5, "paper": 1},
     headline=HEADLINE
+    | FINITE_HEADLINE
     | {
         "H_u": Headline(shape="scalar or matrix", meaning="followers' reaction to the leader's control at t = 0"),
         "escape_time": Headline(unit="steps", meaning="null: a recursion has no finite escape time", optional=True),

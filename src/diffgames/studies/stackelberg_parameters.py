@@ -93,13 +93,5 @@ HEADLINE = {
         key: Headline(shape="scalar or matrix", meaning=f"{player}'s gain on {block} at t = 0")
         for key, (player, block) in GAINS.items()
     },
-    "finite_n_gap": Headline(
-        shape="finite_n",
-        unit="cost",
-        meaning="largest gap of leader and followers with the limit's strategies and N followers, exact",
-    ),
-    "finite_n_rate": Headline(
-        meaning="exponent b of gap ∝ N^b, fitted to the upper half of finite_n; null below two sizes", optional=True
-    ),
 }
-"""The words of what both studies report."""
+"""The words of what both studies report of the limit."""

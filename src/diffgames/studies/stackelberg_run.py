@@ -1,4 +1,4 @@
-"""What the two Stackelberg studies do alike: numbers at t = 0, the finite game, time consistency, figures."""
+"""What the two Stackelberg studies do alike: numbers at t = 0, means along the horizon, figures of gains."""
 
 from typing import Any
 
@@ -9,14 +9,10 @@ from matplotlib.figure import Figure
 
 from diffgames.games.linear_quadratic import LinearQuadraticGame
 from diffgames.games.stackelberg import BLOCKS, GAINS
-from diffgames.games.stackelberg_finite import LimitStrategies, finite_stackelberg_game
 from diffgames.plotting import COLOURS, label, new_figure
 from diffgames.solvers import LinearQuadraticSolution
 from diffgames.solvers.feedback import LinearFeedback
 from diffgames.studies.linear_quadratic_words import plain_block
-from diffgames.studies.rates import fitted_exponent
-from diffgames.studies.stackelberg_parameters import StackelbergMatrices, checked_sizes, second_moment
-from diffgames.verification.linear_response import best_reply
 
 
 def sizes_of(game: LinearQuadraticGame) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -29,29 +25,6 @@ def start_numbers(solution: LinearQuadraticSolution) -> dict[str, Any]:
     """The nine blocks and five gains at t = 0."""
     found = {key: plain_block(solution.matrix(*place)) for key, place in BLOCKS.items()}
     return found | {key: plain_block(solution.gain(*place)) for key, place in GAINS.items()}
-
-
-def finite_gaps(config: StackelbergMatrices, solution: LinearQuadraticSolution, **time: Any) -> dict[str, np.ndarray]:
-    """Exact gaps of leader and follower when all play the limit's strategies among N followers, for every N."""
-    controls, states = sizes_of(solution.game)
-    numbers = jnp.asarray(checked_sizes(config.finite_n), jnp.float64)
-
-    def gaps(followers: Any) -> Any:
-        game = finite_stackelberg_game(followers, **time, **config.matrices())
-        play = LimitStrategies(solution.profile, followers, controls, states)
-        second = second_moment(config, *states, followers=followers)
-        return jnp.stack([jnp.sum(second * best_reply(game, play, player).gain) for player in (0, 1)])
-
-    found = np.asarray(jax.jit(jax.vmap(gaps))(numbers))
-    return {"N": np.asarray(numbers), "leader": found[:, 0], "follower": found[:, 1]}
-
-
-def gap_headline(gaps: dict[str, np.ndarray]) -> dict[str, Any]:
-    """The largest gap for every N, and its exponent."""
-    largest = np.maximum(np.maximum(gaps["leader"], gaps["follower"]), 0.0)
-    half = gaps["N"].size // 2
-    rate, _ = fitted_exponent(gaps["N"][half:], largest[half:, None])
-    return {"finite_n_gap": largest.tolist(), "finite_n_rate": rate}
 
 
 def flow(
@@ -92,24 +65,6 @@ def gains_figure(gains: dict[str, np.ndarray], time: np.ndarray, unit: str, note
                 ax.plot(time, series[:, column], label=text, color=COLOURS[number])
         label(ax, x=("time", unit), y=("gain", ""), title=f"{title}{note}")
         ax.legend()
-    return figure
-
-
-def gap_figure(gaps: dict[str, np.ndarray], rate: float | None) -> Figure:
-    """Gap against the number of followers on log axes."""
-    figure, axes = new_figure()
-    numbers, follower = gaps["N"], gaps["follower"]
-    axes[0].loglog(numbers, follower, "o-", label="follower")
-    if rate is not None:
-        axes[0].loglog(
-            numbers, follower[-1] * (numbers / numbers[-1]) ** rate, "--", color="black", label=f"N^{rate:.2f}"
-        )
-    if (gaps["leader"] > 1e-12).all():
-        axes[0].loglog(numbers, gaps["leader"], "s-", label="leader")
-    else:
-        axes[0].plot([], [], " ", label="leader: below 1e-12")
-    label(axes[0], x=("followers N", ""), y=("gain by deviating", "cost"), title="The limit's strategies among N")
-    axes[0].legend()
     return figure
 
 
