@@ -3,6 +3,7 @@
 | game | natural solver |
 |---|---|
 | `LinearQuadraticGame` | `Riccati` (finite horizon), `Recursion` (in discrete time), `Stationary` (without end) |
+| `PartiallyObservedGame` | `kalman.separate`: the regulator's gains on a Kalman filter's estimate |
 | `MarketMakingGame` | `solve_market_maker`, exact on the inventory grid |
 | `PortfolioGame` | its equilibrium in closed form |
 | `DistributedGame` with linear-quadratic costs | `potential_lq.exact`, the potential's optimum |
@@ -18,7 +19,7 @@ them. A solver of one's own is any function of the game.
 """
 
 from collections.abc import Callable
-from functools import singledispatch
+from functools import partial, singledispatch
 from typing import Any
 
 from diffgames.errors import InvalidInput
@@ -27,8 +28,10 @@ from diffgames.games.distributed import DistributedGame
 from diffgames.games.linear_quadratic import LinearQuadraticGame
 from diffgames.games.market_making import MarketMakingGame
 from diffgames.games.mean_field import TypedGame
+from diffgames.games.partial_observation import PartiallyObservedGame
 from diffgames.games.portfolio import PortfolioGame
 from diffgames.numerics.precision import in_double
+from diffgames.solvers.kalman import separate
 from diffgames.solvers.linear_quadratic_solution import LinearQuadraticSolution
 from diffgames.solvers.market_making import solve_market_maker
 from diffgames.solvers.potential_lq import exact, is_linear_quadratic
@@ -56,6 +59,11 @@ def _(game: LinearQuadraticGame) -> Solver:
     if game.endless:
         return Stationary()
     return Recursion() if game.discrete else Riccati()
+
+
+@natural_solver.register
+def _(game: PartiallyObservedGame) -> Solver:
+    return partial(separate, solve=solve)
 
 
 @natural_solver.register

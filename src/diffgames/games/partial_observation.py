@@ -1,0 +1,75 @@
+"""Linear-quadratic-Gaussian control: a regulator that sees its state through noisy observations only (LQG).
+
+    dx = (A x + B u + c) dt + Γ dW,   dy = C x dt + V dB       (discrete: x⁺ = A x + B u + c + Γ ξ,  y = C x + V η),
+    x(0) ~ N(mean, Σ0),    cost as in `games.plain.regulator`, u a function of the observations so far.
+
+In discrete time u_t may use y_0 … y_t. The plant is any one-player game in one regime with constant coefficients and
+additive noise. `solvers.kalman` solves it by separation.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from diffgames.errors import InvalidInput
+from diffgames.games.linear_quadratic import LinearQuadraticGame
+from diffgames.numerics.precision import in_double
+
+
+class PartiallyObservedGame(eqx.Module):
+    """See the module's docstring; `observation` is C, `observation_noise` V, `covariance` Σ0. `V Vᵀ` is regular."""
+
+    plant: LinearQuadraticGame
+    observation: Float[Array, "d n"]
+    observation_noise: Float[Array, "d v"]
+    mean: Float[Array, " n"]
+    covariance: Float[Array, "n n"]
+
+    @property
+    def matrices(self) -> tuple[Float[Array, "n n"], Float[Array, "n k"], Float[Array, "n w"]]:
+        """A, B and Γ."""
+        c = self.plant.coefficients(0.0)
+        return c.drift[0, :-1, :-1], c.input[0, :-1], c.diffusion[0, :, :-1, -1].T
+
+
+@in_double
+def partially_observed(
+    plant: LinearQuadraticGame, observation: Any, observation_noise: Any, mean: Any = None, covariance: Any = None
+) -> PartiallyObservedGame:
+    """Observe `plant` (such as `plain.regulator(…, noise=Γ)`) through C and V; numbers stand for 1×1 matrices.
+
+    `mean` and `covariance` are those of the state at the start, zero by default.
+    """
+    if len(plant.players) != 1 or plant.has_crowd or plant.players[0].sign < 0:
+        raise InvalidInput("plant", [player.name for player in plant.players], "a game of one player who minimises")
+    if plant.regime_count > 1 or plant.jump_scale is not None:
+        raise InvalidInput("plant", "regimes or jumps", "one regime, Brownian noise")
+    player = plant.players[0]
+    parts = (plant.drift, plant.diffusion, player.own_input, player.state_cost, player.control_cost, player.cross_cost)
+    if any(callable(part) for part in parts):
+        raise InvalidInput("plant", "functions of time", "constant coefficients")
+    if plant.diffusion is not None and bool(np.any(np.asarray(plant.diffusion)[..., :-1])):
+        raise InvalidInput("plant.diffusion", "noise that depends on the state", "additive noise")
+    n = plant.size - 1
+    seen, noise = _matrix(observation), _matrix(observation_noise)
+    if seen.ndim != 2 or seen.shape[1] != n:
+        raise InvalidInput("observation", f"shape {seen.shape}", f"a matrix of {n} columns")
+    if noise.ndim != 2 or noise.shape[0] != seen.shape[0]:
+        raise InvalidInput("observation_noise", f"shape {noise.shape}", f"a matrix of {seen.shape[0]} rows")
+    if np.linalg.eigvalsh(np.asarray(noise @ noise.T)).min() <= 0:
+        raise InvalidInput("observation_noise", np.asarray(noise).tolist(), "V with V Vᵀ positive definite")
+    start = jnp.zeros(n) if mean is None else jnp.asarray(mean, jnp.result_type(float)).reshape(-1)
+    spread = jnp.zeros((n, n)) if covariance is None else _matrix(covariance)
+    if start.shape != (n,):
+        raise InvalidInput("mean", f"shape {start.shape}", f"{n} numbers")
+    if spread.shape != (n, n) or np.linalg.eigvalsh(np.asarray(spread + spread.T)).min() < -1e-12:
+        raise InvalidInput("covariance", np.asarray(spread).tolist(), f"a positive semidefinite matrix {n} × {n}")
+    return PartiallyObservedGame(plant, seen, noise, start, spread)
+
+
+def _matrix(value: Any) -> Array:
+    array = jnp.asarray(value, jnp.result_type(float))
+    return array.reshape(1, 1) if array.ndim == 0 else array
