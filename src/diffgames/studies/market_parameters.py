@@ -93,8 +93,8 @@ class MarketParameters(ExchangeParameters):
     quote_granularity: Annotated[float, Parameter(unit="ticks", meaning="quote grid ξ_LP: 0.1 bp on a 0.5 bp tick")] = (
         0.2
     )
-    steps: Annotated[int, Parameter(unit="steps", meaning="episode length T")] = 100
-    grid: Annotated[int, Parameter(unit="ticks", meaning="length of the price grid")] = 128
+    steps: Annotated[int, Parameter(unit="steps", meaning="episode length T", minimum=1)] = 100
+    grid: Annotated[int, Parameter(unit="ticks", meaning="length of the price grid", minimum=32)] = 128
     engine: Annotated[
         Literal["depth", "fifo"],
         Parameter(meaning="order books: volumes by tick in closed form, or every order in its queue (slower)"),
