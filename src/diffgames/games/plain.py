@@ -28,7 +28,7 @@ def regulator(
     noise: Any = None,
     target: Any = None,
     shift: Any = None,
-    horizon: float | int = math.inf,
+    horizon: float | int | Array = math.inf,
     discount: float | Array = 0.0,
     discrete: bool = False,
 ) -> LinearQuadraticGame:
@@ -65,7 +65,7 @@ def nash_game(
     noise: Any = None,
     targets: Sequence[Any] | None = None,
     shift: Any = None,
-    horizon: float | int = math.inf,
+    horizon: float | int | Array = math.inf,
     discount: float | Array = 0.0,
     discrete: bool = False,
     tiers: Sequence[Sequence[int]] = (),
@@ -111,7 +111,7 @@ def nash_game(
 
 @in_double
 def h_infinity_game(
-    *, A: Any, B: Any, D: Any, Q: Any, R: Any, gamma: Any, Q_T: Any = None, horizon: float | int = math.inf
+    *, A: Any, B: Any, D: Any, Q: Any, R: Any, gamma: Any, Q_T: Any = None, horizon: float | int | Array = math.inf
 ) -> LinearQuadraticGame:
     """A controller u (minimises) against a disturbance w (maximises): ∫ xᵀQx + uᵀRu − γ² wᵀw dt, dx = Ax + Bu + Dw.
 

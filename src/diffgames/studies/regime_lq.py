@@ -1,9 +1,10 @@
 """Robust control while an attacker and a stabilizer fight over the regimes: games in games, linear-quadratic layer.
 
 Inside a regime a controller steers against a disturbance; over the regimes an attacker pushes into worse ones and a
-stabilizer holds back, judged by the inner value (feedback reading). Matrices of `games.regimes`; with
-switching=exogenous the rates are the given ones and K only values them. The certificate solves controller's and
-disturbance's own problems under the equilibrium's rates from the game's matrices.
+stabilizer holds back, judged by the inner value (feedback reading; the committed reading's value stands beside it).
+Matrices of `games.regimes`; with switching=exogenous the rates are the given ones and K only values them. The
+certificate solves controller's and disturbance's own problems under the equilibrium's rates, attacker's and
+stabilizer's under its gains.
 """
 
 from dataclasses import dataclass
@@ -16,21 +17,31 @@ from matplotlib.figure import Figure
 
 from diffgames.games.linear_quadratic import LinearQuadraticGame
 from diffgames.games.regimes import regime_game
-from diffgames.games.switching_graph import poincare_constant, spectral_gap
+from diffgames.games.switching_graph import gap_sensitivity, poincare_constant, spectral_gap
 from diffgames.plotting import COLOURS, label, new_figure
 from diffgames.solvers.feedback import LinearFeedback, Track
-from diffgames.solvers.regimes import RegimeSolution, Switched, Switching, solve_regimes, sweep_escape, switching_of
+from diffgames.solvers.regimes import (
+    RegimeSolution,
+    Switched,
+    Switching,
+    committed_game,
+    solve_regimes,
+    sweep_escape,
+    switching_of,
+)
 from diffgames.studies.context import RunContext
 from diffgames.studies.linear_quadratic_words import escaped, over_time
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.verification.certificate import Certificate
 from diffgames.verification.linear_response import matrix_gaps
+from diffgames.verification.regime_response import Efforts, outer_gaps
 
 Rows = tuple[tuple[float, ...], ...]
 PerRegime = tuple[float | Rows, ...]
 PerLaw = tuple[tuple[float | Rows, ...], ...]
 Shifts = tuple[tuple[float | tuple[float, ...], ...], ...]
 SEARCH = 10.0
+MOST_COMMITTED = 4  # regimes; policies held for all time are 2^regimes a side
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +117,7 @@ def run(config: RegimeConfig, context: RunContext) -> StudyResult:
             "stabilize_effort": solution.stabilize_effort,
         }
         certificate = verify(config, profile, context)
+        committed = _committed(config, game, switching, solution)
     inner, outer = np.asarray(solution.inner.values)[:, 0], np.asarray(solution.outer.value)
     first = np.asarray(solution.rates)[0]
     n = inner.shape[-1] - 1
@@ -119,6 +131,8 @@ def run(config: RegimeConfig, context: RunContext) -> StudyResult:
             "stabilize_effort": np.asarray(solution.stabilize_effort)[0].tolist(),
             "spectral_gap": spectral_gap(first),
             "poincare": poincare_constant(first),
+            "gap_sensitivity": gap_sensitivity(first).tolist(),
+            **committed,
             "escape_time": escape,
         },
         certificate=certificate,
@@ -131,7 +145,10 @@ def run(config: RegimeConfig, context: RunContext) -> StudyResult:
 
 
 def verify(config: RegimeConfig, profile: Any, context: RunContext) -> Certificate:
-    """Exact gaps of controller and disturbance under the stored rates, from z = (1, …, 1) in every regime alike."""
+    """Exact gaps of all four players from z = (1, …, 1) in every regime alike (two, where regimes switch by chance).
+
+    Controller and disturbance are held to the stored rates, attacker and stabilizer to the stored gains.
+    """
     with jax.enable_x64(True):
         game = game_of(config)
         stored = {key: jnp.asarray(value, jnp.float64) for key, value in profile.items()}
@@ -158,7 +175,24 @@ def verify(config: RegimeConfig, profile: Any, context: RunContext) -> Certifica
             sizes=game.control_sizes,
         )
         one = jnp.ones((game.size, game.size)) / game.regime_count
-        return matrix_gaps(played, feedback, jnp.broadcast_to(one, (game.regime_count, game.size, game.size)))
+        second = jnp.broadcast_to(one, (game.regime_count, game.size, game.size))
+        certificate = matrix_gaps(played, feedback, second)
+        if config.switching == "exogenous":
+            return certificate
+        efforts = (Switched(track(stored[name], 0 * stored[name])) for name in ("attack_effort", "stabilize_effort"))
+        outer = outer_gaps(game, switching_for(config), feedback.gain, Efforts(*efforts), second)
+        return Certificate(entries=(*certificate.entries, *outer), how=certificate.how)
+
+
+def _committed(
+    config: RegimeConfig, game: LinearQuadraticGame, switching: Switching, solution: RegimeSolution
+) -> dict[str, Any]:
+    """The outer value from x = (1, …, 1), regime 0, in both readings."""
+    if config.switching == "exogenous" or game.regime_count > MOST_COMMITTED:
+        return {"outer_value": None, "committed_value": None}
+    both = committed_game(game, switching, jnp.ones(game.size - 1), regime=0)
+    bounds = [float(both["lower"]), float(both["upper"])]
+    return {"outer_value": float(jnp.sum(solution.outer(0.0)[0])), "committed_value": bounds}
 
 
 def values_figure(solution: RegimeSolution) -> Figure:
@@ -182,24 +216,16 @@ def gains_figure(solution: RegimeSolution) -> Figure:
         colour = COLOURS[regime]
         axes[0].plot(solution.inner.time, gains[:, regime, 0, 0], color=colour, label=f"u, regime {regime}")
         axes[0].plot(solution.inner.time, gains[:, regime, k, 0], "--", color=colour, label=f"w, regime {regime}")
-        shift = 0.02 * regime
-        axes[1].step(
-            solution.inner.time,
-            np.asarray(solution.attack_effort)[:, regime] + shift,
-            color=colour,
-            label=f"f, {regime}",
-        )
-        axes[1].step(
-            solution.inner.time,
-            np.asarray(solution.stabilize_effort)[:, regime] - shift,
-            "--",
-            color=colour,
-            label=f"g, {regime}",
-        )
+        for sign, effort, style, name in (
+            (1, solution.attack_effort, "-", "f"),
+            (-1, solution.stabilize_effort, "--", "g"),
+        ):  # at T nothing is at stake, and no effort is drawn
+            series = np.asarray(effort)[:-1, regime] + sign * 0.02 * (regime + 0.5)
+            axes[1].step(solution.inner.time[:-1], series, style, where="post", color=colour, label=f"{name}, {regime}")
     label(axes[0], x=("time", ""), y=("gain on x", ""), title="Controller and disturbance")
     label(axes[1], x=("time", ""), y=("effort (set apart)", ""), title="Attacker f, stabilizer g")
     for ax in axes:
-        ax.legend(ncols=2)
+        ax.legend(ncols=2, loc="center")
     return figure
 
 
@@ -253,6 +279,20 @@ STUDY = Study(
         "spectral_gap": Headline(unit="1/time", meaning="λ₂ of the rates played at t = 0"),
         "poincare": Headline(
             unit="1/time", meaning="Poincaré constant of the same; null where a regime has no weight", optional=True
+        ),
+        "gap_sensitivity": Headline(
+            shape="regimes × regimes", meaning="∂λ₂/∂μ_ij of the same: what a little more switching i → j does to it"
+        ),
+        "outer_value": Headline(
+            unit="cost × time",
+            meaning="outer value from x = (1, …, 1) in regime 0, feedback reading; null where switching is exogenous",
+            optional=True,
+        ),
+        "committed_value": Headline(
+            shape="2",
+            unit="cost × time",
+            meaning="the same where efforts are held for all time: max–min and min–max over such policies",
+            optional=True,
         ),
         "escape_time": Headline(
             unit="time",
