@@ -7,11 +7,11 @@ import pytest
 from jaxtyping import Array, Float
 
 from diffgames.errors import InvalidInput
-from diffgames.learning.policy import FixedProbabilities
+from diffgames.learning.policy import FixedProbabilities, actor_critic
 from diffgames.learning.ppo import PPOConfig
 from diffgames.learning.rollout import evaluate
 from diffgames.learning.train import initial_profile
-from diffgames.verification.best_response import exploitability
+from diffgames.verification.best_response import _begin, _remember, exploitability
 from diffgames.verification.deviation import DEVIATOR, Deviation
 from toy_games import Cournot, Proportional
 
@@ -61,6 +61,19 @@ def test_a_deviation_is_the_same_game_with_one_agent_apart():
         )[0]
         np.testing.assert_allclose(apart[DEVIATOR][:, 0], returns[:, index], rtol=1e-6)
         np.testing.assert_allclose(apart["firm"], np.delete(np.asarray(returns), index, axis=1), rtol=1e-6)
+
+
+def test_a_sure_gain_is_chosen_before_a_gamble():
+    """Validation gains of two starts: 0.2 on average but ±4 an episode, and 0.1 in every episode."""
+    game = Cournot()
+    policy = actor_critic(game.roles[0], jax.random.key(0), 4)
+    deviations = Deviation(game, "firm", jnp.asarray([0], jnp.int32))
+    search = _begin(deviations, [policy, policy], CONFIG, jax.random.key(1), points=1)
+    gamble = 0.2 + 4.0 * jnp.tile(jnp.asarray([1.0, -1.0], jnp.float32), 8)
+    difference = jnp.zeros((2, 2, 1, 16), jnp.float32).at[0, 0, 0].set(gamble).at[1, 0, 0].set(0.1)
+    found = _remember(search, search.learners, difference)
+    assert found.best_trial[0].tolist() == [0, 1, 0]
+    assert float(found.best_score[0]) == pytest.approx(0.1, rel=1e-5)
 
 
 def test_unknown_roles_and_agents_are_named():

@@ -52,7 +52,7 @@ def certify(
 
     def follow_deviators(role: str, done: int, figures: Mapping[str, Any]) -> None:
         gain = float(np.max(figures["gain"]))
-        shown = {"best gain": gain} if np.isfinite(gain) else {}
+        shown = {"gain at least": gain} if np.isfinite(gain) else {}
         context.progress.update(f"certificate: {role}s deviate", done / parameters.deviator_updates, **shown)
 
     return exploitability(

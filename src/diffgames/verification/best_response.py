@@ -3,8 +3,9 @@
 For each agent asked for, several deviators are trained by the library's PPO in the game where that agent plays by
 itself (`Deviation`), observing and doing exactly what it could before: one starts from a fresh policy, one from the
 agent's own policy in the profile. On the way each is tried on *validation* episodes, both drawing its actions and
-taking the most likely one; the best of all on those episodes is then evaluated on *held-out* episodes that nothing was
-chosen on. In both evaluations the deviation and the profile play the same episodes with the same random numbers (types,
+taking the most likely one; that with the highest lower bound (one-sided 95%) of its gain on those episodes is then
+evaluated on *held-out* episodes that nothing was chosen on. (The highest mean would often be that of a gambler: a
+risk-neutral deviator that holds a position earns much or little by chance, and tells nothing.) In both evaluations the deviation and the profile play the same episodes with the same random numbers (types,
 connections, exogenous noise, the others' draws), and the gain is the mean of paired differences.
 
 What comes out is a lower bound of the true gap: no deviator of this budget and form does better than it says, another
@@ -30,6 +31,7 @@ from diffgames.verification.certificate import LOWER_BOUND, Budget, Certificate,
 from diffgames.verification.deviation import DEVIATOR, Deviation
 
 Progress = Callable[[str, int, Mapping[str, Any]], None]
+CAUTION = 1.645  # standard errors below a mean gain: a one-sided 95% bound
 
 
 class BestResponse(NamedTuple):
@@ -45,7 +47,7 @@ class Search(eqx.Module):
 
     learners: LearnerState
     best_policy: AbstractPolicy
-    best_gain: Float[Array, " agents"]
+    best_score: Float[Array, " agents"]
     best_trial: Int[Array, "agents 3"]
     gain: Float[Array, "points agents starts 2"]
     error: Float[Array, "points agents starts 2"]
@@ -71,8 +73,8 @@ def exploitability(
 
     Every deviator gets `updates` updates of `config`, and is tried `evaluations` times on `validation_episodes`; the
     gain comes from `episodes` held-out ones, played in batches of `validation_episodes`. `checkpoint(role)` keeps the
-    search resumable, `progress(role, updates done, figures)` is told the training reward and the best validated gain,
-    per agent.
+    search resumable, `progress(role, updates done, figures)` is told the training reward and the best validated bound of
+    the gain, per agent.
     """
     for role, index in agents.values():
         Deviation(game, role, index)
@@ -152,7 +154,7 @@ def best_responses(
         for done in range(points[point - 1] if point else 0, points[point]):
             learners, reward = _improve(deviations, profile, learners, config)
             if progress is not None:
-                progress(done + 1, {"reward": jax.device_get(reward), "gain": np.asarray(search.best_gain)})
+                progress(done + 1, {"reward": jax.device_get(reward), "gain": np.asarray(search.best_score)})
         search = _try(deviations, profile, learners, search, base, validation_key, validation_episodes)
         if checkpoint is not None:
             checkpoint.save(search)
@@ -196,7 +198,7 @@ def _begin(
     return Search(
         learners=learners,
         best_policy=jax.tree.map(lambda leaf: leaf[:, 0], learners.learners[DEVIATOR].policy),
-        best_gain=jnp.full((agents,), -jnp.inf, jnp.float32),
+        best_score=jnp.full((agents,), -jnp.inf, jnp.float32),
         best_trial=jnp.zeros((agents, 3), jnp.int32),
         gain=nothing,
         error=nothing,
@@ -286,10 +288,11 @@ def _remember(
     error = jnp.moveaxis(jnp.std(difference, axis=-1, ddof=1), -1, 0) / difference.shape[-1] ** 0.5
     # The profile's own policy, drawing, gains nothing: it is no deviation.
     unmoved = (search.done == 0) & (gain == 0) & (error == 0)
-    score = jnp.where(unmoved | ~jnp.isfinite(gain), -jnp.inf, gain).reshape(gain.shape[0], -1)
+    bound = gain - CAUTION * error
+    score = jnp.where(unmoved | ~jnp.isfinite(bound), -jnp.inf, bound).reshape(gain.shape[0], -1)
     winner = jnp.argmax(score, axis=1).astype(jnp.int32)
     top = jnp.max(score, axis=1)
-    better = top > search.best_gain
+    better = top > search.best_score
     start, draw = winner // 2, winner % 2
 
     def choose(old, new):
@@ -300,7 +303,7 @@ def _remember(
     return Search(
         learners=learners,
         best_policy=jax.tree.map(choose, search.best_policy, learners.learners[DEVIATOR].policy),
-        best_gain=jnp.where(better, top, search.best_gain),
+        best_score=jnp.where(better, top, search.best_score),
         best_trial=jnp.where(better[:, None], trial, search.best_trial),
         gain=search.gain.at[search.done].set(gain),
         error=search.error.at[search.done].set(error),
