@@ -5,8 +5,9 @@ itself (`Deviation`), observing and doing exactly what it could before: one star
 agent's own policy in the profile. On the way each is tried on *validation* episodes, both drawing its actions and
 taking the most likely one; that with the highest lower bound (one-sided 95%) of its gain on those episodes is then
 evaluated on *held-out* episodes that nothing was chosen on. (The highest mean would often be that of a gambler: a
-risk-neutral deviator that holds a position earns much or little by chance, and tells nothing.) In both evaluations the deviation and the profile play the same episodes with the same random numbers (types,
-connections, exogenous noise, the others' draws), and the gain is the mean of paired differences.
+risk-neutral deviator that holds a position earns much or little by chance, and tells nothing.) In both evaluations the
+deviation and the profile play the same episodes with the same random numbers (types, connections, exogenous noise, the
+others' draws), and the gain is the mean of paired differences.
 
 What comes out is a lower bound of the true gap: no deviator of this budget and form does better than it says, another
 might. The selection costs no honesty, since the held-out episodes do not know of it.
@@ -73,8 +74,8 @@ def exploitability(
 
     Every deviator gets `updates` updates of `config`, and is tried `evaluations` times on `validation_episodes`; the
     gain comes from `episodes` held-out ones, played in batches of `validation_episodes`. `checkpoint(role)` keeps the
-    search resumable, `progress(role, updates done, figures)` is told the training reward and the best validated bound of
-    the gain, per agent.
+    search resumable, `progress(role, updates done, figures)` is told the training reward and the best validated bound
+    of the gain, per agent.
     """
     for role, index in agents.values():
         Deviation(game, role, index)
