@@ -87,7 +87,7 @@ def typed_game(*, share: Any, horizon: float, **data: Any) -> TypedGame:
             raise InvalidInput(name, data[name], "numbers, or matrices of one shape, one per type") from error
         found[name] = value[:, None, None] if value.ndim == 1 else value
     share = jnp.asarray(share, jnp.result_type(float))
-    if share.ndim != 1 or float(share.min()) <= 0 or abs(float(share.sum()) - 1) > 1e-9:
+    if share.ndim != 1 or not share.size or float(share.min()) <= 0 or abs(float(share.sum()) - 1) > 1e-9:
         raise InvalidInput("share", share.tolist(), "positive shares that sum to one")
     count, n = share.shape[0], found["a"].shape[-1]
     k = found["b"].shape[-1]
