@@ -57,3 +57,12 @@ def test_known_games():
 def test_a_game_without_actions_is_refused():
     with pytest.raises(InvalidInput, match="rows, columns"):
         solve_matrix_game(jnp.zeros((3, 0)))
+
+
+def test_large_separable_games_have_pure_saddle_points_found_exactly():
+    """a_i + b_j is best at the least a and the largest b: no steps of regret, no gap but rounding."""
+    random = np.random.default_rng(4)
+    a, b = random.normal(size=(6, 7)), random.normal(size=(6, 9))
+    found = solve_matrix_game(jnp.asarray(a[:, :, None] + b[:, None, :]))
+    np.testing.assert_allclose(found.value, a.min(axis=1) + b.max(axis=1), atol=1e-14)
+    assert np.array_equal(np.asarray(found.row).argmax(axis=1), a.argmin(axis=1)) and float(found.gap.max()) < 1e-14

@@ -153,7 +153,7 @@ class Sweep(eqx.Module):
         ready = self.prepare(t) if ready is None else ready
         choice = self.choose(ready, t, values)
         rho = jnp.asarray(self.view.game.discount, values.dtype)
-        after = self._held(values, values + dt * (choice.value - rho * values))
+        after = self.held(values, values + dt * (choice.value - rho * values))
         if leak is not None:
             leak = self._spread(leak, leak + dt * self.linear(ready, t, leak, choice.u, choice.w)[1])
         if not self.autonomous and self.stopping != Stopping():
@@ -178,14 +178,14 @@ class Sweep(eqx.Module):
         """Mask [points] of the artificial ends."""
         return jnp.asarray(self.view.grid.edge(ARTIFICIAL))
 
-    def _held(self, before: Array, after: Array) -> Array:
+    def held(self, before: Array, after: Array) -> Array:
         """The new values, but at absorbing ends the old ones."""
         if not any(axis.boundary == "absorbing" for axis in self.view.grid.axes):
             return after
         return jnp.where(self.fixed()[None], before, after)
 
     def _spread(self, before: Array, after: Array) -> Array:
-        after = self._held(before, after)
+        after = self.held(before, after)
         return jnp.where(self.absorbed()[None], 1.0, jnp.clip(after, 0.0, 1.0))
 
     def solve(self, ready: Ready, t: Array, values: Array, dt: Array | None, limit: int = 60) -> Any:

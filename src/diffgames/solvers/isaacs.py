@@ -99,7 +99,7 @@ def solve_on_grid(
             raise InvalidInput("search", "Affine", "Levels where an axis is constrained")
         if concrete:
             search = search.fitted(view)
-    sweep = Sweep(view, search, stopping or Stopping(), order, not _uses_time(view, stopping or Stopping()))
+    sweep = Sweep(view, search, stopping or Stopping(), order, not uses_time(view, stopping or Stopping()))
     if stepping.method == "stationary":
         return _stationary(sweep, stepping)
     horizon = view.game.horizon
@@ -147,7 +147,7 @@ def _check_monotone(view: GridGame, slack: float) -> None:
         raise InvalidInput("grid", [f"{a.name}: h = {a.spacing:.4g}" for a in view.grid.axes], words)
 
 
-def _uses_time(view: GridGame, stopping: Stopping) -> bool:
+def uses_time(view: GridGame, stopping: Stopping) -> bool:
     """Whether coefficients or stopping costs read the time (conservative: they may yet not depend on it)."""
     dtype, sizes = state_dtype(view.game), [view.box(player)[0].size for player in (view.minimiser, view.maximiser)]
 

@@ -10,9 +10,9 @@ solution of
 
     Bᵀα = v 1,  1ᵀα = 1,    Bβ = v 1,  1ᵀβ = 1,
 
-and the one with the least gap of all Σ_k C(m, k) C(n, k) = C(m + n, m) submatrices is returned. Larger games run a
-fixed number of steps of regret matching⁺ with linear averaging, whose gap falls like 1/steps or faster and is
-reported.
+and the one with the least gap of all Σ_k C(m, k) C(n, k) = C(m + n, m) submatrices is returned. Larger games
+run, unless all of the batch have pure saddle points, a fixed number of steps of regret matching⁺ with linear averaging,
+whose gap falls like 1/steps or faster and is reported.
 """
 
 import itertools
@@ -56,7 +56,7 @@ def solve_matrix_game(payoff: Float[Array, "... rows columns"], iterations: int 
     if iterations is None and rows + columns <= LARGEST_EXACT:
         row, column = _by_kernels(flat)
     else:
-        row, column = jax.vmap(lambda game: _by_regret(game, iterations or 2000))(flat)
+        row, column = _saddle_or_regret(flat, iterations or 2000)
     upper = jnp.max(_products(row, flat), axis=-1)
     lower = jnp.min(_products(column, jnp.swapaxes(flat, -1, -2)), axis=-1)
     batch = payoff.shape[:-2]
@@ -85,61 +85,77 @@ def _products(mixed: Array, games: Array) -> Array:
     return jnp.sum(mixed[..., None] * games, axis=-2)
 
 
-def _kernels(rows: int, columns: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """All square supports."""
-    found = []
-    for size in range(1, min(rows, columns) + 1):
-        for own in itertools.combinations(range(rows), size):
-            found += [(own, other) for other in itertools.combinations(range(columns), size)]
-    return found
-
-
 def _by_kernels(games: Array) -> tuple[Array, Array]:
     """The pair of least duality gap among all kernels, for games [batch, rows, columns]."""
-    batch, rows, columns = games.shape
-    best_gap = jnp.full(batch, jnp.inf, games.dtype)
-    best_row, best_column = jnp.zeros((batch, rows), games.dtype), jnp.zeros((batch, columns), games.dtype)
-    for own, other in _kernels(rows, columns):
-        kernel = games[:, np.array(own)][:, :, np.array(other)]
-        row = _embedded(_equalising(kernel), own, rows)
-        column = _embedded(_equalising(jnp.swapaxes(kernel, 1, 2)), other, columns)
-        upper = jnp.max(_products(row, games), axis=-1)
-        lower = jnp.min(_products(column, jnp.swapaxes(games, 1, 2)), axis=-1)
-        gap = jnp.where(jnp.isfinite(upper - lower), upper - lower, jnp.inf)
-        better = gap < best_gap
-        best_row = jnp.where(better[:, None], row, best_row)
-        best_column = jnp.where(better[:, None], column, best_column)
-        best_gap = jnp.minimum(gap, best_gap)
-    return best_row, best_column
+    _, rows, columns = games.shape
+    transposed, every_row, every_column = jnp.swapaxes(games, 1, 2), [], []
+    for size in range(1, min(rows, columns) + 1):
+        supports = itertools.product(
+            itertools.combinations(range(rows), size), itertools.combinations(range(columns), size)
+        )
+        own, other = (np.array(part) for part in zip(*supports, strict=True))  # [supports, size] each
+        kernel = games[:, own[:, :, None], other[:, None, :]]
+        every_row.append(_embedded(_equalising(kernel), own, rows))
+        every_column.append(_embedded(_equalising(jnp.swapaxes(kernel, 2, 3)), other, columns))
+    row, column = jnp.concatenate(every_row, axis=1), jnp.concatenate(every_column, axis=1)
+    upper = jnp.max(_products(row, games[:, None]), axis=-1)
+    lower = jnp.min(_products(column, transposed[:, None]), axis=-1)
+    gap = jnp.where(jnp.isfinite(upper - lower), upper - lower, jnp.inf)
+    best = jnp.argmin(gap, axis=1)[:, None, None]
+    return jnp.take_along_axis(row, best, axis=1)[:, 0], jnp.take_along_axis(column, best, axis=1)[:, 0]
 
 
 def _equalising(kernel: Array) -> Array:
-    """α with Bᵀα = v 1 and 1ᵀα = 1, brought back onto the simplex where it is not on it: [batch, size]."""
-    batch, size, _ = kernel.shape
-    ones = jnp.ones((batch, size), kernel.dtype)
-    if size == 1:
-        return ones
-    if size == 2:
-        numerator = jnp.stack([kernel[:, 1, 1] - kernel[:, 1, 0], kernel[:, 0, 0] - kernel[:, 0, 1]], axis=1)
-        mixed = numerator / _nonzero(jnp.sum(numerator, axis=1))[:, None]
-    else:
-        scale = _nonzero(jnp.max(jnp.abs(kernel), axis=(1, 2)))[:, None, None]
-        top = jnp.concatenate([jnp.swapaxes(kernel, 1, 2) / scale, -ones[:, :, None]], axis=2)
-        bottom = jnp.concatenate([ones, jnp.zeros((batch, 1), kernel.dtype)], axis=1)[:, None, :]
-        right = jnp.concatenate([jnp.zeros_like(ones), jnp.ones((batch, 1), kernel.dtype)], axis=1)[..., None]
-        mixed = jnp.linalg.solve(jnp.concatenate([top, bottom], axis=1), right)[:, :size, 0]
-    mixed = jnp.maximum(jnp.where(jnp.isfinite(mixed), mixed, 1.0), 0.0)
-    total = jnp.sum(mixed, axis=1)[:, None]
+    """α with Bᵀα = v 1 and 1ᵀα = 1, brought back onto the simplex where it is not on it: [batch, supports, size].
+
+    α_i is proportional to the sum of row i of B's cofactors, also where B is singular.
+    """
+    size = kernel.shape[-1]
+    entries = [[kernel[..., i, j] for j in range(size)] for i in range(size)]
+    sums = [sum((_cofactor(entries, i, j) for j in range(1, size)), _cofactor(entries, i, 0)) for i in range(size)]
+    mixed = jnp.stack(sums, axis=-1)
+    mixed = jnp.maximum(mixed / _nonzero(jnp.sum(mixed, axis=-1))[..., None], 0.0)
+    mixed = jnp.where(jnp.isfinite(mixed), mixed, 1.0)
+    total = jnp.sum(mixed, axis=-1)[..., None]
     usable = (total > 0) & (total < 1e12)  # a kernel that is singular has no solution
     return jnp.where(usable, mixed / _nonzero(total), 1.0 / size)
+
+
+def _cofactor(entries: list[list[Array]], i: int, j: int) -> Array:
+    """(−1)^{i+j} times the determinant without row i and column j."""
+    if len(entries) == 1:
+        return jnp.ones_like(entries[0][0])
+    minor = [row[:j] + row[j + 1 :] for k, row in enumerate(entries) if k != i]
+    terms = [minor[0][k] * _cofactor(minor, 0, k) for k in range(len(minor))]
+    determinant = sum(terms[1:], terms[0])
+    return determinant if (i + j) % 2 == 0 else -determinant
 
 
 def _nonzero(value: Array) -> Array:
     return jnp.where(value == 0, jnp.finfo(value.dtype).tiny, value)
 
 
-def _embedded(mixed: Array, support: tuple[int, ...], size: int) -> Array:
-    return jnp.zeros((mixed.shape[0], size), mixed.dtype).at[:, np.array(support)].set(mixed)
+def _embedded(mixed: Array, supports: np.ndarray, size: int) -> Array:
+    """Actions on supports [supports, k] as actions of the whole game: [batch, supports, size]."""
+    place = jnp.asarray(np.eye(size)[supports], mixed.dtype)  # [supports, k, size]
+    return jnp.sum(mixed[..., None] * place[None], axis=-2)
+
+
+def _saddle_or_regret(games: Array, iterations: int) -> tuple[Array, Array]:
+    """The pure saddle points where every game has one (as separable games do), else by regret."""
+    rows, columns = games.shape[1:]
+    worst, best = jnp.max(games, axis=2), jnp.min(games, axis=1)
+    gap = jnp.min(worst, axis=1) - jnp.max(best, axis=1)
+    rounding = 8 * jnp.finfo(games.dtype).eps * jnp.max(jnp.abs(games), axis=(1, 2))
+
+    def pure() -> tuple[Array, Array]:
+        row, column = jnp.argmin(worst, axis=1), jnp.argmax(best, axis=1)
+        return jax.nn.one_hot(row, rows, dtype=games.dtype), jax.nn.one_hot(column, columns, dtype=games.dtype)
+
+    def mixed() -> tuple[Array, Array]:
+        return jax.vmap(lambda game: _by_regret(game, iterations))(games)
+
+    return jax.lax.cond(jnp.all(gap <= rounding), pure, mixed)
 
 
 def _by_regret(game: Array, iterations: int) -> tuple[Array, Array]:

@@ -13,10 +13,8 @@ feedback),
 U_j − U_i alone: one backward sweep of (V, U), one matrix game per point, regime and step; no outer loop. Macro actions
 are feedback on (t, x, regime).
 
-What the equilibrium says of the risk: with L = −Π(α*, β*), the *spectral gap* λ₂ = min{Re λ : λ ∈ spec L, λ ≠ 0} is
-the rate at which regime risks mix; the *Poincaré constant* λ_P, second eigenvalue of ½(D L D⁻¹ + transpose), D = diag
-√π, bounds the unmixed part of U, ‖U_⊥(τ)‖_π ≤ (1 − e^{−λ_P τ})/λ_P · sup ‖φ_⊥‖_π, and λ_P ≤ λ₂ with equality if
-reversible.
+*Committed reading*: `solvers.switching_committed`. What the equilibrium generator says of how risk spreads, its
+spectral gap and Poincaré constant along time and state: `games.switching_graph`.
 """
 
 import dataclasses
@@ -30,11 +28,13 @@ from jaxtyping import Array, Float
 
 from diffgames.errors import InvalidInput
 from diffgames.games.differential import DifferentialGame, check_generator
+from diffgames.games.switching_graph import poincare_constant, spectral_gap
 from diffgames.numerics.grid import Grid
 from diffgames.solvers.affine_search import Affine
 from diffgames.solvers.control_search import AbstractControlSearch, Levels
 from diffgames.solvers.grid_game import grid_game
-from diffgames.solvers.grid_sweep import Stopping, Sweep
+from diffgames.solvers.grid_sweep import Ready, Stopping, Sweep
+from diffgames.solvers.isaacs import uses_time
 from diffgames.solvers.matrix_game import solve_matrix_game, solve_pure
 
 
@@ -54,7 +54,8 @@ class MacroGame(eqx.Module):
 class SwitchingSolution(eqx.Module):
     """Inner and outer value, macro policies and switching rates at kept times; kept times increasing.
 
-    `gap` is the largest duality gap of a stage game, whose actions are pure where `mixed` is false.
+    `gap` is the largest duality gap of a stage game, whose actions are pure where `mixed` is false; in the committed
+    reading what both sides could gain to first order (`solvers.switching_committed`).
     """
 
     grid: Grid
@@ -71,39 +72,13 @@ class SwitchingSolution(eqx.Module):
         return self._over_generators(spectral_gap)
 
     def poincare_constant(self) -> Float[np.ndarray, "kept points"]:
-        """λ_P of the equilibrium generator at every kept time and point."""
+        """λ_P of the equilibrium generator at every kept time and point; NaN where a regime has no long-run weight."""
         return self._over_generators(poincare_constant)
 
-    def _over_generators(self, function: Callable[[np.ndarray], float]) -> np.ndarray:
+    def _over_generators(self, function: Callable[[np.ndarray], float | None]) -> np.ndarray:
         matrices = np.moveaxis(np.asarray(self.generator), 1, 2)  # [kept, points, regimes, regimes]
         flat = matrices.reshape(-1, *matrices.shape[2:])
-        return np.array([function(matrix) for matrix in flat]).reshape(matrices.shape[:2])
-
-
-def spectral_gap(generator: np.ndarray) -> float:
-    """λ₂: the least real part of the eigenvalues of −generator, one zero apart.
-
-    >>> import numpy as np
-    >>> round(spectral_gap(np.array([[-0.5, 0.4, 0.1], [0.6, -0.9, 0.3], [0.2, 0.8, -1.0]])), 6)
-    0.9
-    """
-    return float(np.sort(np.linalg.eigvals(-np.asarray(generator)).real)[1])
-
-
-def poincare_constant(generator: np.ndarray) -> float:
-    """λ_P: the second eigenvalue of the symmetric part of D L D⁻¹, D = diag √π, π the stationary law.
-
-    A chain with transient regimes has no positive π; λ_P is NaN then.
-    """
-    minus = -np.asarray(generator)
-    size = minus.shape[0]
-    system = np.concatenate([minus.T, np.ones((1, size))])
-    stationary = np.linalg.lstsq(system, np.append(np.zeros(size), 1.0), rcond=None)[0]
-    if stationary.min() <= 1e-12:
-        return float("nan")
-    root = np.sqrt(stationary)
-    scaled = root[:, None] * minus / root[None, :]
-    return float(np.linalg.eigvalsh(0.5 * (scaled + scaled.T))[1])
+        return np.array([function(matrix) for matrix in flat], float).reshape(matrices.shape[:2])  # None: NaN
 
 
 def solve_switching_game(
@@ -119,6 +94,19 @@ def solve_switching_game(
 
     Explicit steps, as many as stability wants. Raises `InvalidInput` for rates that make no generator.
     """
+    sweep, steps = prepared(game, macro, grid, search, keep, steps)
+    return sweep_both(sweep, macro, steps, keep)
+
+
+def prepared(
+    game: DifferentialGame,
+    macro: MacroGame,
+    grid: Grid,
+    search: AbstractControlSearch | None,
+    keep: int,
+    steps: int | None,
+) -> tuple[Sweep, int]:
+    """The inner game ready to be swept, without its own switching, and the number of explicit steps."""
     rates = np.asarray(macro.rates)
     for pair in np.ndindex(rates.shape[:2]):
         check_generator(rates[pair], f"rates[{pair[0]}, {pair[1]}]")
@@ -126,7 +114,7 @@ def solve_switching_game(
     view = grid_game(game, grid)
     search = search or Levels()
     search = search.fitted(view) if isinstance(search, Affine) else search
-    sweep = Sweep(view, search, Stopping(), "upper", False)
+    sweep = Sweep(view, search, Stopping(), "upper", not uses_time(view, Stopping()))
     fastest = float(sweep.fastest(jnp.linspace(0.0, 1.0, 5, dtype=sweep.dtype) * game.horizon)[0])
     leaving = float(-rates[..., np.arange(rates.shape[2]), np.arange(rates.shape[2])].min())
     least = (fastest + leaving + float(game.discount)) * float(game.horizon)
@@ -134,7 +122,7 @@ def solve_switching_game(
         steps = int(np.ceil(least / 0.9 / keep)) * keep
     if steps < least * (1 - 1e-9) or steps % keep:
         raise InvalidInput("steps", steps, f"a multiple of keep = {keep}, at least {int(np.ceil(least))} (stability)")
-    return _sweep_both(sweep, macro, steps, keep)
+    return sweep, steps
 
 
 def stage_game(macro: MacroGame, outer: Float[Array, "regimes points"]) -> tuple[Array, Array, Array, Array]:
@@ -152,30 +140,18 @@ def equilibrium_rates(macro: MacroGame, defender: Array, attacker: Array) -> Arr
 
 
 @eqx.filter_jit
-def _sweep_both(sweep: Sweep, macro: MacroGame, steps: int, keep: int) -> SwitchingSolution:
+def sweep_both(sweep: Sweep, macro: MacroGame, steps: int, keep: int) -> SwitchingSolution:
+    """The feedback reading, kept at `keep` + 1 times."""
     game, dtype, x = sweep.view.game, sweep.dtype, sweep.points()
     horizon = jnp.asarray(game.horizon, dtype)
-    dt, rho = horizon / steps, jnp.asarray(game.discount, dtype)
+    dt = horizon / steps
+    ready = sweep.prepare(jnp.zeros((), dtype)) if sweep.autonomous else None
 
     def advance(carry, k):
-        inner, outer = carry
         t = horizon - k.astype(dtype) * dt
-        ready = sweep.prepare(t)
-        choice = sweep.choose(ready, t, inner)
-        cost, drifted = sweep.linear(ready, t, outer, choice.u, choice.w)
-        value, alpha, beta, _ = stage_game(macro, outer)
-        rates = equilibrium_rates(macro, alpha, beta)
-        stress = cost
-        if macro.stress is not None:
-            stress = sweep.view.everywhere(
-                lambda x, i, v: jnp.asarray(macro.stress(t, x, i, v), dtype).reshape(()),  # pyright: ignore[reportOptionalCall] - not None here
-                x,
-                inner,
-            )
-        switched = jnp.einsum("ipj,jp->ip", rates, inner)  # rows sum to zero: Σ_j μ_ij (V_j − V_i)
-        inner_after = inner + dt * (choice.value + switched - rho * inner)
-        outer_after = outer + dt * (stress + drifted + value - rho * outer)
-        return (sweep._held(inner, inner_after), sweep._held(outer, outer_after)), None
+        here = sweep.prepare(t) if ready is None else ready
+        value, alpha, beta, _ = stage_game(macro, carry[1])
+        return inner_and_outer(sweep, macro, here, t, dt, carry, equilibrium_rates(macro, alpha, beta), value), None
 
     def block(carry, ks):
         carry, _ = jax.lax.scan(advance, carry, ks)
@@ -196,3 +172,30 @@ def _sweep_both(sweep: Sweep, macro: MacroGame, steps: int, keep: int) -> Switch
         generator=jax.lax.map(lambda pair: equilibrium_rates(macro, *pair), (alpha, beta)),
         gap=jnp.max(gap),
     )
+
+
+def inner_and_outer(
+    sweep: Sweep,
+    macro: MacroGame,
+    ready: Ready,
+    t: Array,
+    dt: Array,
+    values: tuple[Array, Array],
+    rates: Array,
+    played: Array,
+) -> tuple[Array, Array]:
+    """(V, U) at t − dt under switching rates μ(t, x, i); `played` is what the outer game adds to U per unit of time."""
+    (inner, outer), dtype = values, sweep.dtype
+    rho = jnp.asarray(sweep.view.game.discount, dtype)
+    choice = sweep.choose(ready, t, inner)
+    stress, drifted = sweep.linear(ready, t, outer, choice.u, choice.w)
+    if macro.stress is not None:
+        stress = sweep.view.everywhere(
+            lambda x, i, v: jnp.asarray(macro.stress(t, x, i, v), dtype).reshape(()),  # pyright: ignore[reportOptionalCall] - not None here
+            sweep.points(),
+            inner,
+        )
+    switched = jnp.einsum("ipj,jp->ip", rates, inner)  # rows sum to zero: Σ_j μ_ij (V_j − V_i)
+    inner_after = inner + dt * (choice.value + switched - rho * inner)
+    outer_after = outer + dt * (stress + drifted + played - rho * outer)
+    return sweep.held(inner, inner_after), sweep.held(outer, outer_after)

@@ -1,14 +1,15 @@
 """Games in games: a controlled jump diffusion in regimes that an attacker and a defender switch.
 
 In mode i, dX = (A_i X + u + D_i w) dt + Σ_i dW + E_i X dÑ¹ + e_i dÑ², cost ∫(Q_i X² + u² − S w²) + X_T²: u
-minimises, w maximises. The attacker adds f λ^att to the switching rates μ⁰, the defender takes g λ^stab away, f, g
-∈ {0, 1} or mixed, for the outer value of the stress φ = V_i (Pan & Zhu 2025, equations (8) and (13)). Solved on a
-grid in one backward sweep; the certificate is a grid of half the spacing, and what the switching game is compared
-with are the rates μ⁰ alone.
+minimises, w maximises. The attacker adds f λ^att to the switching rates μ⁰, the defender takes g λ^stab away, with
+efforts f, g on `levels` from 0 to 1 (mixed or pure) that cost ½ρ_f f² and ½ρ_g g², for the outer value of the stress
+φ = V_i (Pan & Zhu 2025, equations (8) and (13)). Solved on a grid in one backward sweep (feedback reading) or as
+policies that the inner players answer (committed reading, a fixed point); the certificate is a grid of half the
+spacing, and what the switching game is compared with are the rates μ⁰ alone.
 """
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,7 @@ from diffgames.games.jumps import FixedMark, JumpLaw
 from diffgames.numerics.grid import Axis, Grid
 from diffgames.plotting import label, new_figure
 from diffgames.solvers.affine_search import Affine
+from diffgames.solvers.switching_committed import solve_committed_switching
 from diffgames.solvers.switching_game import MacroGame, SwitchingSolution, solve_switching_game
 from diffgames.studies.context import RunContext
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
@@ -62,6 +64,16 @@ class GamesInGamesConfig:
     stabilize: Annotated[
         Matrix, Parameter(shape="regimes × regimes", unit="1/time", meaning="rates λ^stab taken away", minimum=0.0)
     ] = ((0.0, 0.3, 0.05), (0.0, 0.0, 0.2), (0.0, 0.0, 0.0))
+    reading: Annotated[
+        Literal["feedback", "committed"],
+        Parameter(meaning="efforts take the inner value as given, or are policies that the inner players answer"),
+    ] = "feedback"
+    mixed: Annotated[bool, Parameter(meaning="whether efforts may be drawn by lot")] = True
+    levels: Annotated[int, Parameter(meaning="levels of effort from 0 to 1; 2: all or nothing", minimum=2)] = 2
+    effort_attack: Annotated[float, Parameter(unit="cost", meaning="ρ_f of ½ρ_f f²; 0: bang-bang", minimum=0.0)] = 0.0
+    effort_stabilize: Annotated[float, Parameter(unit="cost", meaning="ρ_g of ½ρ_g g²; 0: bang-bang", minimum=0.0)] = (
+        0.0
+    )
     horizon: Annotated[float, Parameter(unit="time", meaning="horizon T", minimum=1e-6)] = 1.0
     width: Annotated[float, Parameter(meaning="the grid is −width … width", minimum=1e-3)] = 3.0
     points: Annotated[int, Parameter(meaning="points of the grid, odd", minimum=21)] = 121
@@ -101,23 +113,34 @@ def build_game(config: GamesInGamesConfig) -> DifferentialGame:
     )
 
 
+def efforts(config: GamesInGamesConfig) -> np.ndarray:
+    """The levels of effort."""
+    return np.linspace(0.0, 1.0, config.levels)
+
+
 def macro_rates(config: GamesInGamesConfig) -> np.ndarray:
-    """Generators [g, f, regimes, regimes] for g, f in {0, 1}; `InvalidInput` where a rate would be negative."""
+    """Generators [g, f, regimes, regimes] at all levels; `InvalidInput` where a rate would be negative."""
     base, attack, stabilize = (np.array(m, float) for m in (config.base, config.attack, config.stabilize))
     if not base.shape == attack.shape == stabilize.shape or base.shape[0] != base.shape[1]:
         raise InvalidInput("attack, stabilize", (attack.shape, stabilize.shape), f"the shape of base, {base.shape}")
     if (base < stabilize).any():
         raise InvalidInput("stabilize", config.stabilize, "rates that base has to give: negative intensity otherwise")
-    rates = np.array([[base + f * attack - g * stabilize for f in (0, 1)] for g in (0, 1)])
+    rates = np.array([[base + f * attack - g * stabilize for f in efforts(config)] for g in efforts(config)])
     return rates - np.eye(len(base)) * rates.sum(axis=-1, keepdims=True)
 
 
 def solve(config: GamesInGamesConfig, strategic: bool = True, keep: int = 20) -> SwitchingSolution:
-    """The switching game, or the chain of the base rates alone."""
-    rates = macro_rates(config) if strategic else macro_rates(config)[:1, :1]
-    macro = MacroGame(jnp.asarray(rates), jnp.zeros(rates.shape[:2], jnp.float64), lambda t, x, i, v: v)
+    """The switching game in its reading, or the chain of the base rates alone."""
+    paid = 0.5 * efforts(config) ** 2
+    effort = config.effort_stabilize * paid[:, None] - config.effort_attack * paid[None, :]
+    rates = macro_rates(config)
+    if not strategic:
+        rates, effort = rates[:1, :1], effort[:1, :1]
+    macro = MacroGame(jnp.asarray(rates), jnp.asarray(effort), lambda t, x, i, v: v, config.mixed)
     grid = Grid((Axis("x", -config.width, config.width, config.points),))
-    return solve_switching_game(build_game(config), macro, grid, search=Affine(), keep=keep)
+    committed = strategic and config.reading == "committed"
+    solver = solve_committed_switching if committed else solve_switching_game
+    return solver(build_game(config), macro, grid, search=Affine(), keep=keep)
 
 
 def run(config: GamesInGamesConfig, context: RunContext) -> StudyResult:
@@ -128,13 +151,14 @@ def run(config: GamesInGamesConfig, context: RunContext) -> StudyResult:
         certificate = _certify(config, context, np.asarray(game.inner[0]), np.asarray(game.outer[0]))
         middle = config.points // 2
         gap, poincare = game.spectral_gap(), game.poincare_constant()
+        attack, calm = (np.asarray(policy) @ efforts(config) for policy in (game.attacker, game.defender))
         dataset = xr.Dataset(
             {
                 "inner": (("time", "regime", "x"), np.asarray(game.inner)),
                 "outer": (("time", "regime", "x"), np.asarray(game.outer)),
                 "inner_exogenous": (("time", "regime", "x"), np.asarray(alone.inner)),
-                "attack": (("time", "regime", "x"), np.asarray(game.attacker[..., 1])),
-                "stabilize": (("time", "regime", "x"), np.asarray(game.defender[..., 1])),
+                "attack": (("time", "regime", "x"), attack),
+                "stabilize": (("time", "regime", "x"), calm),
                 "spectral_gap": (("time", "x"), gap),
                 "poincare_constant": (("time", "x"), poincare),
             },
@@ -144,8 +168,8 @@ def run(config: GamesInGamesConfig, context: RunContext) -> StudyResult:
             "inner": np.asarray(game.inner[0, :, middle]),
             "outer": np.asarray(game.outer[0, :, middle]),
             "inner_exogenous": np.asarray(alone.inner[0, :, middle]),
-            "attack": np.asarray(game.attacker[0, :, middle, 1]),
-            "stabilize": np.asarray(game.defender[0, :, middle, 1]),
+            "attack": attack[0, :, middle],
+            "stabilize": calm[0, :, middle],
             "spectral_gap": float(gap[0, middle]),
             "spectral_gap_exogenous": float(alone.spectral_gap()[0, middle]),
             "stage_gap": float(game.gap),
@@ -170,7 +194,8 @@ def verify(config: GamesInGamesConfig, profile: dict[str, Any], context: RunCont
 def _certify(config: GamesInGamesConfig, context: RunContext, inner: np.ndarray, outer: np.ndarray) -> dict[str, Any]:
     """Largest change of both values on the inner half of the grid at half the spacing."""
     context.progress.update("a finer grid", 0.6)
-    fine = solve(replace(config, points=2 * config.points - 1), keep=1)
+    keep = 20 if config.reading == "committed" else 1  # committed policies are constant between kept times
+    fine = solve(replace(config, points=2 * config.points - 1), keep=keep)
     inside = slice(config.points // 4, -(config.points // 4))
     changes = [np.asarray(a)[:, ::2] - b for a, b in ((fine.inner[0], inner), (fine.outer[0], outer))]
     return {"how": "a finer grid", "finer_grid_change": max(float(np.abs(c[:, inside]).max()) for c in changes)}
@@ -197,7 +222,7 @@ def _figure(dataset: xr.Dataset) -> Any:
 STUDY = Study(
     name="games-in-games",
     source="Pan & Zhu, arXiv 2512.18098, equations (8) and (13), linear-quadratic layer",
-    shows="an inner differential game and an outer game on its switching graph, solved in one backward sweep",
+    shows="an inner game and an outer game on its switching graph, in one backward sweep or by committed policies",
     config=GamesInGamesConfig,
     run=run,
     verify=verify,
@@ -209,11 +234,11 @@ STUDY = Study(
         "inner_exogenous": Headline(
             shape="regimes", meaning="V at x = 0, t = 0 under the base rates", normalisation="P x² + r"
         ),
-        "attack": Headline(shape="regimes", meaning="probability of attack at x = 0, t = 0"),
-        "stabilize": Headline(shape="regimes", meaning="probability of stabilisation at x = 0, t = 0"),
+        "attack": Headline(shape="regimes", meaning="mean effort f of the attacker at x = 0, t = 0"),
+        "stabilize": Headline(shape="regimes", meaning="mean effort g of the defender at x = 0, t = 0"),
         "spectral_gap": Headline(unit="1/time", meaning="λ₂ of the equilibrium generator at x = 0, t = 0"),
         "spectral_gap_exogenous": Headline(unit="1/time", meaning="λ₂ of the base rates"),
-        "stage_gap": Headline(meaning="largest duality gap of a stage game"),
+        "stage_gap": Headline(meaning="largest duality gap of a stage game; committed: first-order gain left"),
         "finer_grid_change": Headline(meaning="largest change of V and U at half the spacing, inner half of the grid"),
     },
     example="diffgames run games-in-games --set points=241 --set attack=[[0,1,0.5],[0,0,1],[0,0,0]]",
