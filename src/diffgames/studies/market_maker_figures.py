@@ -86,7 +86,7 @@ def regime_graph(game: MarketMakingGame, solution: MarketMakerSolution) -> Figur
 
 def _draw_graph(ax: Axes, rates: np.ndarray, most: float, sigma: np.ndarray) -> None:
     count = rates.shape[0]
-    angle = np.pi / 2 + 2 * np.pi * np.arange(count) / count
+    angle = (np.pi if count == 2 else np.pi / 2) + 2 * np.pi * np.arange(count) / count
     place = np.column_stack([np.cos(angle), np.sin(angle)]) if count > 1 else np.zeros((1, 2))
     for i in range(count):
         for j in range(count):
@@ -118,7 +118,7 @@ def _draw_graph(ax: Axes, rates: np.ndarray, most: float, sigma: np.ndarray) -> 
     for i, name in enumerate(regime_names(count)):
         ax.scatter(*place[i], s=3200, color="white", edgecolor=COLOURS[i % len(COLOURS)], linewidth=2, zorder=3)
         ax.text(place[i][0], place[i][1], f"{name}\nσ = {sigma[i]:.3g}", ha="center", va="center", fontsize=9, zorder=4)
-    ax.set_xlim(-1.55, 1.55)
-    ax.set_ylim(-1.2, 1.5)
+    ax.set_xlim(-1.7, 1.7)
+    ax.set_ylim(-1.6, 1.6)
     ax.set_aspect("equal")
     ax.axis("off")
