@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from diffgames.errors import InvalidInput, RunFailed
-from diffgames.games.plain import h_infinity_game
+from diffgames.games.plain import h_infinity_game, nash_game
 from diffgames.games.stackelberg import BLOCKS, GAINS, stackelberg_game
 from diffgames.solvers import escape_time, solve
 
@@ -142,8 +142,22 @@ def test_slips_are_told_by_name():
         stackelberg_game(horizon=1.0, **(SLIDES | {"Gamma1": [[1.0, 2.0]]}))
     with pytest.raises(InvalidInput, match="sigma0"):
         stackelberg_game(horizon=1.0, **{key: value for key, value in SLIDES.items() if key != "sigma0"})
-    with pytest.raises(RunFailed, match=r"leader.*not convex"):
-        solve(stackelberg_game(horizon=1.0, **(SLIDES | {"R0": -1.0})))
+    for name in ("R0", "R"):
+        with pytest.raises(InvalidInput, match=f"{name}: .*positive definite"):
+            stackelberg_game(horizon=1.0, **(SLIDES | {name: -1.0}))
+    one = [[1.0]]
+    with pytest.raises(RunFailed, match=r"leads.*not convex"):  # known only with the order of play
+        solve(
+            nash_game(
+                A=one,
+                B=[one, one],
+                Q=[one, one],
+                R=[[[-1.0]], one],
+                tiers=((0,), (1,)),
+                names=("leads", "then"),
+                horizon=1.0,
+            )
+        )
 
 
 def test_gradients_of_a_gain_agree_with_finite_differences():

@@ -9,6 +9,7 @@ from diffgames.games.exponential_affine import ExponentialAffineGame
 from diffgames.games.mean_field import READINGS, costate_map, private_game, typed_game, typed_linear_quadratic
 from diffgames.solvers import escape_time, solve
 from diffgames.solvers.boundary_value import boundary_costates, boundary_escape
+from diffgames.solvers.open_loop import open_loop_nash
 from diffgames.solvers.regimes import committed_game, solve_regimes, switching_of
 from diffgames.studies.regime_lq import RegimeConfig, game_of, switching_for
 
@@ -43,6 +44,22 @@ def test_every_reading(own, reading):
     if reading != "nash":
         second = boundary_costates(game, reading, MEAN[:, None], 1.0)[:, 0] - jnp.asarray(own) * MEAN
         np.testing.assert_allclose(second, XI[reading], atol=6e-11)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"kappa": [0.0, 0.0]}, pytest.param({"share": [1.0]}, marks=pytest.mark.slow)],
+    ids=["no pull", "one type"],
+)
+def test_committed_makers_are_the_feedback_ones_of_their_own_law(change):
+    """The open-loop sibling of `nash` foresees the other types' reactions, of which there are none here."""
+    one_type = {key: value[:1] for key, value in DATA.items()}
+    game = typed_game(horizon=1.0, **((one_type if "share" in change else DATA) | change))
+    start = MEAN[: game.types]
+    _, matrices = open_loop_nash(typed_linear_quadratic(game, "nash"), times=3)
+    committed = 2 * jnp.stack([matrices[0, t, t, :-1] @ start for t in range(game.types)])
+    own_law = costate_map(game, "mftg", solve(typed_linear_quadratic(game, "mftg")).value(0.0)) @ start
+    np.testing.assert_allclose(committed, own_law, atol=1e-9)
 
 
 @pytest.mark.parametrize(("reading", "exact"), [("mfg", 1.48354868), ("mftg", 0.75070358)])

@@ -21,6 +21,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array
 
 from diffgames.errors import InvalidInput
@@ -127,6 +128,11 @@ def stackelberg_matrices(matrices: dict[str, Any]) -> dict[str, Array]:
         if value.ndim != 2 or any(sizes.setdefault(s, v) != v for s, v in zip(shape, value.shape, strict=True)):
             raise InvalidInput(name, np.asarray(value).tolist(), f"a matrix of {words[0]} rows, {words[1]} columns")
         found[name] = value
+    for name in ("R0", "R"):
+        if not isinstance(found[name], Tracer):
+            cost = np.asarray(found[name])
+            if np.linalg.eigvalsh(cost + cost.T).min() <= 0:
+                raise InvalidInput(name, cost.tolist(), "a positive definite cost of the player's own control")
     return found
 
 

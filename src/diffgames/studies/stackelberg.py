@@ -58,6 +58,7 @@ def run(config: StackelbergConfig, context: RunContext) -> StudyResult:
     """Solve, look for an escape up to ten horizons, certify, compare with N followers."""
     with jax.enable_x64(True):
         game = game_of(config)
+        parts.check_start(config, game)
         context.progress.update("solving", 0.0)
         escape = escape_time(game, SEARCH * config.T)
         if escape is not None and escape <= config.T:

@@ -49,8 +49,10 @@ def game_of(config: StackelbergDiscreteConfig) -> LinearQuadraticGame:
 def run(config: StackelbergDiscreteConfig, context: RunContext) -> StudyResult:
     """Solve, certify, compare with N followers."""
     with jax.enable_x64(True):
+        game = game_of(config)
+        parts.check_start(config, game)
         context.progress.update("solving", 0.0)
-        solution = solve(game_of(config))
+        solution = solve(game)
         context.log(repr(solution))
         certificate = verify(config, solution.profile, context)
         context.progress.update("finite game", 0.5)

@@ -13,12 +13,19 @@ from diffgames.plotting import COLOURS, label, new_figure
 from diffgames.solvers import LinearQuadraticSolution
 from diffgames.solvers.feedback import LinearFeedback
 from diffgames.studies.linear_quadratic_words import plain_block
+from diffgames.studies.stackelberg_parameters import StackelbergMatrices, checked_sizes, start_of
 
 
 def sizes_of(game: LinearQuadraticGame) -> tuple[tuple[int, int], tuple[int, int]]:
     """(k0, k) and (n0, n)."""
     blocks = dict(game.blocks)
     return (game.control_sizes[0], game.control_sizes[1]), (blocks["x0"], blocks["x1"])
+
+
+def check_start(config: StackelbergMatrices, game: LinearQuadraticGame) -> None:
+    """`InvalidInput` for a start or sizes of the finite game that do not fit, before anything is solved."""
+    start_of(config, *sizes_of(game)[1])
+    checked_sizes(config.finite_n)
 
 
 def start_numbers(solution: LinearQuadraticSolution) -> dict[str, Any]:
