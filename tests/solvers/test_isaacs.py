@@ -149,6 +149,20 @@ def test_random_games_with_regimes_and_jumps_match_their_riccati_equations(n, re
     np.testing.assert_allclose((4 * found[1] - found[0]) / 3, exact, rtol=0.03)
 
 
+@pytest.mark.slow
+def test_four_dimensions_with_regimes_and_jumps():
+    """As above on 7⁴ and 13⁴ points: too coarse to be near, but of second order, and the extrapolation is."""
+    game, x, found = stochastic(4, 2, seed=4), np.full(4, 0.3), []
+    exact = riccati(game, 4, 2, x)
+    for size in (7, 13):
+        grid = Grid(tuple(Axis(f"x{d}", -2.4, 2.4, size) for d in range(4)))
+        solution = solve_isaacs(game, grid, search=Affine(), stepping=Stepping(keep=1), leak_tolerance=None)
+        found.append(np.array([float(solution.at(jnp.asarray(x), i)) for i in range(2)]))
+    coarse, fine = (np.abs(values - exact).max() for values in found)
+    assert 3.0 < coarse / fine < 5.0, (coarse, fine)
+    np.testing.assert_allclose((4 * found[1] - found[0]) / 3, exact, rtol=0.05)
+
+
 def drift_game(coupling: float) -> DifferentialGame:
     """dX = coupling·u·w dt, cost ∫(x + ¼u² − ¼w²): without a saddle in pure controls where the coupling is large."""
 
