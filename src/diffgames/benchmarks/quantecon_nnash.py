@@ -77,7 +77,7 @@ def _settling(games: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return jax.lax.scan(back, game.terminal, None, length=PATIENCE)[1][-1]
 
     settled = np.asarray(jax.jit(jax.vmap(last_change))(a, b, q)) < 1e-9
-    return tuple(part[settled][:games] for part in (a, b, q))
+    return a[settled][:games], b[settled][:games], q[settled][:games]
 
 
 def _game(a, b, q):
