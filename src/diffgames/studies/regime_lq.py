@@ -224,8 +224,8 @@ def gains_figure(solution: RegimeSolution) -> Figure:
             axes[1].step(solution.inner.time[:-1], series, style, where="post", color=colour, label=f"{name}, {regime}")
     label(axes[0], x=("time", ""), y=("gain on x", ""), title="Controller and disturbance")
     label(axes[1], x=("time", ""), y=("effort (set apart)", ""), title="Attacker f, stabilizer g")
-    for ax in axes:
-        ax.legend(ncols=2, loc="center")
+    axes[0].legend(ncols=2, loc="best", fontsize="small")
+    axes[1].legend(ncols=2, loc="center")
     return figure
 
 
@@ -268,7 +268,7 @@ STUDY = Study(
     run=run,
     verify=verify,
     presets={"quick": {}, "paper": {}},
-    minutes={"quick": 0.5, "paper": 0.5},
+    minutes={"quick": 1, "paper": 1},
     headline={
         "P0": Headline(shape="regimes (× n × n)", meaning="inner P at t = 0", normalisation="x'Px (no ½)"),
         "K0": Headline(shape="regimes (× n × n)", meaning="outer K at t = 0", normalisation="x'Kx (no ½)"),

@@ -300,7 +300,7 @@ STUDY = Study(
     run=run,
     verify=verify,
     presets={"quick": {}, "paper": {}},
-    minutes={"quick": 0.5, "paper": 0.5},
+    minutes={"quick": 1, "paper": 1},
     headline={
         "P0": Headline(shape="types (× n × n)", meaning="P at t = 0", normalisation="½ x'Px"),
         "xi0": Headline(shape="types (× n)", meaning="ξ at t = 0 on the equilibrium path"),
