@@ -34,7 +34,7 @@ def test_play_without_the_potential_costs_more():
     assert watch(found.policy) < goal
     settings = {"paths": 100, "learning_rate": 0.05, "watch": watch}
     simultaneous = gradient_play(game, begin, grid, key, rounds=8, inner=25, **settings)
-    fictitious = gradient_play(game, begin, grid, key, rounds=20, inner=50, fictitious=True, **settings)
+    fictitious = gradient_play(game, begin, grid, key, rounds=20, inner=50, towards="fictitious", **settings)
     assert simultaneous.watched[-1] < 1.2 * goal
     reached = np.flatnonzero(fictitious.watched < goal)
     steps = (reached[0] + 1) * 50 if reached.size else np.inf

@@ -1,21 +1,20 @@
-"""Two ways to an equilibrium that do not use the potential, for comparison of their cost on the same game.
+"""Ways to an equilibrium of a distributed game by gradient steps, on the same terms: what the potential saves.
 
-Every player has parameters of its own (`LocalGains`) and its own cost J_i, in which the others' controls are frozen
-processes: they are simulated under `frozen` policies, and beside them every player's own state under `live` ones.
+Every player has parameters of its own (`LocalGains`). `towards` says what a step descends:
 
-- *simultaneous gradient play*: frozen is the current profile; everybody takes one Adam step on its own cost, again and
-  again. It may diverge in general games; in a potential game its field is the potential's gradient for open-loop
-  controls.
-- *deep fictitious play*: in every round each player solves its best response to the profile of the round before,
-`inner`
-  gradient steps each. A round costs N sub-problems where a step on the potential moves everybody at once.
+- *potential*: the one potential, all players at once (Algorithm 1).
+- *simultaneous*: every player its own cost J_i, in which the others' controls are frozen processes: they are simulated
+  under the current profile, and beside them every player's own state under its `live` policy. It may diverge in general
+  games; in a potential game its field is the potential's gradient for open-loop controls.
+- *fictitious* (deep fictitious play): in every round each player solves its best response to the profile of the round
+  before, `inner` gradient steps each. A round costs N sub-problems where a step on the potential moves everybody.
 
-`evaluations` counts gradient evaluations of one player's cost, N per step on all players.
+`evaluations` counts gradients of one function: one per step on the potential, N (one per player's cost) else.
 """
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -25,8 +24,11 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from diffgames.games.distributed import DistributedGame
 from diffgames.solvers.descent import descend, start
-from diffgames.solvers.distributed_paths import Grid, Noise, draw_noise, initial_states
+from diffgames.solvers.distributed_paths import Grid, Noise, draw_noise, initial_states, potential_of_paths
 from diffgames.solvers.policies import LocalGains
+
+Towards = Literal["potential", "simultaneous", "fictitious"]
+"""What a gradient step descends."""
 
 
 class Play(eqx.Module):
@@ -48,16 +50,16 @@ def gradient_play(
     inner: int,
     paths: int = 200,
     learning_rate: float = 0.05,
-    fictitious: bool = False,
+    towards: Towards = "simultaneous",
     watch: Callable[[LocalGains], float] | None = None,
 ) -> Play:
-    """`rounds` of `inner` steps; with `fictitious` the others stand still within a round, else they move along.
+    """`rounds` of `inner` steps; in fictitious play the others stand still within a round, else they move along.
 
     `watch` is called after every round, outside the time that is counted; the first round is compiled beforehand.
     """
     parameters, rest = eqx.partition(policy, eqx.is_inexact_array)
     state = (parameters, start(parameters))
-    fixed = (game, rest, grid, fictitious, paths, inner)
+    fixed = (game, rest, grid, towards, paths, inner)
     rate = jnp.asarray(learning_rate, jnp.float32)
     jax.block_until_ready(_round(fixed, state, key, rate))
     seconds, watched = 0.0, []
@@ -65,10 +67,10 @@ def gradient_play(
         began = time.perf_counter()
         state = jax.block_until_ready(_round(fixed, state, jax.random.fold_in(key, index), rate))
         seconds += time.perf_counter() - began
-        if fictitious:  # the next best response is a problem of its own
+        if towards == "fictitious":  # the next best response is a problem of its own
             state = (state[0], start(state[0]))
         watched.append(np.nan if watch is None else watch(eqx.combine(state[0], rest)))
-    evaluations = rounds * inner * game.player_count
+    evaluations = rounds * inner * (1 if towards == "potential" else game.player_count)
     return Play(eqx.combine(state[0], rest), evaluations, seconds, np.asarray(watched))
 
 
@@ -96,15 +98,17 @@ def own_costs(
 
 @eqx.filter_jit
 def _round(fixed: Any, state: Any, key: PRNGKeyArray, rate: Array) -> Any:
-    game, rest, grid, fictitious, paths, inner = fixed
+    game, rest, grid, towards, paths, inner = fixed
     before = state[0]
 
     def step(carry, index):
         parameters, moments = carry
         noise = draw_noise(game, grid, jax.random.fold_in(key, index), paths)
-        others = eqx.combine(jax.lax.stop_gradient(before if fictitious else parameters), rest)
+        others = eqx.combine(jax.lax.stop_gradient(before if towards == "fictitious" else parameters), rest)
 
         def loss(parameters):
+            if towards == "potential":
+                return jnp.mean(potential_of_paths(game, eqx.combine(parameters, rest), grid, noise))
             return jnp.sum(jnp.mean(own_costs(game, eqx.combine(parameters, rest), others, grid, noise), axis=1))
 
         return descend(parameters, moments, jax.grad(loss)(parameters), rate), None
