@@ -100,7 +100,7 @@ def verify(config: AversionConfig, profile: dict[str, Any], context: RunContext)
 STUDY = Study(
     name="crowd-aversion",
     source="Guo, Li & Zhang, arXiv 2508.01929, Section 6.2.1, Figure 1",
-    shows="players who dislike crowds spread out at once and meet again at their common target",
+    shows="players who dislike crowds spread out at once and close in again near their common target",
     config=AversionConfig,
     run=run,
     verify=verify,
