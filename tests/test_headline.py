@@ -31,6 +31,11 @@ def test_what_is_not_finite_fails_unless_documented(bad):
     assert all(value is None or math.isfinite(value) for _, value in numbers(allowed))
 
 
+def test_a_value_that_does_not_exist_is_absent():
+    words = {"x": Headline(optional=True), "y": Headline(), "z": Headline(optional=True)}
+    assert checked_headline({"x": None, "y": 1.0, "z": [None]}, words) == {"y": 1.0, "z": [None]}
+
+
 @pytest.mark.parametrize("bad", [{"x": "text"}, {"x": True}, {"x": {"a": {"b": 1.0}}}, {"x": [object()]}])
 def test_values_of_another_kind_are_the_studys_mistake(bad):
     with pytest.raises(TypeError):
@@ -44,8 +49,8 @@ def test_keys_and_their_words_must_agree(headline):
 
 
 def test_mean_and_interval_over_seeds():
-    mean, half = over_seeds([{"x": {"a": [1.0, None]}, "y": None}, {"x": {"a": [3.0, 4.0]}, "y": None}])
-    assert mean == {"x": {"a": [2.0, 4.0]}, "y": None}
+    mean, half = over_seeds([{"x": {"a": [1.0, None]}}, {"x": {"a": [3.0, 4.0]}, "y": 5.0}])
+    assert mean == {"x": {"a": [2.0, 4.0]}, "y": 5.0}  # y where one seed has it
     # two values 1 and 3: s = √2, and t₀.₉₇₅ with one degree of freedom is 12.706
     assert half["x"]["a"][0] == pytest.approx(12.706204736432095) and half["x"]["a"][1] is None
 

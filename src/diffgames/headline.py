@@ -1,7 +1,8 @@
 """Headline values: what may stand in one, how they are laid flat, averaged over seeds and compared.
 
-A headline value is a finite number, a nested list of numbers, or one level of {label: number or list}. Null says "does
-not exist" and stands only where the study documents it: a number that is not finite is never passed on in silence.
+A headline value is a finite number, a nested list of numbers, or one level of {label: number or list}. Null inside of one
+says "does not exist", and stands only where the study documents it; a whole value that does not exist is absent. A number
+that is not finite is never passed on in silence.
 """
 
 import math
@@ -49,7 +50,7 @@ def _finite_or_null(value: Any) -> Any:
 
 
 def checked_headline(headline: Mapping[str, Any], documented: Mapping[str, Headline]) -> dict[str, Any]:
-    """The headline as JSON, every key documented and present, every number finite.
+    """The headline as JSON, every key documented, every number finite, optional values that do not exist left out.
 
     Raises `RunFailed` where a number is missing that the study does not document as one that may be, and `TypeError` or
     `KeyError`, the study's own mistakes, for a value of another kind or a key without words.
@@ -72,7 +73,7 @@ def checked_headline(headline: Mapping[str, Any], documented: Mapping[str, Headl
                 "look at log.txt and the warnings; a smaller step, a lower learning rate or other data may help",
             )
         result[key] = _finite_or_null(value)
-    return result
+    return {key: value for key, value in result.items() if value is not None}
 
 
 def over_seeds(headlines: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -80,8 +81,9 @@ def over_seeds(headlines: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], 
 
     With n numbers of sample standard deviation s the half-width is t₀.₉₇₅(n − 1) s / √n; null below two numbers.
     """
-    mean = {key: _combine([one[key] for one in headlines], _mean) for key in headlines[0]}
-    half_width = {key: _combine([one[key] for one in headlines], _half_width) for key in headlines[0]}
+    keys = list(dict.fromkeys(key for one in headlines for key in one))
+    mean = {key: _combine([one.get(key) for one in headlines], _mean) for key in keys}
+    half_width = {key: _combine([one.get(key) for one in headlines], _half_width) for key in keys}
     return mean, half_width
 
 
