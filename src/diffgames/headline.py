@@ -1,8 +1,8 @@
 """Headline values: what may stand in one, how they are laid flat, averaged over seeds and compared.
 
-A headline value is a finite number, a nested list of numbers, or one level of {label: number or list}. Null inside of one
-says "does not exist", and stands only where the study documents it; a whole value that does not exist is absent. A number
-that is not finite is never passed on in silence.
+A headline value is a finite number, a nested list of numbers, or one level of {label: number or list}. Null inside of
+one says "does not exist", and stands only where the study documents it; a whole value that does not exist is absent. A
+number that is not finite is never passed on in silence.
 """
 
 import math
