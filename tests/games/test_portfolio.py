@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from diffgames.errors import InvalidInput
-from diffgames.games.portfolio import Market, PortfolioGame, market_of, potential_matrix
+from diffgames.games.portfolio import Market, PortfolioGame, Table, market_of, potential_matrix
 from diffgames.games.price_calibration import calibrate, read_prices
 from diffgames.verification.portfolio_deviator import PortfolioBudget, certify_portfolio
 
@@ -110,6 +110,21 @@ def test_time_dependent_coefficients():
     """ϑ(t) = (a t)²/s², so ∫ϑ = a² T³/(3 s²)."""
     market = Market(lambda t: np.array([0.3 * t]), np.array([[0.04]]))
     assert market.slope(0.0, 2.0) == pytest.approx(0.09 * 8 / (3 * 0.04), rel=1e-12)
+
+
+def test_tables_are_linear_in_between_and_integrated_exactly():
+    """b through 0.1, 0.3, 0.2 on [0, 2]: ∫ b² is (a² + ab + b²)/3 per interval; a flat table is the constant."""
+    market = Market(Table(np.array([[0.1], [0.3], [0.2]]), 2.0), np.array([[0.04]]))
+    assert market.excess_at(0.5) == pytest.approx([0.2]) and market.excess_at(2.0) == pytest.approx([0.2])
+    exact = ((0.01 + 0.03 + 0.09) + (0.09 + 0.06 + 0.04)) / 3 / 0.04
+    assert market.slope(0.0, 2.0) == pytest.approx(exact, rel=1e-12)
+    assert market.slope(0.5, 1.5) == pytest.approx(
+        ((0.04 + 0.06 + 0.09) + (0.09 + 0.075 + 0.0625)) / 6 / 0.04, rel=1e-12
+    )
+    flat = Market(Table(np.full((4, 1), 0.1), 2.0), Table(np.full((3, 1, 1), 0.04), 2.0))
+    assert flat.slope(0.0, 2.0) == pytest.approx(0.5, rel=1e-12)
+    with pytest.raises(InvalidInput, match="Sigma"):  # indefinite at the last time alone
+        Market(np.array([0.1]), Table(np.array([[[0.04]], [[-0.01]]]), 2.0))
 
 
 def test_calibration_recovers_a_simulated_market(tmp_path):

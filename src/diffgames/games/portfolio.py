@@ -22,6 +22,7 @@ responses in turn (Gauss–Seidel on C z = M_ii/(γ_i c_i)) converge.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import equinox as eqx
 import numpy as np
@@ -40,15 +41,39 @@ class AssetJump(eqx.Module):
     size: Float[np.ndarray, " assets"]
 
 
+class Table(eqx.Module):
+    """A coefficient by its `values` at equal intervals from 0 to `horizon`, linear in between."""
+
+    values: Float[np.ndarray, "times *shape"]
+    horizon: float
+
+    def __call__(self, t: float) -> Float[np.ndarray, "*shape"]:
+        """The coefficient at t (the nearest end outside)."""
+        last = len(self.values) - 1
+        place = min(max(t / self.horizon, 0.0), 1.0) * last
+        left = min(int(place), max(last - 1, 0))
+        low, high = self.values[left], self.values[min(left + 1, last)]
+        return np.asarray(low + (place - left) * (high - low))
+
+    @property
+    def times(self) -> Float[np.ndarray, " times"]:
+        """When the values hold."""
+        return np.linspace(0.0, self.horizon, len(self.values))
+
+
 class Market(eqx.Module):
-    """Excess return b, covariance σσᵀ of the diffusion (constants or functions of time), and jumps."""
+    """Excess return b, covariance σσᵀ of the diffusion (constants, tables or functions of time), and jumps."""
 
     excess: Timed
     covariance: Timed
     jumps: tuple[AssetJump, ...] = ()
 
     def __check_init__(self):
-        b, total = self.excess_at(0.0), self.diffusion_at(0.0)
+        for t in self.kinks():
+            self._check_at(t)
+
+    def _check_at(self, t: float) -> None:
+        b, total = self.excess_at(t), self.diffusion_at(t)
         if b.ndim != 1 or total.shape != (b.size, b.size):
             raise InvalidInput("Sigma", f"shape {total.shape}", f"a square matrix, one row for each of {b.size} assets")
         if not np.allclose(total, total.T) or np.linalg.eigvalsh(total).min() < -1e-12 * np.abs(total).max():
@@ -62,10 +87,15 @@ class Market(eqx.Module):
                 raise InvalidInput(
                     "jumps", np.asarray(jump.size).tolist(), "relative sizes above -1: prices stay positive"
                 )
-        if np.linalg.eigvalsh(self.total_at(0.0)).min() <= 0:
+        if np.linalg.eigvalsh(self.total_at(t)).min() <= 0:
             raise InvalidInput(
                 "Sigma", total.tolist(), "a covariance that is positive definite together with the jumps"
             )
+
+    def kinks(self) -> Float[np.ndarray, " times"]:
+        """Where tables bend, and 0."""
+        tables = [c.times for c in (self.excess, self.covariance) if isinstance(c, Table)]
+        return np.unique(np.concatenate([np.zeros(1), *tables]))
 
     def excess_at(self, t: float) -> Float[np.ndarray, " assets"]:
         """b(t)."""
@@ -84,11 +114,16 @@ class Market(eqx.Module):
         return np.linalg.solve(self.total_at(t), self.excess_at(t))
 
     def slope(self, start: float, end: float, nodes: int = 32) -> float:
-        """∫ ϑ dt from `start` to `end`, by Gauss–Legendre."""
+        """∫ ϑ dt from `start` to `end`, by Gauss–Legendre between the kinks."""
         points, weights = np.polynomial.legendre.leggauss(nodes)
-        times = start + 0.5 * (end - start) * (points + 1.0)
-        rates = [self.excess_at(t) @ self.direction_at(t) for t in times]
-        return 0.5 * (end - start) * float(weights @ np.asarray(rates))
+        kinks = self.kinks()
+        ends = np.concatenate([[start], kinks[(kinks > start) & (kinks < end)], [end]])
+        total = 0.0
+        for low, high in pairwise(ends):
+            times = low + 0.5 * (high - low) * (points + 1.0)
+            rates = [self.excess_at(t) @ self.direction_at(t) for t in times]
+            total += 0.5 * (high - low) * float(weights @ np.asarray(rates))
+        return total
 
 
 class PortfolioGame(eqx.Module):

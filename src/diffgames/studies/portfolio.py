@@ -15,7 +15,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from diffgames.errors import InvalidInput, RunFailed
-from diffgames.games.portfolio import AssetJump, Market, PortfolioEquilibrium, PortfolioGame
+from diffgames.games.portfolio import AssetJump, Market, PortfolioEquilibrium, PortfolioGame, Table
 from diffgames.games.price_calibration import calibrate, read_prices
 from diffgames.plotting import COLOURS, label, new_figure
 from diffgames.studies.context import RunContext
@@ -25,6 +25,7 @@ from diffgames.verification.portfolio_deviator import PortfolioBudget, certify_p
 
 Numbers = tuple[float, ...]
 PerPlayer = float | tuple[float, ...]
+OVER_TIME = "one more list: its values at equal intervals from 0 to T, linear in between"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,15 +41,28 @@ class PortfolioConfig:
     gamma: Annotated[PerPlayer, Parameter(unit="1/wealth", shape="players", meaning="risk aversion")] = (1.0, 2.0, 3.0)
     own: Annotated[PerPlayer, Parameter(shape="players", meaning="c_i = C_ii, own wealth in the variance")] = 1.0
     mean_own: Annotated[PerPlayer, Parameter(shape="players", meaning="M_ii, own wealth in the mean")] = 1.0
-    b: Annotated[Numbers, Parameter(unit="1/year", shape="assets", meaning="excess return over r")] = (0.06, 0.04)
+    b: Annotated[
+        Numbers | tuple[Numbers, ...],
+        Parameter(unit="1/year", shape="assets, or times x assets", meaning=f"excess return over r; {OVER_TIME}"),
+    ] = (0.06, 0.04)
     Sigma: Annotated[
-        tuple[Numbers, ...], Parameter(unit="1/year", shape="assets x assets", meaning="covariance of the diffusion")
+        tuple[Numbers, ...] | tuple[tuple[Numbers, ...], ...],
+        Parameter(
+            unit="1/year",
+            shape="assets x assets, or times x assets x assets",
+            meaning=f"covariance of the diffusion; {OVER_TIME}",
+        ),
     ] = ((0.04, 0.01), (0.01, 0.09))
     jumps: Annotated[
         tuple[dict[str, float | tuple[float, ...]], ...],
         Parameter(shape="jumps", meaning='{"rate": per year, "size": relative jump of each asset} each'),
     ] = ({"rate": 0.5, "size": (-0.1, -0.05)},)
-    r: Annotated[float, Parameter(unit="1/year", meaning="risk-free rate", plausible=(-0.05, 0.5))] = 0.02
+    r: Annotated[
+        float | Numbers,
+        Parameter(
+            unit="1/year", shape="scalar, or times", meaning=f"risk-free rate; {OVER_TIME}", plausible=(-0.05, 0.5)
+        ),
+    ] = 0.02
     T: Annotated[float, Parameter(unit="years", meaning="horizon", minimum=1e-6)] = 1.0
     x0: Annotated[PerPlayer, Parameter(unit="wealth", shape="players", meaning="initial wealth")] = 1.0
     prices: Annotated[str | None, Parameter(meaning="CSV of prices that replaces b, Sigma and jumps")] = None
@@ -71,16 +85,38 @@ def market_of(config: PortfolioConfig) -> Market:
     if config.prices is not None:
         _, prices = read_prices(Path(config.prices))
         return calibrate(
-            prices, periods_per_year=config.periods_per_year, rate=config.r, threshold=config.jump_threshold
+            prices,
+            periods_per_year=config.periods_per_year,
+            rate=_mean_rate(config, config.T),
+            threshold=config.jump_threshold,
         )
-    if len({len(row) for row in config.Sigma}) != 1:
-        raise InvalidInput("Sigma", config.Sigma, "rows of one length")
     laws = []
     for jump in config.jumps:
         if set(jump) != {"rate", "size"} or isinstance(jump["rate"], tuple) or not isinstance(jump["size"], tuple):
             raise InvalidInput("jumps", jump, '{"rate": number, "size": [one number per asset]}')
         laws.append(AssetJump(float(jump["rate"]), np.asarray(jump["size"], float)))
-    return Market(np.asarray(config.b, float), np.asarray(config.Sigma, float), tuple(laws))
+    return Market(_timed(config, "b", 1), _timed(config, "Sigma", 2), tuple(laws))
+
+
+def _timed(config: PortfolioConfig, key: str, axes: int) -> np.ndarray | Table:
+    """A coefficient of so many axes, or its table over time."""
+    given = getattr(config, key)
+    try:
+        values = np.asarray(given, float)
+    except ValueError as error:
+        raise InvalidInput(key, given, "rows of one length") from error
+    if values.ndim not in (axes, axes + 1) or not values.size:
+        raise InvalidInput(key, given, f"{axes} levels of lists, none empty, or {OVER_TIME}")
+    return values if values.ndim == axes else Table(values, config.T)
+
+
+def _mean_rate(config: PortfolioConfig, t: float) -> float:
+    """r on average from 0 to t."""
+    rate = _timed(config, "r", 0)
+    if not isinstance(rate, Table):
+        return float(rate)
+    times = np.unique(np.append(rate.times[rate.times < t], [0.0, t]))
+    return float(np.trapezoid([rate(one) for one in times], times) / t) if t > 0 else float(rate(0.0))
 
 
 def game_of(config: PortfolioConfig) -> PortfolioGame:
@@ -92,6 +128,7 @@ def game_of(config: PortfolioConfig) -> PortfolioGame:
         if value.size not in (1, n):
             raise InvalidInput(key, value.tolist(), f"one number, or one for each of {n} players")
     full = {key: np.broadcast_to(value, n).copy() for key, value in given.items()}
+    _mean_rate(config, config.T)  # refuses a table that is none before anything is computed
     return PortfolioGame(market=market_of(config), start=full.pop("x0"), horizon=config.T, **full)
 
 
@@ -120,9 +157,9 @@ def run(config: PortfolioConfig, context: RunContext) -> StudyResult:
         },
         certificate=certificate,
         warnings=_warnings(equilibrium, certificate, history),
-        arrays={"equilibrium": _dataset(equilibrium, history, config.r)},
+        arrays={"equilibrium": _dataset(config, equilibrium, history)},
         profile={"z": equilibrium.z},
-        figures={"strategies": lambda: _figure(equilibrium, history)},
+        figures={"strategies": lambda: _figure(_dataset(config, equilibrium, history), equilibrium, history)},
     )
 
 
@@ -148,12 +185,12 @@ def _warnings(equilibrium: PortfolioEquilibrium, certificate: Certificate, histo
     return notes
 
 
-def _dataset(equilibrium: PortfolioEquilibrium, history: np.ndarray, rate: float) -> xr.Dataset:
+def _dataset(config: PortfolioConfig, equilibrium: PortfolioEquilibrium, history: np.ndarray) -> xr.Dataset:
     game = equilibrium.game
     times = np.linspace(0.0, game.horizon, 101)
     mean = np.stack([game.start + equilibrium.z * _mean_zeta(equilibrium, t) for t in times])
     held = np.stack([equilibrium.holdings(t, wealth) for t, wealth in zip(times, mean, strict=True)])
-    money = np.exp(rate * times)[:, None, None]
+    money = np.exp([_mean_rate(config, t) * t for t in times])[:, None, None]
     return xr.Dataset(
         {
             "mean_wealth": (("time", "player"), mean, {"units": "discounted wealth"}),
@@ -172,8 +209,7 @@ def _mean_zeta(equilibrium: PortfolioEquilibrium, t: float) -> float:
     return (1.0 + equilibrium.growth()) * -float(np.expm1(-equilibrium.game.market.slope(0.0, t)))
 
 
-def _figure(equilibrium: PortfolioEquilibrium, history: np.ndarray) -> Figure:
-    data = _dataset(equilibrium, history, 0.0)
+def _figure(data: xr.Dataset, equilibrium: PortfolioEquilibrium, history: np.ndarray) -> Figure:
     figure, axes = new_figure(columns=3, width=4.6, height=3.8)
     alone = equilibrium.game.needs() / equilibrium.game.own
     for i in range(equilibrium.game.player_count):
