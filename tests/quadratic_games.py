@@ -108,10 +108,10 @@ def as_game(data: Data) -> DifferentialGame:
         horizon=data.horizon,
         discount=data.discount,
         jumps=(
-            JumpLaw(lambda t, x, u, i: rate[i], lambda t, x, z, i: jump[i] @ x, FixedMark(jnp.zeros(1))),
+            JumpLaw(lambda t, x, u, i: rate[i], lambda t, x, u, z, i: jump[i] @ x, FixedMark(jnp.zeros(1))),
             JumpLaw(
                 lambda t, x, u, i: jnp.asarray(data.mark_rate),
-                lambda t, x, z, i: mark_jump * z[0],
+                lambda t, x, u, z, i: mark_jump * z[0],
                 NormalMarks(jnp.asarray(data.mark[0]), jnp.asarray(data.mark[1])),
                 compensated=False,
             ),

@@ -25,7 +25,7 @@ def duel(**changes) -> DifferentialGame:
         "initial": GaussianLaw(jnp.zeros(2), jnp.eye(2)),
         "horizon": 1.0,
         "generator": CHAIN,
-        "jumps": (JumpLaw(lambda t, x, u, i: jnp.asarray(2.0), lambda t, x, z, i: z, FixedMark(jnp.ones(2))),),
+        "jumps": (JumpLaw(lambda t, x, u, i: jnp.asarray(2.0), lambda t, x, u, z, i: z, FixedMark(jnp.ones(2))),),
     } | changes
     return DifferentialGame(**described)
 
@@ -100,10 +100,10 @@ def test_marks_and_their_quadrature_agree(marks, moments):
 def test_mean_size_of_a_lognormal_jump():
     law = JumpLaw(
         rate=lambda t, x, u, i: jnp.asarray(1.0),
-        size=lambda t, x, z, i: x * jnp.expm1(z),
+        size=lambda t, x, u, z, i: x * jnp.expm1(z),
         marks=NormalMarks(jnp.array(-0.9), jnp.array(0.45)),
     )
-    mean = law.mean_size(jnp.asarray(0.0), jnp.array([2.0]), jnp.int32(0))
+    mean = law.mean_size(jnp.asarray(0.0), jnp.array([2.0]), (), jnp.int32(0))
     np.testing.assert_allclose(mean, [2.0 * np.expm1(-0.9 + 0.45**2 / 2)], rtol=1e-12)
 
 

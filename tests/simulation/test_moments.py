@@ -67,7 +67,7 @@ def test_simulated_paths_have_the_exact_moments():
     laws = tuple(
         JumpLaw(
             rate=lambda t, x, u, i, k=k: flow.jump_rate[i, k],
-            size=lambda t, x, z, i, k=k: flow.jump_scale[i, k] @ x,
+            size=lambda t, x, u, z, i, k=k: flow.jump_scale[i, k] @ x,
             marks=FixedMark(jnp.zeros(1)),
         )
         for k in range(2)

@@ -117,7 +117,7 @@ def test_compensated_jumps_are_martingales_of_the_right_variance():
 
     def law(rate, size, compensated=True):
         marks = FixedMark(jnp.array([-0.2])) if size is None else normal
-        return JumpLaw(lambda t, x, u, i: jnp.asarray(rate), lambda t, x, z, i: z, marks, compensated)
+        return JumpLaw(lambda t, x, u, i: jnp.asarray(rate), lambda t, x, u, z, i: z, marks, compensated)
 
     game = one_player(**still, jumps=(law(30.0, None), law(4.0, "normal")))
     scheme = Scheme(max_jumps=14)
@@ -136,7 +136,7 @@ def test_compensated_jumps_are_martingales_of_the_right_variance():
 def test_jumps_proportional_to_the_state_stay_a_martingale():
     law = JumpLaw(
         rate=lambda t, x, u, i: 3.0 * x[0] / (1.0 + x[0]),
-        size=lambda t, x, z, i: x * jnp.expm1(z),
+        size=lambda t, x, u, z, i: x * jnp.expm1(z),
         marks=NormalMarks(jnp.array(-0.2), jnp.array(0.3)),
     )
     game = one_player(drift=lambda t, x, u, i: 0 * x, jumps=(law,))
@@ -230,7 +230,7 @@ def test_single_precision_stays_single():
         jumps=(
             JumpLaw(
                 lambda t, x, u, i: jnp.asarray(1.0, single),
-                lambda t, x, z, i: z * x,
+                lambda t, x, u, z, i: z * x,
                 NormalMarks(jnp.asarray(0.1, single), jnp.asarray(0.1, single)),
             ),
         ),
@@ -242,7 +242,7 @@ def test_single_precision_stays_single():
 
 def test_score_function_gradient_of_controlled_intensities():
     """J(θ) = E N_T² = θT + θ²T² for jumps of size one at intensity θ; ∂J = T + 2θT²."""
-    law = JumpLaw(lambda t, x, u, i: u[0][0], lambda t, x, z, i: z, FixedMark(jnp.ones(1)), compensated=False)
+    law = JumpLaw(lambda t, x, u, i: u[0][0], lambda t, x, u, z, i: z, FixedMark(jnp.ones(1)), compensated=False)
     game = one_player(
         drift=lambda t, x, u, i: 0 * x,
         diffusion=lambda t, x, u, i: jnp.zeros((1, 1)),

@@ -18,12 +18,12 @@ def flock(dtype=jnp.float32, common: bool = False, jumps: bool = True) -> Popula
     """dX = (PULL (M − X) + u) dt + NOISE dW + jumps in ℝ², started from N((1, −1), 0.3²)."""
     fixed = JumpLaw(
         lambda t, x, u, i: jnp.asarray(RATE, x.dtype),
-        lambda t, x, z, i: z,
+        lambda t, x, u, z, i: z,
         FixedMark(jnp.asarray([0.2, -0.1], dtype)),
     )
     normal = JumpLaw(
         lambda t, x, u, i: jnp.asarray(RATE, x.dtype),
-        lambda t, x, z, i: jnp.concatenate([z, 0 * z]),
+        lambda t, x, u, z, i: jnp.concatenate([z, 0 * z]),
         NormalMarks(jnp.asarray(0.1, dtype), jnp.asarray(0.2, dtype)),
         compensated=False,
     )

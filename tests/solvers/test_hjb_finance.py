@@ -38,7 +38,7 @@ def test_merton_puts_with_jumps():
     intensity, mean, deviation = 0.1, -0.9, 0.45
     law = JumpLaw(
         rate=lambda t, x, u, i: jnp.asarray(intensity),
-        size=lambda t, x, z, i: z,
+        size=lambda t, x, u, z, i: z,
         marks=NormalMarks(jnp.array(mean), jnp.array(deviation), nodes=24),
         compensated=False,
     )
@@ -95,7 +95,7 @@ def maker(penalty: tuple[float, ...], arrivals: tuple[float, ...], generator: np
         initial=PointLaw(jnp.zeros(1)),
         horizon=30.0,
         jumps=tuple(
-            JumpLaw(rate(side), lambda t, x, z, i: z, FixedMark(jnp.array([float(side)])), compensated=False)
+            JumpLaw(rate(side), lambda t, x, u, z, i: z, FixedMark(jnp.array([float(side)])), compensated=False)
             for side in (-1, 1)
         ),
         generator=None if generator is None else jnp.asarray(generator),

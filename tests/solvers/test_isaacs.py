@@ -78,8 +78,8 @@ def stochastic(n: int, regimes: int, seed: int, jumps: bool = True) -> Different
     scale = FixedMark(jnp.array([0.15]))
     shift = DiscreteMarks(jnp.array([[-0.2], [0.1]]), jnp.array([0.4, 0.6]))
     laws = (
-        JumpLaw(lambda t, x, u, i: 0.5 + 0.5 * i.astype(x.dtype), lambda t, x, z, i: z[0] * x, scale),
-        JumpLaw(lambda t, x, u, i: jnp.asarray(0.7), lambda t, x, z, i: jnp.full(n, z[0]), shift),
+        JumpLaw(lambda t, x, u, i: 0.5 + 0.5 * i.astype(x.dtype), lambda t, x, u, z, i: z[0] * x, scale),
+        JumpLaw(lambda t, x, u, i: jnp.asarray(0.7), lambda t, x, u, z, i: jnp.full(n, z[0]), shift),
     )
     return DifferentialGame(
         players=("controller", "disturbance"),
@@ -232,9 +232,12 @@ def test_games_that_are_not_zero_sum_or_have_negative_rates_are_refused():
     game = stochastic(1, 2, seed=0)
     with pytest.raises(InvalidInput, match="two adversaries"):
         solve_isaacs(dataclasses.replace(game, signs=(1, 1)), grid)
-    negative = JumpLaw(lambda t, x, u, i: x[0], lambda t, x, z, i: z, FixedMark(jnp.ones(1)))
+    negative = JumpLaw(lambda t, x, u, i: x[0], lambda t, x, u, z, i: z, FixedMark(jnp.ones(1)))
     with pytest.raises(InvalidInput, match=r"jump rate: -.* an intensity ≥ 0"):
         solve_isaacs(dataclasses.replace(game, jumps=(negative,)), grid)
+    steered = JumpLaw(lambda t, x, u, i: jnp.asarray(1.0), lambda t, x, u, z, i: u[0][:1] + z, FixedMark(jnp.ones(1)))
+    with pytest.raises(InvalidInput, match=r"jumps\[1\].size: .sizes that the controls move by .* fixed beforehand"):
+        solve_isaacs(dataclasses.replace(game, jumps=(game.jumps[0], steered)), grid)
     modulated = dataclasses.replace(game, generator=lambda t, x, u, i: jnp.stack([0.5 - u[0][0], u[0][0] - 0.5]))
     with pytest.raises(InvalidInput, match=r"switching rate: -.* an intensity ≥ 0"):
         solve_isaacs(modulated, grid)

@@ -44,8 +44,8 @@ def modes() -> DifferentialGame:
         initial=PointLaw(jnp.array([0.5])),
         horizon=1.0,
         jumps=(
-            JumpLaw(one, lambda t, x, z, i: scale[i] * x, mark),
-            JumpLaw(one, lambda t, x, z, i: shift[i] * z, mark),
+            JumpLaw(one, lambda t, x, u, z, i: scale[i] * x, mark),
+            JumpLaw(one, lambda t, x, u, z, i: shift[i] * z, mark),
         ),
         signs=(1, -1),
         bounds=((-9.0, 9.0), (-4.0, 4.0)),

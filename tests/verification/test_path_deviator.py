@@ -88,7 +88,7 @@ def test_a_leader_is_judged_with_the_reactions_to_it():
 
 def test_controlled_intensities_are_learned_by_the_score_function():
     """X counts down from 4 at intensity u ∈ [0, 6] for a cost ∫u/2 + X_T²; constant controls have closed forms."""
-    law = JumpLaw(lambda t, x, u, i: u[0][0], lambda t, x, z, i: z, FixedMark(-jnp.ones(1)), compensated=False)
+    law = JumpLaw(lambda t, x, u, i: u[0][0], lambda t, x, u, z, i: z, FixedMark(-jnp.ones(1)), compensated=False)
     game = DifferentialGame(
         players=("counter",),
         control_sizes=(1,),

@@ -56,7 +56,7 @@ def bank_population(jumps: bool) -> Population:
     """The mean-field limit of inter-bank lending, in single precision."""
     law = JumpLaw(
         lambda t, x, u, i: jnp.asarray(INTENSITY, x.dtype),
-        lambda t, x, z, i: z,
+        lambda t, x, u, z, i: z,
         NormalMarks(jnp.asarray(0.0, jnp.float32), jnp.asarray(MARK, jnp.float32), nodes=1),
     )
     return Population(

@@ -45,13 +45,13 @@ class OwnPolicy(eqx.Module):
 
 
 class _Answered(eqx.Module):
-    """A function of (t, x, u, i) with the controls that answer v."""
+    """A function of (t, x, u, …, i) with the controls that answer v."""
 
     function: Callable
     answer: Answer
 
-    def __call__(self, t: Array, x: Array, u: Controls, i: Array) -> Array:
-        return self.function(t, x, self.answer(t, x, i, u[0]), i)
+    def __call__(self, t: Array, x: Array, u: Controls, *rest: Array) -> Array:
+        return self.function(t, x, self.answer(t, x, rest[-1], u[0]), *rest)
 
 
 class _OwnCost(eqx.Module):
@@ -71,7 +71,12 @@ def one_player_problem(game: DifferentialGame, player: int, answer: Answer) -> D
     if sign == 0:
         raise InvalidInput("player", game.players[player], "a player with an objective (sign +1 or -1)")
     jumps = tuple(
-        JumpLaw(rate=_Answered(law.rate, answer), size=law.size, marks=law.marks, compensated=law.compensated)
+        JumpLaw(
+            rate=_Answered(law.rate, answer),
+            size=_Answered(law.size, answer),
+            marks=law.marks,
+            compensated=law.compensated,
+        )
         for law in game.jumps
     )
     generator = _Answered(game.generator, answer) if callable(game.generator) else game.generator

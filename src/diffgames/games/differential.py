@@ -2,7 +2,7 @@
 
 N players share a state X ∈ ℝⁿ and a regime I ∈ {0, …, m−1}; player p moves it by its control u_p ∈ ℝ^{k_p}:
 
-    dX = b(t, X, u; I) dt + σ(t, X, u; I) dW + Σ_l ∫ γ_l(t, X₋, z; I) Ñ_l(dt, dz),
+    dX = b(t, X, u; I) dt + σ(t, X, u; I) dW + Σ_l ∫ γ_l(t, X₋, u, z; I) Ñ_l(dt, dz),
     P(I_{t+dt} = j | I_t = i) = μ_ij(t, X, u) dt + o(dt)  (j ≠ i),   X jumps to s(t, X, i, j) at a switch, if at all,
 
 and its objective is
@@ -152,7 +152,7 @@ class DifferentialGame(eqx.Module):
         for index, law in enumerate(self.jumps):
             mark = self._shape(law.marks.sample, jax.random.key(0))
             wanted[f"jumps[{index}].rate"] = (law.rate, (t, x, u, i), ())
-            wanted[f"jumps[{index}].size"] = (law.size, (t, x, mark, i), (n,))
+            wanted[f"jumps[{index}].size"] = (law.size, (t, x, u, mark, i), (n,))
         for key, (function, arguments, shape) in wanted.items():
             found = self._shape(function, *arguments).shape
             if len(found) != len(shape) or any(w not in (None, f) for w, f in zip(shape, found, strict=True)):

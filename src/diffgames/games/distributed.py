@@ -261,7 +261,7 @@ class _Size(eqx.Module):
     player: int | None = eqx.field(static=True)
     d: int = eqx.field(static=True)
 
-    def __call__(self, t, x, mark, i):
+    def __call__(self, t, x, u, mark, i):
         loading = at(self.loading, t)[:, :, self.source]
         if self.player is not None:
             loading = jnp.zeros_like(loading).at[self.player].set(loading[self.player])

@@ -2,12 +2,13 @@
 
 A law l adds to the state of a differential game the integral of a Poisson random measure N_l against its sizes,
 
-    ∫ γ_l(t, X₋, z; i) Ñ_l(dt, dz),   Ñ_l = N_l − λ_l(t, X, u; i) F_l(dz) dt,
+    ∫ γ_l(t, X₋, u, z; i) Ñ_l(dt, dz),   Ñ_l = N_l − λ_l(t, X, u; i) F_l(dz) dt,
 
-where λ_l is the intensity (it may depend on the controls), F_l the law of the marks z and γ_l the jump of the state.
-An uncompensated law integrates against N_l itself. The compensator needs E γ_l(t, x, Z; i); marks therefore come with
-quadrature nodes z_q and weights w_q, exact for discrete marks and Gauss–Hermite for normal ones (exact for sizes that
-are polynomials of degree below twice the number of nodes).
+where λ_l is the intensity, F_l the law of the marks z and γ_l the jump of the state. Intensity and size may depend on
+the controls: a quote decides how often it is hit and what a fill brings. An uncompensated law integrates against N_l
+itself. The compensator needs E γ_l(t, x, u, Z; i); marks therefore come with quadrature nodes z_q and weights w_q,
+exact for discrete marks and Gauss–Hermite for normal ones (exact for sizes that are polynomials of degree below twice
+the number of nodes).
 """
 
 import abc
@@ -92,7 +93,7 @@ def draw_marks(marks: AbstractMarks, key: PRNGKeyArray, shape: tuple[int, ...]) 
 
 
 class JumpLaw(eqx.Module):
-    """One kind of jump: `rate(t, x, u, i)` per unit time, `size(t, x, mark, i)` of the state, law of the marks.
+    """One kind of jump: `rate(t, x, u, i)` per unit time, `size(t, x, u, mark, i)` of the state, law of the marks.
 
     `u` is the tuple of controls, one array per player; `i` the index of the regime (0 where there is one).
     """
@@ -102,7 +103,9 @@ class JumpLaw(eqx.Module):
     marks: AbstractMarks
     compensated: bool = eqx.field(static=True, default=True)
 
-    def mean_size(self, t: Float[Array, ""], x: Float[Array, " n"], i: Int[Array, ""]) -> Float[Array, " n"]:
-        """E γ(t, x, Z; i) by the marks' quadrature."""
+    def mean_size(
+        self, t: Float[Array, ""], x: Float[Array, " n"], u: tuple[Array, ...], i: Int[Array, ""]
+    ) -> Float[Array, " n"]:
+        """E γ(t, x, u, Z; i) by the marks' quadrature."""
         nodes, weights = self.marks.quadrature()
-        return weights.astype(x.dtype) @ jax.vmap(lambda mark: self.size(t, x, mark, i))(nodes)
+        return weights.astype(x.dtype) @ jax.vmap(lambda mark: self.size(t, x, u, mark, i))(nodes)

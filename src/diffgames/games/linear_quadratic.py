@@ -322,7 +322,7 @@ def _jump_rate(game: LinearQuadraticGame, q: int, t, x, u, i) -> Array:
     return game.coefficients(t).jump_rate[i, q]
 
 
-def _jump_size(game: LinearQuadraticGame, q: int, t, x, mark, i) -> Array:
+def _jump_size(game: LinearQuadraticGame, q: int, t, x, u, mark, i) -> Array:
     return (game.coefficients(t).jump_scale[i, q] @ _with_one(x))[:-1]
 
 

@@ -42,6 +42,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from diffgames.games.differential import DifferentialGame
+
 Switching = Literal["none", "exogenous", "strategic"]
 
 
@@ -89,6 +91,14 @@ class MarketMakingGame(eqx.Module):
     def predator_drift(self) -> Float[Array, ""]:
         """Price push of the predator per unit of inventory: w* = −predator_drift · q."""
         return self.xi * self.gamma if self.predator == "utility" else self.xi
+
+    def as_differential(
+        self, theta: Float[Array | np.ndarray, "S N K"] | None = None, *, inventory: int = 0, regime: int = 0
+    ) -> DifferentialGame:
+        """The same game on the hub, for the common simulator and verifier (`games.market_making_paths.on_hub`)."""
+        from diffgames.games.market_making_paths import on_hub
+
+        return on_hub(self, theta=theta, inventory=inventory, regime=regime)
 
 
 def risk(game: MarketMakingGame) -> Float[Array, "N K"]:

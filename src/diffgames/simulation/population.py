@@ -129,13 +129,13 @@ def advance(
         for index, law in enumerate(population.jumps):
             rate = jnp.asarray(law.rate(t, x, (u,), regime), dtype)
             if law.compensated:
-                moved = moved - h * rate * law.mean_size(t, x, regime)
+                moved = moved - h * rate * law.mean_size(t, x, (u,), regime)
             number = poisson_count(rate * h, uniform[index], max_jumps)[0]
             if marks[index] is None:
-                size = law.size(t, x, law.marks.quadrature()[0][0], regime)
+                size = law.size(t, x, (u,), law.marks.quadrature()[0][0], regime)
                 moved = moved + number.astype(dtype) * size
                 continue
-            sizes = jax.vmap(lambda mark, law=law: law.size(t, x, mark, regime))(marks[index])
+            sizes = jax.vmap(lambda mark, law=law: law.size(t, x, (u,), mark, regime))(marks[index])
             there = jnp.arange(max_jumps, dtype=jnp.int32) < number
             moved = moved + jnp.sum(jnp.where(there[:, None], sizes, 0.0), axis=0)
         return moved, h * population.running_cost(t, x, crowd, u)

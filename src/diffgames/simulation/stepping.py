@@ -2,7 +2,7 @@
 
 With controls u = profile(t, x, i) held over a step of length h,
 
-    x⁺ = x + [b − Σ_l λ_l E γ_l] h + σ ΔW + Σ_l Σ_{k ≤ ΔN_l} γ_l(t, x, z_lk; i),   ΔN_l ~ Poisson(λ_l h),
+    x⁺ = x + [b − Σ_l λ_l E γ_l] h + σ ΔW + Σ_l Σ_{k ≤ ΔN_l} γ_l(t, x, u, z_lk; i),   ΔN_l ~ Poisson(λ_l h),
 
 compensators present for compensated laws only. Counts are drawn by inverting the Poisson distribution function at a
 uniform, up to `max_jumps` jumps of a law in a step; the probability that this bound cuts is returned. The regime then
@@ -109,10 +109,10 @@ def euler_step(
     for index, law in enumerate(game.jumps):
         rate = jnp.asarray(law.rate(t, x, u, i), x.dtype)
         if law.compensated:
-            moved = moved - h * rate * law.mean_size(t, x, i)
+            moved = moved - h * rate * law.mean_size(t, x, u, i)
         counting = jax.vmap(lambda uniform, rate=rate: poisson_count(rate * h / refine, uniform, max_jumps))
         counts, cut, log_probability = counting(draws.jump[:, index])
-        moved = moved + _jumps(law, t, x, i, counts, draws.marks[index])
+        moved = moved + _jumps(law, t, x, u, i, counts, draws.marks[index])
         truncation, likelihood = truncation + jnp.sum(cut), likelihood + jnp.sum(log_probability)
     if game.generator is None:
         return Move(state=moved, regime=i, truncation=truncation, log_likelihood=likelihood)
@@ -148,11 +148,11 @@ def poisson_count(
     return count, jnp.maximum(1 - cumulative, 0.0), log_probability
 
 
-def _jumps(law: JumpLaw, t: Array, x: Array, i: Array, counts: Array, marks: Array | None) -> Array:
+def _jumps(law: JumpLaw, t: Array, x: Array, u: Controls, i: Array, counts: Array, marks: Array | None) -> Array:
     """Sum of the jumps of one law: as many equal ones as counted, or the first of those with the drawn marks."""
     if marks is None:
-        return jnp.sum(counts).astype(x.dtype) * law.size(t, x, law.marks.quadrature()[0][0], i)
-    sizes = jax.vmap(jax.vmap(lambda mark: law.size(t, x, mark, i)))(marks)
+        return jnp.sum(counts).astype(x.dtype) * law.size(t, x, u, law.marks.quadrature()[0][0], i)
+    sizes = jax.vmap(jax.vmap(lambda mark: law.size(t, x, u, mark, i)))(marks)
     present = jnp.arange(marks.shape[1], dtype=jnp.int32)[None] < counts[:, None]
     return jnp.sum(jnp.where(present[..., None], sizes, 0.0), axis=(0, 1))
 

@@ -24,6 +24,7 @@ from jaxtyping import Array, Float, Int
 
 from diffgames.errors import InvalidInput
 from diffgames.games.differential import DifferentialGame, Profile
+from diffgames.games.jumps import JumpLaw
 from diffgames.numerics.finite_difference import Differences, differences
 from diffgames.numerics.grid import Grid
 
@@ -101,7 +102,7 @@ class GridGame(eqx.Module):
         for law in game.jumps:
             rates.append(jnp.asarray(law.rate(t, x, controls, i), x.dtype).reshape(()))
             if law.compensated:
-                drift = drift - rates[-1] * law.mean_size(t, x, i)
+                drift = drift - rates[-1] * law.mean_size(t, x, controls, i)
         if game.generator is None:
             switch = jnp.zeros(self.regimes, x.dtype)
         elif callable(game.generator):
@@ -137,13 +138,21 @@ class GridGame(eqx.Module):
             switch=self._switches(t, x, values),
         )
 
+    def jump_size(
+        self, law: JumpLaw, t: Array, x: Array, mark: Array, i: Array, u: Array | None = None, w: Array | None = None
+    ) -> Float[Array, " n"]:
+        """Size of a jump: what the two sides control may not change it, what others play may."""
+        lowest = (jnp.asarray(self.box(player)[0], x.dtype) for player in (self.minimiser, self.maximiser))
+        u, w = (low if own is None else own for low, own in zip(lowest, (u, w), strict=True))
+        return jnp.asarray(law.size(t, x, self.controls(t, x, i, u, w), mark, i), x.dtype)
+
     def _jumps(self, t: Array, x: Array, values: Array) -> tuple[Array, ...]:
         shape, changes = (values.shape[0], *self.grid.shape), []
         for law in self.game.jumps:
             nodes, weights = law.marks.quadrature()
 
             def change(node: Array, weight: Array, law=law) -> Array:
-                landed = x[None] + self.everywhere(lambda x, i: jnp.asarray(law.size(t, x, node, i), x.dtype), x)
+                landed = x[None] + self.everywhere(lambda x, i: self.jump_size(law, t, x, node, i), x)
                 reached = jax.vmap(self.grid.interpolate)(values.reshape(shape), landed)
                 return weight.astype(x.dtype) * (reached - values)
 
@@ -234,8 +243,12 @@ def over_samples(found: GridGame, function: Callable) -> Any:
 
 
 def _check_samples(found: GridGame, active: list[int]) -> GridGame:
-    """Two adversaries must share one objective, rates be ≥ 0; the game with what its noise turns out to be."""
-    least, largest_cost, covariance, off = _survey(found, tuple(active))
+    """Rates must be ≥ 0, sizes uncontrolled, adversaries at one; the game with what its noise turns out to be."""
+    least, largest_cost, covariance, off, moved = _survey(found, tuple(active))
+    for index, distance in enumerate(np.asarray(moved)):
+        if distance > 1e-8:
+            words = "a size that no player with an objective controls: where jumps land on the grid is fixed beforehand"
+            raise InvalidInput(f"jumps[{index}].size", f"sizes that the controls move by {float(distance):.3g}", words)
     for key, rate in zip(("jump rate", "switching rate"), np.asarray(least), strict=True):
         if rate < 0:
             raise InvalidInput(key, float(rate), "an intensity ≥ 0 at every state, time and control")
@@ -248,17 +261,28 @@ def _check_samples(found: GridGame, active: list[int]) -> GridGame:
 
 
 @eqx.filter_jit
-def _survey(found: GridGame, active: tuple[int, ...]) -> tuple[Array, Array, Array, Array]:
-    """Least rates, largest cost, largest |σσᵀ|, and how far two adversaries' costs are from being the same."""
+def _survey(found: GridGame, active: tuple[int, ...]) -> tuple[Array, Array, Array, Array, Array]:
+    """Least rates, largest cost, largest |σσᵀ|, how far adversaries' costs are from the same, controls move jumps."""
     p, q = active[0], active[-1]
     sign = 1.0 if len(active) == 1 or found.game.signs[p] != found.game.signs[q] else -1.0
 
-    def at(t: Array, x: Array, u: Array, w: Array, i: Int[Array, ""]) -> tuple[Array, Array, Array, Array]:
+    def at(t: Array, x: Array, u: Array, w: Array, i: Int[Array, ""]) -> tuple[Array, Array, Array, Array, Array]:
         controls, local = found.controls(t, x, i, u, w), found.coefficients(t, x, i, u, w)
         running = jnp.asarray(found.game.running_cost(t, x, controls, i), x.dtype)
         costs = jnp.stack([running, jnp.asarray(found.game.terminal_cost(x, i), x.dtype)])
         rates = jnp.stack([jnp.min(r, initial=jnp.inf) for r in (local.jump_rates, local.switch_rates)])
-        return rates, costs, jnp.abs(local.covariance), jnp.abs(costs[:, p] - sign * costs[:, q])
+        moved = [jnp.zeros(0, x.dtype)]
+        for law in found.game.jumps:
+            mark = law.marks.quadrature()[0][0]
+            moved.append(_relative(found.jump_size(law, t, x, mark, i, u, w), found.jump_size(law, t, x, mark, i)))
+        off = jnp.abs(costs[:, p] - sign * costs[:, q])
+        return rates, costs, jnp.abs(local.covariance), off, jnp.concatenate(moved)
 
-    rates, costs, covariance, off = over_samples(found, at)
-    return jnp.min(rates, axis=(0, 1)), jnp.max(jnp.abs(costs)), jnp.max(covariance, axis=(0, 1)), jnp.max(off)
+    rates, costs, covariance, off, moved = over_samples(found, at)
+    largest = jnp.max(jnp.abs(costs)), jnp.max(covariance, axis=(0, 1)), jnp.max(off), jnp.max(moved, axis=(0, 1))
+    return jnp.min(rates, axis=(0, 1)), *largest
+
+
+def _relative(a: Array, b: Array) -> Float[Array, " 1"]:
+    """max |a − b| over 1 + max |b|."""
+    return (jnp.max(jnp.abs(a - b)) / (1 + jnp.max(jnp.abs(b))))[None]

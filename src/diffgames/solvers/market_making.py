@@ -32,6 +32,7 @@ from diffgames.games.market_making import (
     terminal_value,
     variance_rate,
 )
+from diffgames.games.market_making_paths import TableProfile
 from diffgames.solvers.market_making_closed import certainty_equivalents
 
 MOST_STEPS = 20_000
@@ -60,6 +61,10 @@ class MarketMakerSolution(eqx.Module):
         """Full spread, ask + bid offset, of the first trade size at zero inventory."""
         middle = self.theta.shape[-1] // 2
         return self.ask[..., middle, 0] + self.bid[..., middle, 0]
+
+    def profile(self, game: MarketMakingGame) -> TableProfile:
+        """What the players do, as a profile of `game.as_differential(self.theta)`."""
+        return TableProfile(game, self.ask, self.bid, self.attack_effort, self.stabilize_effort)
 
     def __repr__(self) -> str:
         return f"MarketMakerSolution(theta of shape {self.theta.shape}, T = {np.asarray(self.time)[..., -1].max():g})"

@@ -95,7 +95,7 @@ def committed_gains(
                 free = (name == "attack", name == "stabilize")
                 tables, _, _ = _iterate(game, played | {name: other}, 1e-6, 25, substeps, free)
                 best = max(best, sign * (float(_value(tables, game, substeps)[0]) - value))
-            found[name] = (value, best)
+            found[name] = (sign * value, best)
         return found
 
 

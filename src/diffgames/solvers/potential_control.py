@@ -11,7 +11,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from diffgames.games.differential import DifferentialGame, PointLaw
+from diffgames.games.differential import Controls, DifferentialGame, PointLaw
 from diffgames.games.distributed import DistributedGame
 from diffgames.games.jumps import JumpLaw
 
@@ -71,8 +71,13 @@ class _Padded(eqx.Module):
     sensitivity: bool = eqx.field(static=True)
 
     def __call__(
-        self, t: Float[Array, ""], z: Float[Array, " n"], mark: Float[Array, " marks"], i: Int[Array, ""]
+        self,
+        t: Float[Array, ""],
+        z: Float[Array, " n"],
+        u: Controls,
+        mark: Float[Array, " marks"],
+        i: Int[Array, ""],
     ) -> Float[Array, " n"]:
         half = z.shape[0] // 2 if self.sensitivity else z.shape[0]
-        size = self.law.size(t, z[:half], mark, i)
+        size = self.law.size(t, z[:half], u, mark, i)
         return jnp.concatenate([size, jnp.zeros_like(size)]) if self.sensitivity else size

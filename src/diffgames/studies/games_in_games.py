@@ -97,7 +97,10 @@ def build_game(config: GamesInGamesConfig) -> DifferentialGame:
         return jnp.ones((), x.dtype)
 
     mark = FixedMark(jnp.ones(1, jnp.float64))
-    jumps = (JumpLaw(once, lambda t, x, z, i: scale[i] * x, mark), JumpLaw(once, lambda t, x, z, i: shift[i] * z, mark))
+    jumps = (
+        JumpLaw(once, lambda t, x, u, z, i: scale[i] * x, mark),
+        JumpLaw(once, lambda t, x, u, z, i: shift[i] * z, mark),
+    )
     return DifferentialGame(
         players=("controller", "disturbance"),
         control_sizes=(1, 1),

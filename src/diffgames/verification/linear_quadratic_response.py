@@ -262,7 +262,9 @@ def read_stage(problem: DifferentialGame, own: Profile, t: Float[Array, ""]) -> 
         for law in problem.jumps:
             nodes, weights = law.marks.quadrature()
             rate = jnp.asarray(law.rate(t, zero, (still,), i), jnp.float64)
-            scale = jax.vmap(lambda z, law=law: _pad(_affine(lambda x, v: law.size(t, x, z, i), zero, still)[0]))(nodes)
+            scale = jax.vmap(lambda z, law=law: _pad(_affine(lambda x, v: law.size(t, x, (v,), z, i), zero, still)[0]))(
+                nodes
+            )
             if not law.compensated:
                 shift = shift + rate * jnp.einsum("q,qab->ab", weights.astype(jnp.float64), scale)
             scales.append(scale)
@@ -336,10 +338,10 @@ def _unlikeness(problem: DifferentialGame, own: Profile, t: Array, x: Array, v: 
         rate = jnp.asarray(law.rate(t, x, control, i), jnp.float64)
         pairs[f"jumps[{number}].rate"] = (rate, jnp.asarray(law.rate(t, 0 * x, (0 * v,), i), jnp.float64))
         if not law.compensated:
-            shift = shift + rate * law.mean_size(t, x, i)
+            shift = shift + rate * law.mean_size(t, x, control, i)
         mark = law.marks.quadrature()[0][0]
-        scale = _affine(lambda x, v, law=law, mark=mark: law.size(t, x, mark, i), 0 * x, 0 * v)[0]
-        pairs[f"jumps[{number}].size"] = (law.size(t, x, mark, i), scale @ z)
+        scale = _affine(lambda x, v, law=law, mark=mark: law.size(t, x, (v,), mark, i), 0 * x, 0 * v)[0]
+        pairs[f"jumps[{number}].size"] = (law.size(t, x, control, mark, i), scale @ z)
     pairs["drift"] = (problem.drift(t, x, control, i) + shift, (stage.drift[i] @ z + stage.input[i] @ v)[:n])
     noise = jnp.einsum("qab,b->aq", stage.diffusion[i], z) + jnp.einsum("qab,b->aq", stage.noise_input[i], v)
     pairs["diffusion"] = (problem.diffusion(t, x, control, i), noise[:n])

@@ -137,12 +137,12 @@ def certify_market_maker(game: MarketMakingGame, profile: Mapping[str, Any]) -> 
     blur = float(np.abs(value - frozen.table["theta"][0]).max())
     entries = [_entry("market maker", value, _certainty_equivalent(frozen, best, hurt) - value, blur)]
     if frozen.xi > 0:
-        entries.append(_entry("predator", value, value - _certainty_equivalent(frozen, played, worst), blur))
+        entries.append(_entry("predator", -value, value - _certainty_equivalent(frozen, played, worst), blur))
     if game.switching == "strategic":
         stress = _stress(frozen, "")
         blur = float(np.abs(stress - np.asarray(profile["stress"])[0]).max())
         entries.append(_entry("attacker", stress, _stress(frozen, "attack") - stress, blur))
-        entries.append(_entry("stabilizer", stress, stress - _stress(frozen, "stabilize"), blur))
+        entries.append(_entry("stabilizer", -stress, stress - _stress(frozen, "stabilize"), blur))
     return Certificate(tuple(entries), HOW)
 
 
