@@ -1,9 +1,10 @@
 """Linear-quadratic games without end: the stationary solution, found by iteration, polished by Newton's method.
 
-The value equations run from the terminal cost until nothing changes; Newton's method then solves rate(S) = 0 to the
-last digits, through which gradients pass by the implicit function theorem. The entry of S at the constant 1 enters no
-other equation: with c_i its rate, (ρ − μ) r = c where ρ > 0. Where ρ = 0 it is left at zero and the *average cost*,
-the stationary law of the regimes times c, says what accrues per unit of time.
+The value equations run from the terminal cost until nothing changes; Newton's method, its Jacobian held where they
+ended (so close to the root one is enough), then solves rate(S) = 0 to the last digits, through which gradients pass by
+the implicit function theorem. The entry of S at the constant 1 enters no other equation: with c_i its rate,
+(ρ − μ) r = c where ρ > 0. Where ρ = 0 it is left at zero and the *average cost*, the stationary law of the regimes
+times c, says what accrues per unit of time.
 
 The closed loop is mean-square stable where the second moments of the state shrink, that is where the spectral abscissa
 (in discrete time the logarithm of the spectral radius) of their linear flow is negative.
@@ -25,7 +26,7 @@ from diffgames.solvers.feedback import LinearFeedback, Track
 from diffgames.solvers.linear_quadratic_solution import LinearQuadraticSolution
 from diffgames.solvers.recursion import continuation, step_back
 from diffgames.solvers.riccati import judged, value_rate
-from diffgames.solvers.stage import stage_games
+from diffgames.solvers.stage import solve_small, stage_games
 
 
 class Stationary(eqx.Module):
@@ -74,7 +75,7 @@ def _solve(solver: Stationary, game: LinearQuadraticGame) -> LinearQuadraticSolu
     start, settled = _iterate(solver, jax.lax.stop_gradient(numbers), words, residual, mask)
     root = optimistix.root_find(
         equation,
-        optimistix.Newton(rtol=solver.newton, atol=solver.newton),
+        optimistix.Chord(rtol=solver.newton, atol=solver.newton),
         pack(start),
         args=numbers,
         max_steps=64,
@@ -145,11 +146,13 @@ def _corner(game: LinearQuadraticGame, values: Array, accrued: Array, discount: 
     moves = jnp.exp(-discount) * (eye + rates) if game.discrete else None
     system = eye - moves if moves is not None else discount * eye - rates
     counts = discount > 0
-    corner = jnp.linalg.solve(jnp.where(counts, system, eye), accrued.T).T
-    law = jnp.linalg.lstsq(
-        jnp.concatenate([rates.T, jnp.ones((1, m), values.dtype)]),
-        jnp.zeros(m + 1, values.dtype).at[-1].set(1.0),
-    )[0]
+    corner = solve_small(jnp.where(counts, system, eye), accrued.T).T
+    law = jnp.ones(1, values.dtype)
+    if m > 1:
+        law = jnp.linalg.lstsq(
+            jnp.concatenate([rates.T, jnp.ones((1, m), values.dtype)]),
+            jnp.zeros(m + 1, values.dtype).at[-1].set(1.0),
+        )[0]
     return jnp.where(counts, corner, jnp.zeros_like(corner)), accrued @ law
 
 
