@@ -14,34 +14,52 @@ decay); the numerical examples of Section 6.2 are stated without it.
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from diffgames.errors import InvalidInput
-from diffgames.games.distributed import AbstractCosts, Controls, DistributedGame, JumpNoise, States
-from diffgames.games.interaction import AbstractInteraction, Pairs
+from diffgames.games.distributed import (
+    AbstractCosts,
+    AbstractOwnCosts,
+    Controls,
+    DistributedGame,
+    JumpNoise,
+    OwnControls,
+    OwnStates,
+    States,
+)
+from diffgames.games.interaction import AbstractInteraction, Pairs, Rows
 from diffgames.games.kernels import AbstractKernel
 from diffgames.games.networks import checked_weights
 
 
-class CrowdCosts(AbstractCosts):
-    """Effort, interaction and terminal distance; see the module's docstring."""
+class OwnCrowdCosts(AbstractOwnCosts):
+    """Effort, interaction and terminal distance of some of the players, or all; see the module's docstring."""
 
-    effort: Float[Array, " players"]
-    targets: Float[Array, "players position"]
+    effort: Float[Array, " some"]
+    targets: Float[Array, "some position"]
     terminal_weight: Float[Array, ""]
-    interaction: AbstractInteraction
+    interaction: AbstractInteraction | Rows
 
     def own_running(
-        self, t: Float[Array, ""], own_x: States, own_u: Controls, x: States, u: Controls
-    ) -> Float[Array, "players paths"]:
+        self, t: Float[Array, ""], own_x: OwnStates, own_u: OwnControls, x: States, u: Controls
+    ) -> Float[Array, "some paths"]:
         """c_i |u_i|² + Σ_j w_ij K(X_i − X_j)."""
         return self._effort(own_u) + self.interaction.felt(t, own_x, x)
 
-    def own_terminal(self, own_x: States, x: States) -> Float[Array, "players paths"]:
+    def own_terminal(self, own_x: OwnStates, x: States) -> Float[Array, "some paths"]:
         """½ w_T |p_i − d_i|²."""
         targets = jnp.asarray(self.targets, own_x.dtype).T[:, :, None]
         miss = own_x[: targets.shape[0]] - targets
         return 0.5 * jnp.asarray(self.terminal_weight, own_x.dtype) * jnp.sum(miss * miss, axis=0)
+
+    def _effort(self, u: OwnControls) -> Float[Array, "some paths"]:
+        return jnp.asarray(self.effort, u.dtype)[:, None] * jnp.sum(u * u, axis=0)
+
+
+class CrowdCosts(OwnCrowdCosts, AbstractCosts):
+    """Those of all players, and their potential."""
+
+    interaction: AbstractInteraction
 
     def potential_running(self, t: Float[Array, ""], x: States, y: States, u: Controls) -> Float[Array, " paths"]:
         """F of the module's docstring."""
@@ -55,8 +73,10 @@ class CrowdCosts(AbstractCosts):
         """With fresh randomness in the interaction, where it has any."""
         return eqx.tree_at(lambda costs: costs.interaction, self, self.interaction.renewed(key))
 
-    def _effort(self, u: Controls) -> Float[Array, "players paths"]:
-        return jnp.asarray(self.effort, u.dtype)[:, None] * jnp.sum(u * u, axis=0)
+    def of(self, players: Int[np.ndarray, " some"], count: int) -> OwnCrowdCosts:
+        """The costs of `players` alone, their interaction summed exactly: O(N) for each."""
+        rows = self.interaction.rows(players, count)
+        return OwnCrowdCosts(self.effort[players], self.targets[players], self.terminal_weight, rows)
 
 
 def crowd_game(

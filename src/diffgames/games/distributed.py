@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from diffgames.errors import InvalidInput
 from diffgames.games.differential import DifferentialGame, PointLaw
@@ -37,6 +37,8 @@ Coefficient = Array | np.ndarray | Callable[[Float[Array, ""]], Array] | None
 
 States = Float[Array, "d players paths"]
 Controls = Float[Array, "k players paths"]
+OwnStates = Float[Array, "d some paths"]
+OwnControls = Float[Array, "k some paths"]
 
 
 def at(coefficient: Array | np.ndarray | Callable, t: Float[Array, ""]) -> Array:
@@ -73,23 +75,27 @@ class JumpNoise(eqx.Module):
         return self.rate.ndim == 1
 
 
-class AbstractCosts(eqx.Module):
-    """The players' costs f_i and g_i, with the own block of every player held apart from the others'.
+class AbstractOwnCosts(eqx.Module):
+    """What some of the players, or all, pay: the own block of each held apart from everybody's.
 
     `own_running(t, own_x, own_u, x, u)[i]` is f_i at the profile (x, u) in which player i's block alone is replaced by
     (own_x, own_u): one evaluation serves every player's deviation, and its derivative in (own_x, own_u) is ∂f_i/∂x_i,
-    ∂f_i/∂u_i for all players at once.
+    ∂f_i/∂u_i for all of them at once.
     """
 
     @abc.abstractmethod
     def own_running(
-        self, t: Float[Array, ""], own_x: States, own_u: Controls, x: States, u: Controls
-    ) -> Float[Array, "players paths"]:
+        self, t: Float[Array, ""], own_x: OwnStates, own_u: OwnControls, x: States, u: Controls
+    ) -> Float[Array, "some paths"]:
         """f_i with the own block replaced."""
 
     @abc.abstractmethod
-    def own_terminal(self, own_x: States, x: States) -> Float[Array, "players paths"]:
+    def own_terminal(self, own_x: OwnStates, x: States) -> Float[Array, "some paths"]:
         """g_i with the own block replaced."""
+
+
+class AbstractCosts(AbstractOwnCosts):
+    """The costs f_i and g_i of all players, and the densities of their potential."""
 
     @abc.abstractmethod
     def potential_running(self, t: Float[Array, ""], x: States, y: States, u: Controls) -> Float[Array, " paths"]:
@@ -98,6 +104,26 @@ class AbstractCosts(eqx.Module):
     @abc.abstractmethod
     def potential_terminal(self, x: States, y: States) -> Float[Array, " paths"]:
         """G of equation 3.6, up to a term that does not depend on the controls of any player."""
+
+    def of(self, players: Int[np.ndarray, " some"], count: int) -> AbstractOwnCosts:
+        """The costs of `players` alone, out of `count`."""
+        return _Chosen(self, jnp.asarray(players, jnp.int32))
+
+
+class _Chosen(AbstractOwnCosts):
+    """The costs of the chosen players from everybody's, for costs that know no shorter way."""
+
+    costs: AbstractCosts
+    players: Int[Array, " some"]
+
+    def own_running(
+        self, t: Float[Array, ""], own_x: OwnStates, own_u: OwnControls, x: States, u: Controls
+    ) -> Float[Array, "some paths"]:
+        own_x, own_u = x.at[:, self.players].set(own_x), u.at[:, self.players].set(own_u)
+        return self.costs.own_running(t, own_x, own_u, x, u)[self.players]
+
+    def own_terminal(self, own_x: OwnStates, x: States) -> Float[Array, "some paths"]:
+        return self.costs.own_terminal(x.at[:, self.players].set(own_x), x)[self.players]
 
 
 class DistributedGame(eqx.Module):
@@ -161,10 +187,13 @@ class DistributedGame(eqx.Module):
         """Names of the players."""
         return tuple(f"player {i + 1}" for i in range(self.player_count))
 
-    def velocity(self, t: Float[Array, ""], x: States, u: Controls) -> States:
-        """A x + b u, the drift of the states, and of the sensitivities when y stands for x."""
-        moved = u if self.input is None else apply(at(self.input, t), u)
-        return moved if self.drift is None else moved + apply(at(self.drift, t), x)
+    def velocity(
+        self, t: Float[Array, ""], x: OwnStates, u: OwnControls, players: Int[np.ndarray, " some"] | None = None
+    ) -> OwnStates:
+        """A x + b u, the drift of the states of `players` (None: all), and of sensitivities when y stands for x."""
+        chosen = slice(None) if players is None else players
+        moved = u if self.input is None else apply(at(self.input, t)[chosen], u)
+        return moved if self.drift is None else moved + apply(at(self.drift, t)[chosen], x)
 
     def as_differential(self) -> DifferentialGame:
         """The game as one of the hub: the joint state is (X_1, …, X_N), player by player."""

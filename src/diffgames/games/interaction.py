@@ -11,6 +11,10 @@ by Gauss–Legendre in r (two nodes are exact for a quadratic kernel). Three way
 - `RandomBatches`: players in random groups of p at every step, sums scaled by (N−1)/(p−1); unbiased, O(N p)
 - `FourierFeatures`: K(x − y) ≈ h/D Σ_k cos ω_k·(x − y), ω_k ~ N(0, 2c), for a Gaussian kernel and weights that are
   the same for all pairs; O(N D), relative to h of error O(D^{−1/2})
+
+Weights are a matrix, or one number for all pairs, so that a large crowd holds no N × N matrix. What a few players feel
+costs O(N) each and can always be summed exactly (`rows`): certificates do, however the profile was learned.
+`interaction_error` measures what an approximation does to the crowd at hand.
 """
 
 import abc
@@ -41,36 +45,83 @@ class AbstractInteraction(eqx.Module):
     def potential(self, t: Float[Array, ""], x: States, y: States) -> Float[Array, " paths"]:
         """Symmetric part at x plus antisymmetric part at (x, y); see the module's docstring."""
 
+    @abc.abstractmethod
+    def rows(self, players: np.ndarray, count: int) -> "Rows":
+        """What `players` of `count` feel, summed over everybody else exactly."""
+
     def renewed(self, key: PRNGKeyArray) -> "AbstractInteraction":
         """The interaction with fresh randomness, where it has any."""
         return self
+
+
+class Rows(eqx.Module):
+    """Exact sums for some of the players: one row of weights for each."""
+
+    kernel: AbstractKernel
+    weights: Float[Array, "some players"]
+
+    def felt(self, t: Float[Array, ""], own: Float[Array, "d some paths"], x: States) -> Float[Array, "some paths"]:
+        """Σ_j w_ij K(own_i − x_j) for the chosen players i."""
+        return _felt(self.kernel, self.weights, own, x)
+
+
+def _felt(kernel: AbstractKernel, weights: Array, own: Array, x: States) -> Array:
+    """Σ_j weights[i, j] K(own_i − x_j): all at once for few players, in blocks of rows for many."""
+    weights = jnp.asarray(weights, x.dtype)
+
+    @jax.checkpoint
+    def row(own_i, weights_i):
+        return jnp.einsum("j,jb->b", weights_i, kernel(own_i[:, None] - x))
+
+    if x.shape[1] <= PAIR_LIST:
+        return jnp.einsum("ij,ijb->ib", weights, kernel(own[:, :, None] - x[:, None]))
+    return jax.lax.map(lambda pair: row(*pair), (jnp.moveaxis(own, 1, 0), weights), batch_size=8)
+
+
+def weight_rows(
+    weights: Float[Array, "players players"] | Float[Array, ""] | float, players: Array | np.ndarray, count: int
+) -> Float[Array, "some players"]:
+    """The rows of `players`; of one number for all pairs, that number off the diagonal."""
+    weights, players = jnp.asarray(weights), jnp.asarray(players, jnp.int32)
+    if weights.ndim:
+        return weights[players]
+    return jnp.where(players[:, None] == jnp.arange(count, dtype=jnp.int32), jnp.zeros((), weights.dtype), weights)
 
 
 class Pairs(AbstractInteraction):
     """All pairs; `antisymmetric` says whether the antisymmetric part is there at all."""
 
     kernel: AbstractKernel
-    weights: Float[Array, "players players"]
+    weights: Float[Array, "players players"] | Float[Array, ""]
     antisymmetric: bool = eqx.field(static=True)
     nodes: int = eqx.field(static=True, default=8)
 
     def felt(self, t: Float[Array, ""], own: States, x: States) -> Float[Array, "players paths"]:
         """Σ_{j≠i} w_ij K(own_i − x_j)."""
-        weights = jnp.asarray(self.weights, x.dtype)
+        if self.weights.ndim or x.shape[1] <= PAIR_LIST:
+            everybody = np.arange(x.shape[1])
+            return _felt(self.kernel, weight_rows(self.weights, everybody, x.shape[1]), own, x)
 
-        def row(own_i, weights_i):
-            return jnp.einsum("j,jb->b", weights_i, self.kernel(own_i[:, None] - x))
+        # one weight for all pairs: rows of weights would be the N × N matrix that nobody wants to hold
+        @jax.checkpoint
+        def row(pair):
+            own_i, x_i = pair
+            others = jnp.sum(self.kernel(own_i[:, None] - x), axis=0) - self.kernel(own_i - x_i)
+            return jnp.asarray(self.weights, x.dtype) * others
 
-        if x.shape[1] <= PAIR_LIST:
-            return jnp.einsum("ij,ijb->ib", weights, self.kernel(own[:, :, None] - x[:, None]))
-        rows = (jnp.moveaxis(own, 1, 0), weights)
-        return jax.lax.map(lambda pair: jax.checkpoint(row)(*pair), rows, batch_size=8)
+        return jax.lax.map(row, (jnp.moveaxis(own, 1, 0), jnp.moveaxis(x, 1, 0)), batch_size=8)
+
+    def rows(self, players: np.ndarray, count: int) -> Rows:
+        """The rows of `players`."""
+        return Rows(self.kernel, weight_rows(self.weights, players, count))
 
     def potential(self, t: Float[Array, ""], x: States, y: States) -> Float[Array, " paths"]:
         """Symmetric and antisymmetric part."""
         if x.shape[1] <= PAIR_LIST:
             return self._listed(x, y)
         weights = jnp.asarray(self.weights, x.dtype)
+        if not weights.ndim:
+            return 0.5 * jnp.sum(self.felt(t, x, x), axis=0)
         s, a = 0.5 * (weights + weights.T), 0.5 * (weights - weights.T)
 
         @jax.checkpoint
@@ -89,7 +140,7 @@ class Pairs(AbstractInteraction):
 
     def _listed(self, x: States, y: States) -> Float[Array, " paths"]:
         first, second = np.triu_indices(x.shape[1], 1)
-        w = jnp.asarray(self.weights, x.dtype)
+        w = jnp.broadcast_to(jnp.asarray(self.weights, x.dtype), (x.shape[1], x.shape[1]))
         forward, backward = w[first, second], w[second, first]
         z = x[:, first] - x[:, second]
         value = jnp.einsum("p,pb->b", 0.5 * (forward + backward), self.kernel(z))
@@ -147,8 +198,14 @@ class RandomBatches(AbstractInteraction):
             value += jnp.einsum("gp,gpb->b", 0.5 * (forward - backward), slope)
         return value
 
+    def rows(self, players: np.ndarray, count: int) -> Rows:
+        """The rows of `players`, of all pairs rather than of groups."""
+        return Rows(self.kernel, weight_rows(self.weights, players, count))
+
     def _groups(self, t: Float[Array, ""], x: States) -> tuple[Array, Array]:
         n = x.shape[1]
+        if self.size < 2 or n % self.size:
+            raise InvalidInput("size", self.size, f"groups of at least two players that {n} players divide into")
         moment = jax.lax.bitcast_convert_type(t.astype(jnp.float32), jnp.uint32)
         order = jax.random.permutation(jax.random.fold_in(self.key, moment), n).reshape(-1, self.size)
         scale = (n - 1) / (self.size - 1)
@@ -162,7 +219,7 @@ class RandomBatches(AbstractInteraction):
 class FourierFeatures(AbstractInteraction):
     """A Gaussian kernel by random Fourier features, all pairs with the same weight."""
 
-    height: float | Float[Array, ""]
+    kernel: Gaussian
     frequencies: Float[Array, "features d"]
     weight: float | Float[Array, ""]
 
@@ -172,13 +229,17 @@ class FourierFeatures(AbstractInteraction):
         own_cos, own_sin = self._features(own)
         others_cos = jnp.sum(cos, axis=1, keepdims=True) - cos
         others_sin = jnp.sum(sin, axis=1, keepdims=True) - sin
-        return self.weight * self.height * jnp.mean(own_cos * others_cos + own_sin * others_sin, axis=0)
+        return self.weight * self.kernel.height * jnp.mean(own_cos * others_cos + own_sin * others_sin, axis=0)
 
     def potential(self, t: Float[Array, ""], x: States, y: States) -> Float[Array, " paths"]:
         """½ (|Σ features|² − N)."""
         cos, sin = self._features(x)
         square = jnp.mean(jnp.sum(cos, axis=1) ** 2 + jnp.sum(sin, axis=1) ** 2, axis=0)
-        return 0.5 * self.weight * self.height * (square - x.shape[1])
+        return 0.5 * self.weight * self.kernel.height * (square - x.shape[1])
+
+    def rows(self, players: np.ndarray, count: int) -> Rows:
+        """The rows of `players`, with the kernel itself."""
+        return Rows(self.kernel, weight_rows(self.weight, players, count))
 
     def _features(self, x: States) -> tuple[Array, Array]:
         phase = jnp.einsum("fd,dnb->fnb", jnp.asarray(self.frequencies, x.dtype), x)
@@ -197,5 +258,38 @@ def fourier_features(
     lengths = jnp.linalg.norm(jax.random.normal(length_key, (blocks, dimension, dimension), jnp.float32), axis=-1)
     rows = (directions * lengths[..., None]).reshape(-1, dimension)[:features]
     return FourierFeatures(
-        height=kernel.height, frequencies=rows * np.float32(np.sqrt(2.0 * float(kernel.rate))), weight=weight
+        kernel=kernel, frequencies=rows * np.float32(np.sqrt(2.0 * float(kernel.rate))), weight=weight
     )
+
+
+class InteractionError(eqx.Module):
+    """Relative errors of an approximate interaction: of what players feel, of the force on them (both root mean
+    square over players, paths and draws), and of the sum over all pairs (root mean square over paths and draws)."""
+
+    felt: Float[Array, ""]
+    force: Float[Array, ""]
+    potential: Float[Array, ""]
+
+
+@eqx.filter_jit
+def interaction_error(
+    approximate: AbstractInteraction,
+    exact: AbstractInteraction,
+    t: Float[Array, ""],
+    x: States,
+    key: PRNGKeyArray,
+    draws: int = 8,
+) -> InteractionError:
+    """How far `approximate` is from `exact` in the crowd x, over `draws` of its randomness (symmetric weights)."""
+
+    def values(interaction: AbstractInteraction) -> tuple[Array, Array, Array]:
+        felt, pull = jax.vjp(lambda own: interaction.felt(t, own, x), x)
+        return felt, pull(jnp.ones_like(felt))[0], interaction.potential(t, x, jnp.zeros_like(x))
+
+    wanted = values(exact)
+
+    def squares(one: PRNGKeyArray) -> tuple[Array, ...]:
+        found = values(approximate.renewed(one))
+        return tuple(jnp.mean((f - w) ** 2) / jnp.mean(w**2) for f, w in zip(found, wanted, strict=True))
+
+    return InteractionError(*(jnp.sqrt(jnp.mean(part)) for part in jax.lax.map(squares, jax.random.split(key, draws))))

@@ -84,9 +84,9 @@ def polynomial_decay(distance: np.ndarray, scales: np.ndarray, exponent: float) 
         return _off_diagonal(scales[:, None] * distance**-exponent)
 
 
-def imbalance(weights: Weights) -> float:
-    """max_i Σ_{j≠i} |q_ij − q_ji|, the asymmetry that α grows with (equation 6.6)."""
-    return float(np.abs(weights - weights.T).sum(axis=1).max())
+def imbalance(weights: Weights | Float[np.ndarray, ""]) -> float:
+    """max_i Σ_{j≠i} |q_ij − q_ji|, the asymmetry that α grows with (equation 6.6); of one weight for all pairs, 0."""
+    return 0.0 if weights.ndim == 0 else float(np.abs(weights - weights.T).sum(axis=1).max())
 
 
 def checked_weights(weights: object, players: int, *, symmetric: bool = False, key: str = "weights") -> Weights:

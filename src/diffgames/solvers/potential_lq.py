@@ -23,7 +23,7 @@ from scipy.integrate import solve_ivp
 from diffgames.errors import InvalidInput
 from diffgames.games.crowd import CrowdCosts
 from diffgames.games.distributed import DistributedGame, at
-from diffgames.games.interaction import Pairs
+from diffgames.games.interaction import Pairs, weight_rows
 from diffgames.games.kernels import Quadratic
 from diffgames.solvers.distributed_paths import Grid
 
@@ -139,7 +139,7 @@ def _problem(game: DistributedGame) -> _Problem:
     pairs: Pairs = costs.interaction  # pyright: ignore[reportAssignmentType]
     n, d = game.initial.shape
     kernel: Quadratic = pairs.kernel  # pyright: ignore[reportAssignmentType]
-    weights = float(kernel.scale) * np.asarray(pairs.weights, float)
+    weights = float(kernel.scale) * np.asarray(weight_rows(pairs.weights, np.arange(n), n), float)
     s, a = 0.5 * (weights + weights.T), 0.5 * (weights - weights.T)
     symmetric = 0.5 * (np.diag(s.sum(axis=1)) - s)
     turned = np.diag(a.sum(axis=1)) - a
