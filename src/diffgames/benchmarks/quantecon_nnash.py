@@ -1,8 +1,9 @@
 """Feedback Nash of a two-player discrete linear-quadratic game without end: QuantEcon's `nnash` and the engine.
 
-n = 4 states, one control each, discount 0.95, tolerance 1e-8 of QuantEcon's iteration; the engine polishes by Newton's
-method. One game, and 1,000 games of random data in one call against a loop timed on a sample. Of random games about one
-in a hundred has best replies that cycle for ever, on both sides: these are drawn anew. Needs the extra `bench`.
+n = 4 states, one control each, discount 0.95, tolerance 1e-8 of QuantEcon's iteration; the engine polishes by chords
+of one Jacobian. One game, and 1,000 games of random data in one call against a loop timed on a sample. Of random
+games about one in a hundred has best replies that cycle for ever, on both sides: these are drawn anew. Needs the
+extra `bench`.
 """
 
 import importlib

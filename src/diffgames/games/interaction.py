@@ -85,7 +85,9 @@ def weight_rows(
     weights, players = jnp.asarray(weights), jnp.asarray(players, jnp.int32)
     if weights.ndim:
         return weights[players]
-    return jnp.where(players[:, None] == jnp.arange(count, dtype=jnp.int32), jnp.zeros((), weights.dtype), weights)
+    return jnp.where(
+        players[:, None] == jnp.arange(count, dtype=jnp.int32)[None], jnp.zeros((), weights.dtype), weights
+    )
 
 
 class Pairs(AbstractInteraction):
@@ -217,11 +219,19 @@ class RandomBatches(AbstractInteraction):
 
 
 class FourierFeatures(AbstractInteraction):
-    """A Gaussian kernel by random Fourier features, all pairs with the same weight."""
+    """A Gaussian kernel by random Fourier features, all pairs with the same weight.
+
+    The mean over frequencies is the kernel itself, so that learning, which renews them at every step, is unbiased.
+    """
 
     kernel: Gaussian
     frequencies: Float[Array, "features d"]
     weight: float | Float[Array, ""]
+
+    def renewed(self, key: PRNGKeyArray) -> "FourierFeatures":
+        """With fresh frequencies, as many."""
+        features, dimension = self.frequencies.shape
+        return fourier_features(self.kernel, self.weight, features, dimension, key)
 
     def felt(self, t: Float[Array, ""], own: States, x: States) -> Float[Array, "players paths"]:
         """Σ_{j≠i} by the features of the crowd; the pair (i, i) is taken out exactly."""
@@ -247,19 +257,21 @@ class FourierFeatures(AbstractInteraction):
 
 
 def fourier_features(
-    kernel: AbstractKernel, weight: float, features: int, dimension: int, key: PRNGKeyArray
+    kernel: AbstractKernel, weight: float | Float[Array, ""], features: int, dimension: int, key: PRNGKeyArray
 ) -> FourierFeatures:
     """Features of a Gaussian kernel h exp(−c|z|²): frequencies from N(0, 2c), in orthogonal blocks (less variance)."""
     if not isinstance(kernel, Gaussian):
         raise InvalidInput("interaction", "fourier", f"a Gaussian kernel, not {type(kernel).__name__}")
+    return FourierFeatures(kernel, _frequencies(kernel, features, dimension, key), weight)
+
+
+def _frequencies(kernel: Gaussian, features: int, dimension: int, key: PRNGKeyArray) -> Float[Array, "features d"]:
     blocks = -(-features // dimension)
     direction_key, length_key = jax.random.split(key)
     directions, _ = jnp.linalg.qr(jax.random.normal(direction_key, (blocks, dimension, dimension), jnp.float32))
     lengths = jnp.linalg.norm(jax.random.normal(length_key, (blocks, dimension, dimension), jnp.float32), axis=-1)
     rows = (directions * lengths[..., None]).reshape(-1, dimension)[:features]
-    return FourierFeatures(
-        kernel=kernel, frequencies=rows * np.float32(np.sqrt(2.0 * float(kernel.rate))), weight=weight
-    )
+    return rows * jnp.sqrt(jnp.asarray(2.0 * kernel.rate, jnp.float32))
 
 
 class InteractionError(eqx.Module):

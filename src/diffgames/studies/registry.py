@@ -34,6 +34,7 @@ STUDIES: dict[str, str] = {
     "crowd-aversion": "diffgames.studies.crowd_aversion:STUDY",
     "crowd-common-noise": "diffgames.studies.crowd_common_noise:STUDY",
     "crowd-methods": "diffgames.studies.crowd_methods:STUDY",
+    "large-crowd": "diffgames.studies.large_crowd:STUDY",
     "alpha-decay": "diffgames.studies.alpha_decay:STUDY",
     "reach-avoid": "diffgames.studies.reach_avoid:STUDY",
     "games-in-games": "diffgames.studies.games_in_games:STUDY",

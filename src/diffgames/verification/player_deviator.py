@@ -161,7 +161,7 @@ def _choose(better: Array, new: _Deviation, old: _Deviation) -> _Deviation:
     """The players' own parts of `new` where `better`, of `old` elsewhere."""
 
     def kept(mask: Array, now: Array | None, then: Array | None) -> Array | None:
-        return None if now is None else jnp.where(mask, now, then)
+        return None if now is None or then is None else jnp.where(mask, now, then)
 
     gains, rows = better[None, :, None, None], jnp.tile(better, new.offset.shape[1])[None, :, None]
     return _Deviation(

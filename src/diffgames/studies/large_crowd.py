@@ -1,0 +1,405 @@
+"""A crowd of thousands: everybody interacts with everybody, and no sum runs over all pairs while learning.
+
+Players leave `starts` for `targets` (dealt out in turn, every player a little off, the same offset at both ends) and
+dislike being close to one another; weights are 1/(N − 1) for all pairs, so α = 0 and the potential's minimiser is an
+equilibrium. Sums over pairs are drawn in random groups, made by Fourier features, or exact (`games.interaction`).
+
+What an approximation does is measured where the learned crowd is densest, halfway: relative errors of what players feel
+and of the force on them, by group size and number of features. The potential is valued with exact sums, and the
+certificate lets a sample of players deviate against exact sums too, however the profile was learned.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, Float, PRNGKeyArray
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from diffgames.errors import InvalidInput
+from diffgames.games.crowd import crowd_game
+from diffgames.games.distributed import DistributedGame, States
+from diffgames.games.interaction import (
+    AbstractInteraction,
+    Pairs,
+    RandomBatches,
+    fourier_features,
+    interaction_error,
+)
+from diffgames.games.kernels import AbstractKernel, CuckerSmale, Gaussian, Quadratic, SmoothedIndicator
+from diffgames.plotting import COLOURS, label, new_figure
+from diffgames.solvers.distributed_paths import (
+    Grid,
+    Policy,
+    draw_noise,
+    graded_grid,
+    potential_of_paths,
+    trajectory,
+)
+from diffgames.solvers.policies import local_gains
+from diffgames.solvers.policy_gradient import Schedule, learn_potential
+from diffgames.studies import crowd_figures
+from diffgames.studies.context import RunContext
+from diffgames.studies.crowd_parameters import Matrix
+from diffgames.studies.study import Headline, Parameter, Study, StudyResult
+from diffgames.verification.certificate import Certificate
+from diffgames.verification.player_deviator import DeviatorBudget, certify_players
+
+MARKS = (0.25, 0.5, 0.75, 1.0)
+"""Where along the horizon the crowd is looked at."""
+
+Sums = Literal["batches", "fourier", "pairs"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LargeCrowdConfig:
+    """Who goes where, how pairs are summed, what learning and judging may spend."""
+
+    players: Annotated[int, Parameter(unit="players", meaning="N", minimum=2)] = 1000
+    starts: Annotated[
+        Matrix, Parameter(unit="length", shape="streams x d", meaning="where streams of players start")
+    ] = ((-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0))
+    targets: Annotated[Matrix, Parameter(unit="length", shape="streams x d", meaning="where each stream goes")] = (
+        (1.0, 0.0),
+        (-1.0, 0.0),
+        (0.0, 1.0),
+        (0.0, -1.0),
+    )
+    scatter: Annotated[
+        float, Parameter(unit="length", meaning="deviation of players from their stream, at both ends", minimum=0.0)
+    ] = 0.15
+    kernel: Annotated[
+        Literal["gaussian", "indicator", "quadratic", "cucker-smale"],
+        Parameter(meaning="interaction kernel (Example 6.1); with cucker-smale players steer their velocities"),
+    ] = "gaussian"
+    kernel_height: Annotated[float, Parameter(meaning="h of the kernel; negative turns aversion into attraction")] = 4.0
+    kernel_rate: Annotated[float, Parameter(unit="1/length²", meaning="c in exp(−c |z|²)", minimum=1e-9)] = 8.0
+    radius: Annotated[float, Parameter(unit="length", meaning="personal space of the indicator", minimum=1e-9)] = 0.3
+    smoothing: Annotated[float, Parameter(unit="length", meaning="softness of its edge", minimum=1e-9)] = 0.15
+    exponent: Annotated[float, Parameter(meaning="β of cucker-smale", minimum=0.0)] = 0.5
+    sums: Annotated[
+        Sums, Parameter(meaning="pairs in random groups, by Fourier features (gaussian only), or all of them")
+    ] = "batches"
+    group: Annotated[int, Parameter(unit="players", meaning="size of a random group", minimum=2)] = 8
+    features: Annotated[int, Parameter(unit="features", meaning="Fourier features", minimum=1)] = 64
+    horizon: Annotated[float, Parameter(unit="time", meaning="T", minimum=1e-6)] = 1.0
+    effort: Annotated[float, Parameter(meaning="weight c of the running cost c|u|²", minimum=1e-9)] = 0.1
+    terminal_weight: Annotated[float, Parameter(meaning="w in the terminal cost ½ w |x − d|²", minimum=1e-9)] = 10.0
+    noise: Annotated[float, Parameter(unit="length/√time", meaning="σ of the players' own noise", minimum=0.0)] = 0.1
+    jump_size: Annotated[float, Parameter(unit="length", meaning="γ, own jumps along each axis", minimum=0.0)] = 0.1
+    rate: Annotated[float, Parameter(unit="1/time", meaning="intensity of own jumps per axis", minimum=0.0)] = 0.2
+    common_jump_size: Annotated[
+        float, Parameter(unit="length", meaning="γ₀, jumps shared by all players, along each axis", minimum=0.0)
+    ] = 0.0
+    common_rate: Annotated[
+        float, Parameter(unit="1/time", meaning="intensity of the common jumps per axis", minimum=0.0)
+    ] = 0.25
+    steps: Annotated[int, Parameter(unit="steps", meaning="Euler steps", minimum=4)] = 24
+    epochs: Annotated[int, Parameter(unit="epochs", meaning="epochs of 50 gradient steps", minimum=1)] = 12
+    paths: Annotated[int, Parameter(unit="paths", meaning="fresh paths per gradient step", minimum=2)] = 8
+    learning_rate: Annotated[float, Parameter(meaning="Adam's rate", minimum=1e-9)] = 0.05
+    decay: Annotated[float, Parameter(meaning="factor of the rate per epoch", minimum=0.1, maximum=1.0)] = 0.8
+    knots: Annotated[int, Parameter(unit="knots", meaning="knots in time of the gains", minimum=2)] = 9
+    evaluation_paths: Annotated[int, Parameter(unit="paths", meaning="fresh paths behind the potential", minimum=2)] = (
+        16
+    )
+    sample: Annotated[
+        int, Parameter(unit="players", meaning="players drawn at random to deviate for the certificate", minimum=1)
+    ] = 8
+    deviator_updates: Annotated[int, Parameter(unit="updates", meaning="of each of two deviators", minimum=1)] = 160
+    deviator_paths: Annotated[int, Parameter(unit="paths", meaning="fresh paths per update", minimum=2)] = 32
+    certificate_paths: Annotated[int, Parameter(unit="paths", meaning="held-out paths per interval", minimum=10)] = 1000
+
+
+def kernel_of(config: LargeCrowdConfig) -> AbstractKernel:
+    """The kernel asked for."""
+    if config.kernel == "gaussian":
+        return Gaussian(config.kernel_rate, config.kernel_height)
+    if config.kernel == "quadratic":
+        return Quadratic(config.kernel_height)
+    if config.kernel == "cucker-smale":
+        return CuckerSmale(config.exponent, config.kernel_height)
+    return SmoothedIndicator(config.radius, config.smoothing, config.kernel_height)
+
+
+def interaction_of(config: LargeCrowdConfig, sums: Sums, size: int, key: PRNGKeyArray) -> AbstractInteraction:
+    """Sums over pairs, of groups of `size` or with as many features; the weight is 1/(N − 1)."""
+    weight = jnp.asarray(1.0 / (config.players - 1))
+    if sums == "pairs":
+        return Pairs(kernel_of(config), weight, False)
+    if sums == "batches":
+        if config.players % size:
+            raise InvalidInput("group", size, f"a size of groups that {config.players} players divide into")
+        return RandomBatches(kernel_of(config), weight, size, False, key)
+    return fourier_features(kernel_of(config), weight, size, len(config.targets[0]), key)
+
+
+def game_of(config: LargeCrowdConfig, key: PRNGKeyArray) -> DistributedGame:
+    """The crowd, its offsets and the randomness of its sums from `key`."""
+    widths = {len(row) for row in (*config.starts, *config.targets)}
+    if len(widths) != 1 or 0 in widths or len(config.starts) != len(config.targets):
+        raise InvalidInput("targets", config.targets, "as many as starts, one or more, all of one length")
+    if config.sample > config.players:
+        raise InvalidInput("sample", config.sample, f"at most the {config.players} players")
+    place_key, sum_key = jax.random.split(key)
+    starts, targets = np.asarray(config.starts), np.asarray(config.targets)
+    stream = streams(config)
+    offset = config.scatter * np.asarray(jax.random.normal(place_key, (config.players, starts.shape[1])), float)
+    size = config.group if config.sums == "batches" else config.features
+    return crowd_game(
+        kernel_of(config),
+        np.zeros((0, 0)),
+        targets[stream] + offset,
+        start=starts[stream] + offset,
+        effort=config.effort,
+        terminal_weight=config.terminal_weight,
+        noise=config.noise,
+        jump_size=config.jump_size,
+        rates=config.rate,
+        common_jump_size=config.common_jump_size,
+        common_rate=config.common_rate,
+        horizon=config.horizon,
+        kinetic=config.kernel == "cucker-smale",
+        interaction=interaction_of(config, config.sums, size, sum_key),
+    )
+
+
+def streams(config: LargeCrowdConfig) -> np.ndarray:
+    """Which stream every player is in."""
+    return np.arange(config.players) % len(config.starts)
+
+
+def run(config: LargeCrowdConfig, context: RunContext) -> StudyResult:
+    """Learn with the sums asked for, value and certify with exact ones."""
+    place_key, learn_key, value_key, error_key, certify_key = jax.random.split(context.key, 5)
+    game, grid = game_of(config, place_key), graded_grid(config.horizon, config.steps)
+    schedule = Schedule(
+        epochs=config.epochs, paths=config.paths, learning_rate=config.learning_rate, decay=config.decay, patience=10**6
+    )
+    found = learn_potential(
+        game,
+        local_gains(game, knots=config.knots, patience=patience(config), grade=1.0),
+        grid,
+        schedule,
+        learn_key,
+        checkpoint=context.checkpoint.slot("gains"),
+        progress=lambda epoch, loss: context.progress.update("learning", epoch / config.epochs, potential=loss),
+    )
+    context.progress.update("exact sums over pairs", 0.0)
+    exact = eqx.tree_at(lambda g: g.costs.interaction, game, interaction_of(config, "pairs", 0, error_key))
+    values = exact_values(exact, found.policy, grid, config.evaluation_paths, value_key)
+    noise = draw_noise(game, grid, jax.random.fold_in(value_key, config.evaluation_paths), config.paths)
+    path = eqx.filter_jit(trajectory)(game, found.policy, grid, noise)
+    errors = approximation_errors(config, path.x[config.steps // 2, :, :, :1], error_key)
+    own = errors[0]
+    certificate = certify(config, context, game, found.policy, certify_key)
+    crowd = crowd_at_marks(config, np.asarray(path.times, float), np.asarray(path.x, float))
+    headline = {
+        "potential": float(values.mean()),
+        "potential_standard_error": float(values.std(ddof=1) / math.sqrt(values.size)),
+        "felt_error": own.felt,
+        "force_error": own.force,
+        "potential_error": own.potential,
+        "gap_per_player": [entry.gap for entry in certificate.entries],
+        "sampled_players": [i + 1 for i in sampled(config, certify_key)],
+        "mean_positions": crowd["mean"].sel(time=crowd["mark"].values[:3]).transpose("stream", ...).values,
+        "seconds_per_step": found.seconds_per_step,
+    }
+    return StudyResult(
+        headline=headline,
+        certificate=certificate,
+        arrays={"crowd": crowd, "approximation": _as_dataset(errors)},
+        profile={"policy": found.policy},
+        figures={
+            "crowd": draw_crowd(config, crowd),
+            "approximation": draw_errors(errors),
+            "learning": crowd_figures.potential_curve({config.sums: found.losses}, {}),
+            "certificate": crowd_figures.gaps(certificate),
+        },
+    )
+
+
+def patience(config: LargeCrowdConfig) -> float:
+    """2c/w: over so long before T effort is dearer than missing the target."""
+    return 2.0 * config.effort / config.terminal_weight
+
+
+def exact_values(
+    game: DistributedGame, policy: Policy, grid: Grid, paths: int, key: PRNGKeyArray
+) -> Float[np.ndarray, " paths"]:
+    """The potential of every path, two paths at a time: N² pairs each are much."""
+
+    @eqx.filter_jit
+    def two(key: PRNGKeyArray) -> Float[Array, " two"]:
+        return potential_of_paths(game, policy, grid, draw_noise(game, grid, key, 2))
+
+    parts = [np.asarray(two(jax.random.fold_in(key, k)), float) for k in range(-(-paths // 2))]
+    return np.concatenate(parts)[:paths]
+
+
+@dataclass(frozen=True)
+class Approximation:
+    """Relative errors of one way to sum over pairs; `size` of groups, or number of features."""
+
+    sums: Sums
+    size: int
+    felt: float
+    force: float
+    potential: float
+
+
+def approximation_errors(config: LargeCrowdConfig, x: States, key: PRNGKeyArray) -> list[Approximation]:
+    """Of the sums used (first), and of other sizes of groups and numbers of features, in the crowd x."""
+    own: tuple[Sums, int] = (config.sums, {"batches": config.group, "fourier": config.features}.get(config.sums, 0))
+    sizes: dict[Sums, tuple[int, ...]] = {
+        "batches": tuple(size for size in range(2, 65) if config.players % size == 0),
+        "fourier": (16, 64, 256, 1024) if config.kernel == "gaussian" else (),
+    }
+    ways = [own, *((sums, size) for sums, found in sizes.items() for size in found if (sums, size) != own)]
+    t, exact = jnp.zeros((), x.dtype), interaction_of(config, "pairs", 0, key)
+    rows = []
+    for sums, size in ways:
+        found = interaction_error(interaction_of(config, sums, size, key), exact, t, x, key, draws=16)
+        rows.append(Approximation(sums, size, float(found.felt), float(found.force), float(found.potential)))
+    return rows
+
+
+def sampled(config: LargeCrowdConfig, key: PRNGKeyArray) -> tuple[int, ...]:
+    """The players who deviate, from 0, drawn without replacement."""
+    drawn = jax.random.permutation(jax.random.fold_in(key, 1), config.players)[: config.sample]
+    return tuple(sorted(int(i) for i in drawn))
+
+
+def certify(
+    config: LargeCrowdConfig, context: RunContext, game: DistributedGame, policy: Policy, key: PRNGKeyArray
+) -> Certificate:
+    """The gap of the sampled players against exact sums."""
+    context.progress.update("certificate", 0.0)
+    budget = DeviatorBudget(
+        updates=config.deviator_updates,
+        paths=config.deviator_paths,
+        validation=max(config.certificate_paths // 4, 10),
+        evaluation=config.certificate_paths,
+    )
+    return certify_players(
+        game,
+        policy,
+        graded_grid(config.horizon, config.steps),
+        key,
+        patience=patience(config),
+        budget=budget,
+        grade=1.0,
+        react_to_all=False,
+        players=sampled(config, key),
+    )
+
+
+def verify(config: LargeCrowdConfig, profile: dict[str, Any], context: RunContext) -> Certificate:
+    """The certificate of a stored profile, recomputed."""
+    place_key, *_, certify_key = jax.random.split(context.key, 5)
+    return certify(config, context, game_of(config, place_key), profile["policy"], certify_key)
+
+
+def crowd_at_marks(config: LargeCrowdConfig, times: np.ndarray, x: Float[np.ndarray, "times d n paths"]) -> xr.Dataset:
+    """Everybody's position on one path at the marks, and the mean of every stream over paths at all times."""
+    d = len(config.targets[0])
+    marks = [round(mark * config.steps) for mark in MARKS]
+    stream = streams(config)
+    means = np.stack([x[:, :d, stream == s].mean(axis=(2, 3)) for s in range(len(config.starts))], axis=1)
+    return xr.Dataset(
+        {
+            "position": (("mark", "player", "axis"), x[marks, :d, :, 0].transpose(0, 2, 1), {"units": "length"}),
+            "mean": (("time", "stream", "axis"), means, {"units": "length"}),
+        },
+        coords={"time": times, "mark": times[marks], "stream_of": ("player", stream)},
+    )
+
+
+def _as_dataset(errors: list[Approximation]) -> xr.Dataset:
+    columns = {name: ("row", [getattr(row, name) for row in errors]) for name in ("felt", "force", "potential")}
+    coords = {name: ("row", [getattr(row, name) for row in errors]) for name in ("sums", "size")}
+    return xr.Dataset(columns, coords=coords)
+
+
+def draw_crowd(config: LargeCrowdConfig, crowd: xr.Dataset) -> Figure:
+    """Everybody at the marks, coloured by stream; arrows of mean paths end in crosses, the targets."""
+    figure, axes = new_figure(columns=len(MARKS), width=3.6, height=3.6)
+    stream, targets = crowd["stream_of"].values, np.asarray(config.targets)
+    size = float(np.clip(3000.0 / config.players, 0.3, 12.0))
+    for axis, mark, positions in zip(axes, crowd["mark"].values, crowd["position"].values, strict=True):
+        for s in range(len(config.starts)):
+            colour = COLOURS[s % len(COLOURS)]
+            axis.scatter(*_plane(positions[stream == s]), s=size, color=colour, alpha=0.6, lw=0)
+            axis.plot(*_plane(crowd["mean"].values[:, s]), color=colour, lw=1.2)
+            axis.plot(*_plane(targets[s][None]), "X", color=colour, ms=9, mec="black", mew=0.7)
+        label(axis, x=("x₁", "length"), y=("x₂", "length"), title=f"t = {mark:.3g}")
+        axis.set_aspect("equal", "datalim")
+    figure.suptitle(f"{config.players:,} players on one path, mean path of every stream")
+    return figure
+
+
+def _plane(points: Float[np.ndarray, "points d"]) -> tuple[np.ndarray, np.ndarray]:
+    """The first two coordinates, the second zero on the line."""
+    return points[:, 0], points[:, 1] if points.shape[1] > 1 else np.zeros(len(points))
+
+
+def draw_errors(errors: list[Approximation]) -> Figure:
+    """Relative error of what players feel and of the force, by group size and number of features."""
+    figure, axes = new_figure(columns=2, width=4.6, height=3.6)
+    kinds = {"batches": "players in a group", "fourier": "Fourier features"}
+    for axis, (sums, quantity) in zip(axes, kinds.items(), strict=True):
+        rows = sorted((row for row in errors if row.sums == sums), key=lambda row: row.size)
+        for colour, name in zip(COLOURS, ("felt", "force", "potential"), strict=False):
+            values = [getattr(row, name) for row in rows]
+            axis.loglog([row.size for row in rows], values, "o-", color=colour, label=name)
+        sizes = [row.size for row in rows]
+        axis.set_xticks(sizes[:: 1 + len(sizes) // 7], minor=False)
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_minor_locator(NullLocator())
+        if errors[0].sums == sums:
+            axis.axvline(errors[0].size, color="0.4", ls="--", lw=1, label="used")
+        label(axis, x=(quantity, ""), y=("relative error", ""), title=f"Sums over pairs: {sums}")
+        axis.legend()
+    return figure
+
+
+_RELATIVE = "relative, root mean square, of the sums used against all pairs, halfway"
+STUDY = Study(
+    name="large-crowd",
+    source="after Guo, Li & Zhang, arXiv 2508.01929, Section 6: crowds, N in the thousands",
+    shows="an equilibrium of thousands of players learned without a sum over all pairs, certified against exact sums",
+    config=LargeCrowdConfig,
+    run=run,
+    verify=verify,
+    presets={
+        "quick": {},
+        "paper": {"players": 10_000, "evaluation_paths": 4, "deviator_paths": 16, "certificate_paths": 400},
+    },
+    minutes={"quick": 1.5, "paper": 15.0},
+    headline={
+        "potential": Headline(
+            unit="cost",
+            meaning="Φ̂ of the learned profile on the Euler steps, all pairs summed",
+            normalisation="½ w |x − d|², c|u|², each pair counted once, divided by N − 1",
+        ),
+        "potential_standard_error": Headline(unit="cost", meaning="of the simulation behind `potential`"),
+        "felt_error": Headline(meaning=f"of what players feel: {_RELATIVE}"),
+        "force_error": Headline(meaning=f"of the force on players: {_RELATIVE}"),
+        "potential_error": Headline(meaning=f"of the interaction's potential: {_RELATIVE}"),
+        "gap_per_player": Headline(
+            shape="sample", unit="cost", meaning="what each sampled player's deviator gains, at least zero"
+        ),
+        "sampled_players": Headline(shape="sample", meaning="who they are, from 1"),
+        "mean_positions": Headline(
+            shape="streams x 3 x d", unit="length", meaning="mean positions of the streams at T/4, T/2, 3T/4"
+        ),
+        "seconds_per_step": Headline(unit="s", meaning="seconds per gradient step of all players", timing=True),
+    },
+    example="diffgames run large-crowd --set players=4000 sums=fourier features=512",
+)
