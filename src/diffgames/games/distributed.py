@@ -52,12 +52,14 @@ class JumpNoise(eqx.Module):
 
     - `rate`: intensities, [players, sources] of own noise, [sources] of common noise, per unit time
     - `loading`: γ, what a mark of one does to a player's state, [players, d, sources], or a function of time
-    - `atoms`: equally likely marks, [sources, atoms]; one atom is a fixed jump size, many are an empirical law
+    - `atoms`: marks, [sources, atoms]; one atom is a fixed jump size, many are an empirical law
+    - `weights`: their probabilities, [sources, atoms]; None: equally likely
     """
 
     rate: Float[Array, "*players sources"]
     loading: Array | np.ndarray | Callable
     atoms: Float[Array, "sources atoms"]
+    weights: Float[Array, "sources atoms"] | None = None
 
     def __check_init__(self):
         if not isinstance(self.rate, Tracer):
@@ -68,11 +70,25 @@ class JumpNoise(eqx.Module):
             raise InvalidInput(
                 "atoms", f"shape {self.atoms.shape}", f"one row for each of {self.rate.shape[-1]} sources"
             )
+        if self.weights is not None and not isinstance(self.weights, Tracer):
+            weights = np.asarray(self.weights, float)
+            if not np.all(weights >= 0) or np.abs(weights.sum(axis=1) - 1.0).max(initial=0.0) > 1e-4:
+                raise InvalidInput("weights", weights.sum(axis=1).tolist(), "probabilities ≥ 0 that sum to 1")
 
     @property
     def common(self) -> bool:
         """Whether all players see the same jumps."""
         return self.rate.ndim == 1
+
+    def probabilities(self) -> Float[Array, "sources atoms"]:
+        """Of the atoms."""
+        if self.weights is not None:
+            return jnp.asarray(self.weights)
+        return jnp.full(self.atoms.shape, 1.0 / self.atoms.shape[1], self.atoms.dtype)
+
+    def moment(self, power: int) -> Float[Array, " sources"]:
+        """E of the mark's `power`."""
+        return jnp.sum(self.probabilities() * jnp.asarray(self.atoms) ** power, axis=1)
 
 
 class AbstractOwnCosts(eqx.Module):
@@ -268,9 +284,7 @@ def _laws(noise: JumpNoise, n: int, d: int) -> list[JumpLaw]:
     """One law per source of common noise, one per player and source of own noise."""
     laws = []
     for source in range(noise.rate.shape[-1]):
-        atoms = jnp.asarray(noise.atoms[source])
-        weights = jnp.full(atoms.shape, 1.0 / atoms.shape[0], atoms.dtype)
-        marks = DiscreteMarks(atoms[:, None], weights)
+        marks = DiscreteMarks(jnp.asarray(noise.atoms[source])[:, None], noise.probabilities()[source])
         for player in (None,) if noise.common else range(n):
             rate = noise.rate[source] if player is None else noise.rate[player, source]
             laws.append(JumpLaw(rate=_Rate(rate), size=_Size(noise.loading, source, player, d), marks=marks))

@@ -36,29 +36,30 @@ def potential_density(
     costs: AbstractCosts, t: Float[Array, ""], x: States, y: States, u: Controls, nodes: int = 8
 ) -> Float[Array, " paths"]:
     """F of equation 3.6."""
-    return _integral(nodes, lambda r: _running_slope(costs, t, (x - (1.0 - r) * y, r * u), (y, u)))
+    return _integral(nodes, lambda r: _running_slope(costs, t, (x - (1.0 - r) * y, r * u), (y, u)), x.dtype)
 
 
 def potential_end(costs: AbstractCosts, x: States, y: States, nodes: int = 8) -> Float[Array, " paths"]:
     """G of equation 3.6."""
-    return _integral(nodes, lambda r: _terminal_slope(costs, x - (1.0 - r) * y, y))
+    return _integral(nodes, lambda r: _terminal_slope(costs, x - (1.0 - r) * y, y), x.dtype)
 
 
 def closed_density(
     costs: AbstractCosts, t: Float[Array, ""], x: States, u: Controls, nodes: int = 8
 ) -> Float[Array, " paths"]:
     """F̂ of equation 3.15; a potential only under the symmetry condition 3.14."""
-    return _integral(nodes, lambda r: _running_slope(costs, t, (r * x, r * u), (x, u)))
+    return _integral(nodes, lambda r: _running_slope(costs, t, (r * x, r * u), (x, u)), x.dtype)
 
 
 def closed_end(costs: AbstractCosts, x: States, nodes: int = 8) -> Float[Array, " paths"]:
     """Ĝ of equation 3.15."""
-    return _integral(nodes, lambda r: _terminal_slope(costs, r * x, x))
+    return _integral(nodes, lambda r: _terminal_slope(costs, r * x, x), x.dtype)
 
 
-def _integral(nodes: int, integrand: Callable[[float], Array]) -> Array:
-    points, weights = gauss_legendre(nodes)
-    return jnp.sum(jnp.stack([float(w) * integrand(float(r)) for r, w in zip(points, weights, strict=True)]), axis=0)
+def _integral(nodes: int, integrand: Callable[[Array], Array], dtype: np.dtype) -> Array:
+    """∫₀¹ integrand(r) dr; the nodes are one more batch axis, so that a cost is compiled once, not once per node."""
+    points, weights = (jnp.asarray(values, dtype) for values in gauss_legendre(nodes))
+    return jnp.einsum("r,r...->...", weights, jax.vmap(integrand)(points))
 
 
 def _running_slope(

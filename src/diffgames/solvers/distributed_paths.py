@@ -15,12 +15,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
-from scipy.stats import poisson
 
 from diffgames.errors import InvalidInput
 from diffgames.games.distributed import DistributedGame, JumpNoise, States, at
+from diffgames.numerics.poisson import poisson_counts
 
 Policy = Callable[[Float[Array, ""], States, States], Float[Array, "k players paths"]]
 """φ(t, x, y): what the players do, from states and sensitivities [d, players, paths]."""
@@ -95,35 +94,39 @@ def _jump_increments(noise: JumpNoise, starts: Array, h: Array, key: PRNGKeyArra
     rate = jnp.asarray(noise.rate, dtype)
     rate = rate[:, None] if noise.common else rate.T  # [sources, players or 1]
     mean = jnp.einsum("t,sn->tsn", h, rate)
-    most = most_jumps(noise, h)
-    uniform = jax.random.uniform(count_key, (*mean.shape, paths), dtype)
-    counts = jnp.zeros_like(uniform)
-    probability = jnp.exp(-mean)
-    below = probability
-    jumped = []
-    for k in range(1, most + 1):
-        more = (uniform >= below[..., None]).astype(dtype)
-        jumped.append(more)
-        counts = counts + more
-        probability = probability * mean / k
-        below = below + probability
-    atoms = jnp.asarray(noise.atoms, dtype)
-    average = jnp.mean(atoms, axis=1)
-    if atoms.shape[1] == 1:
+    counts = poisson_counts(jax.random.uniform(count_key, (*mean.shape, paths), dtype), mean[..., None])
+    average = noise.moment(1).astype(dtype)
+    if noise.atoms.shape[1] == 1:
         marks = counts * average[None, :, None, None]
     else:
-        picks = jax.random.randint(mark_key, (most, *uniform.shape), 0, atoms.shape[1], jnp.int32)
-        sources = jnp.arange(atoms.shape[0], dtype=jnp.int32)[None, None, :, None, None]
-        marks = jnp.sum(jnp.stack(jumped) * atoms[sources, picks], axis=0)
+        marks = _sum_of_marks(noise, counts, mark_key)
     loading = jax.vmap(lambda t: at(noise.loading, t))(starts)
     return _spread(loading, marks - (mean * average[None, :, None])[..., None])
 
 
-def most_jumps(noise: JumpNoise, h: Array) -> int:
-    """So many jumps of a source are told apart in a step: more have a probability below 1e-9."""
-    if isinstance(noise.rate, Tracer) or isinstance(h, Tracer):
-        return 8
-    return int(max(poisson.isf(1e-9, float(np.max(noise.rate)) * float(np.max(h))), 1))
+def _sum_of_marks(noise: JumpNoise, counts: Float[Array, "steps sources n paths"], key: PRNGKeyArray) -> Array:
+    """As many marks as counted: one more for everybody who has as many jumps, until nobody has."""
+    atoms = jnp.asarray(noise.atoms, counts.dtype)
+    sources = jnp.arange(atoms.shape[0], dtype=jnp.int32)[None, :, None, None]
+
+    def one_more(carry):
+        k, total = carry
+        mark = atoms[sources, _picks(noise, jax.random.fold_in(key, k), counts.shape)]
+        return k + 1, total + jnp.where(counts > k.astype(counts.dtype), mark, 0.0)
+
+    first = (jnp.zeros((), jnp.int32), jnp.zeros_like(counts))
+    return jax.lax.while_loop(lambda carry: jnp.any(counts > carry[0].astype(counts.dtype)), one_more, first)[1]
+
+
+def _picks(noise: JumpNoise, key: PRNGKeyArray, shape: tuple[int, ...]) -> Array:
+    """Which atom each jump draws, [steps, sources, players, paths]: by inversion where they are not equally likely."""
+    if noise.weights is None:
+        return jax.random.randint(key, shape, 0, noise.atoms.shape[1], jnp.int32)
+    levels = jnp.cumsum(jnp.asarray(noise.weights, jnp.float32), axis=1)[:, :-1]
+    uniform = jax.random.uniform(key, shape, jnp.float32)
+    return jax.vmap(lambda level, u: jnp.searchsorted(level, u, side="right"), in_axes=(0, 1), out_axes=1)(
+        levels, uniform
+    ).astype(jnp.int32)
 
 
 class Trajectory(eqx.Module):

@@ -185,6 +185,6 @@ def _covariance(game: DistributedGame) -> Float[np.ndarray, "d players players"]
     if game.common_diffusion is not None:
         total += loaded(game.common_diffusion, 1.0, True)
     for noise in game.jumps:
-        second = np.asarray(noise.rate, float) * np.mean(np.asarray(noise.atoms, float) ** 2, axis=1)
+        second = np.asarray(noise.rate, float) * np.asarray(noise.moment(2), float)
         total += loaded(noise.loading, second if noise.common else second[:, None, :], noise.common)
     return total

@@ -19,11 +19,9 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from diffgames.games.portfolio import PortfolioEquilibrium
+from diffgames.numerics.poisson import poisson_counts
 from diffgames.solvers.descent import descend, start
 from diffgames.verification.certificate import LOWER_BOUND, Budget, Certificate, gap_of_pairs
-
-MOST_JUMPS = 8
-"""So many jumps of one kind are told apart in a step."""
 
 
 class PortfolioBudget(eqx.Module):
@@ -176,12 +174,7 @@ def _returns(setting: _Setting, key: PRNGKeyArray, paths: int) -> Float[Array, "
     if setting.rates.shape[0]:
         means = setting.rates * setting.h
         uniform = jax.random.uniform(jump_key, (steps, means.shape[0], paths), jnp.float32)
-        counts, probability = jnp.zeros_like(uniform), jnp.exp(-means)
-        below = probability
-        for k in range(1, MOST_JUMPS + 1):  # by inversion
-            counts = counts + (uniform >= below[None, :, None]).astype(jnp.float32)
-            probability = probability * means / k
-            below = below + probability
+        counts = poisson_counts(uniform, means[None, :, None])
         found = found + jnp.einsum("ja,sjb->sab", setting.sizes, counts - means[None, :, None])
     return found
 
