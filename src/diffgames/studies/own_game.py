@@ -1,51 +1,96 @@
-"""A Markov game of the user's own as a study: learn it, measure it, certify it (`diffgames run FILE.py:GAME`).
+"""A game of the user's own as a study: learn it, measure it, certify it (`diffgames run FILE.py:GAME`).
 
 All roles learn together by PPO, one shared policy each; then the first agent of every role is tested by training
-deviators against the others' frozen policies.
+deviators against the others' frozen policies. A differential game is played in `decisions` equal steps, each made of
+`substeps` Euler steps (`simulation.as_markov`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import jax
 import numpy as np
 import xarray
 from matplotlib.figure import Figure
 
+from diffgames.errors import InvalidInput
 from diffgames.games.conformance import check_markov_game
+from diffgames.games.differential import DifferentialGame
 from diffgames.games.markov import AbstractMarkovGame
 from diffgames.learning.policy import Profile
 from diffgames.learning.rollout import evaluate
 from diffgames.learning.train import initial_profile
 from diffgames.plotting import label, new_figure
+from diffgames.simulation.as_markov import as_markov_game
 from diffgames.studies.certificate_parameters import CertificateParameters, certify
 from diffgames.studies.context import RunContext
 from diffgames.studies.learning_parameters import learn, tenth
-from diffgames.studies.study import Headline, Study, StudyResult
+from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.verification.certificate import Certificate
+
+QUICK = {
+    "updates": 100,
+    "width": 64,
+    "passes": 8,
+    "learning_rate": 1e-3,
+    "deviator_updates": 40,
+    "deviator_learning_rate": 2e-3,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DifferentialParameters(CertificateParameters):
+    """How a differential game is cut into decisions, and how these are learned."""
+
+    decisions: Annotated[int, Parameter(unit="steps", meaning="decisions of a player until the end", minimum=1)] = 20
+    substeps: Annotated[int, Parameter(unit="steps", meaning="Euler steps between decisions", minimum=1)] = 1
+    horizon: Annotated[
+        float | None, Parameter(unit="time", meaning="where the game is cut; null: its own horizon", minimum=1e-9)
+    ] = None
+    bound: Annotated[
+        float | None, Parameter(meaning="|control| at most this, for players whose game sets no bounds", minimum=1e-9)
+    ] = None
 
 
 def study_of_game(game: AbstractMarkovGame, name: str) -> Study:
     """The study that learns and certifies `game`; a game that breaks its contract raises `InvalidInput`."""
     check_markov_game(game)
     roles = ", ".join(f"{role.count} {role.name}" for role in game.roles)
+    shows = f"what {roles} learn over {game.horizon} steps, and what they could still gain by deviating"
+    return _study(lambda config: game, name, type(game).__name__, shows, CertificateParameters)
+
+
+def study_of_differential_game(game: DifferentialGame, name: str) -> Study:
+    """The study that learns `game` by decisions at equal times; a function of the wrong shape raises `InvalidInput`."""
+    game.check()
+    shows = f"what {', '.join(game.players)} learn to do, and what they could still gain by deviating"
+
+    def view(config: DifferentialParameters) -> AbstractMarkovGame:
+        total = float(game.horizon) if config.horizon is None else config.horizon
+        free = [
+            player
+            for player, bounds, sign in zip(game.players, game.bounds, game.signs, strict=True)
+            if bounds is None and sign
+        ]
+        given = {} if config.bound is None else dict.fromkeys(free, (-config.bound, config.bound))
+        if free and not given:
+            raise InvalidInput("bound", None, f"a number: the game sets no bounds for {', '.join(free)}")
+        decisions = {"substeps": config.substeps, "horizon": config.horizon}
+        return as_markov_game(game, total / config.decisions, bounds=given, **decisions)
+
+    return _study(view, name, "a differential game", shows, DifferentialParameters)
+
+
+def _study(game_of: Callable[[Any], AbstractMarkovGame], name: str, kind: str, shows: str, config: type) -> Study:
     return Study(
         name=name,
-        source=f"{type(game).__name__}, a game of the user's own",
-        shows=f"what {roles} learn over {game.horizon} steps, and what they could still gain by deviating",
-        config=CertificateParameters,
-        run=lambda config, context: _run(game, config, context),
-        verify=lambda config, profile, context: _certify(game, profile, config, context),
-        presets={
-            "quick": {
-                "updates": 100,
-                "width": 64,
-                "passes": 8,
-                "learning_rate": 1e-3,
-                "deviator_updates": 40,
-                "deviator_learning_rate": 2e-3,
-            },
-            "paper": {},
-        },
+        source=f"{kind}, a game of the user's own",
+        shows=shows,
+        config=config,
+        run=lambda config, context: _run(game_of(config), config, context),
+        verify=lambda config, profile, context: _certify(game_of(config), profile, config, context),
+        presets={"quick": QUICK, "paper": {}},
         headline={
             "reward_first": Headline(
                 shape="{role: number}", meaning="mean episode reward per agent, first tenth of training"

@@ -116,26 +116,41 @@ def _member(module: ModuleType, name: str, target: str) -> Any:
 
 def _runnable(value: Any, module: ModuleType) -> bool:
     """Whether `value` is something of the module's own that can be run."""
+    from diffgames.games.differential import DifferentialGame
+    from diffgames.games.linear_quadratic import LinearQuadraticGame
     from diffgames.games.markov import AbstractMarkovGame
 
     own = isinstance(value, type) and value.__module__ == module.__name__ and issubclass(value, AbstractMarkovGame)
-    return own or isinstance(value, Study | AbstractMarkovGame)
+    return own or isinstance(value, Study | AbstractMarkovGame | LinearQuadraticGame | DifferentialGame)
 
 
 def _as_study(found: Any, target: str) -> Study:
-    """A study as it is; a Markov game (or its class, where it needs no arguments) as the study that learns it."""
+    """A study as it is; a game (or a Markov game's class, where it needs no arguments) as the study of it.
+
+    Markov and differential games are learned, linear-quadratic ones solved; both are certified.
+    """
     if isinstance(found, Study):
         return found
+    from diffgames.games.differential import DifferentialGame
+    from diffgames.games.linear_quadratic import LinearQuadraticGame
     from diffgames.games.markov import AbstractMarkovGame
+    from diffgames.studies.own_game import study_of_differential_game, study_of_game
+    from diffgames.studies.own_linear_quadratic import study_of_quadratic_game
 
     if isinstance(found, type) and issubclass(found, AbstractMarkovGame):
         try:
             found = found()
         except TypeError as error:
             raise InvalidInput("STUDY", target, f"a game, not its class ({error})") from error
-    if isinstance(found, AbstractMarkovGame):
-        from diffgames.studies.own_game import study_of_game
-
-        path, _, name = target.rpartition(":")
-        return study_of_game(found, f"{Path(path).stem}-{name}" if path else target)
-    raise InvalidInput("STUDY", target, f"a Study or a Markov game; found a {type(found).__name__}")
+    path, _, member = target.rpartition(":")
+    name = f"{Path(path).stem}-{member}" if path else target
+    kinds = {
+        AbstractMarkovGame: study_of_game,
+        LinearQuadraticGame: study_of_quadratic_game,
+        DifferentialGame: study_of_differential_game,
+    }
+    for kind, study_of in kinds.items():
+        if isinstance(found, kind):
+            return study_of(found, name)
+    allowed = "a Study, or a Markov, linear-quadratic or differential game"
+    raise InvalidInput("STUDY", target, f"{allowed}; found a {type(found).__name__}")
