@@ -143,7 +143,7 @@ def _with_crowd(game: TypedGame, own_law: bool) -> LinearQuadraticGame:
     noise = jnp.zeros((count, game.sigma.shape[-1], size + 1, size + 1), game.a.dtype)
     if not own_law:
         for t in range(count):
-            noise = noise.at[t, :, game.place(t), -1].set(game.sigma[t])
+            noise = noise.at[t, :, game.place(t), -1].set(game.sigma[t].T)
     letter = "y" if own_law else "x"
     return LinearQuadraticGame(
         drift=affine(drift)[None],

@@ -62,7 +62,7 @@ def regime_game(
         if found[name].shape != (m, *shape):
             raise InvalidInput(name, f"shape {found[name].shape}", f"one matrix {shape} for each of the {m} regimes")
     for name in ("R", "S"):
-        if np.linalg.eigvalsh(np.asarray(found[name])).min() <= 0:
+        if np.linalg.eigvalsh(np.asarray(found[name] + jnp.swapaxes(found[name], 1, 2))).min() <= 0:
             raise InvalidInput(name, found[name].tolist(), "positive definite matrices")
     control = jnp.zeros((m, k + d, k + d)).at[:, :k, :k].set(found["R"]).at[:, k:, k:].set(-found["S"])
     state, final = (jnp.pad(found[name], ((0, 0), (0, 1), (0, 1))) for name in ("Q", "Q_T"))
