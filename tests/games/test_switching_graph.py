@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.integrate import solve_ivp
 
 from diffgames.games.switching_graph import (
     gap_sensitivity,
@@ -46,3 +47,30 @@ def test_chains_that_fall_apart():
     assert spectral_gap(np.zeros((3, 3))) == 0.0
     assert spectral_gap(np.zeros((1, 1))) == 0.0 and poincare_constant(np.zeros((1, 1))) is None
     assert poincare_constant(generator_of(np.array([[0, 1.0], [0, 0]]))) is None, "one regime has no weight"
+
+
+def test_risk_differs_between_regimes_by_no_more_than_the_poincare_constant_allows():
+    """−U̇ = φ + ΠU from U = 0, φ oscillating: ‖U_⊥(τ)‖ in L²(π) against (1 − e^{−λ_P τ}) / λ_P · sup ‖φ_⊥‖."""
+    rng = np.random.default_rng(2)
+    for size in (3, 5):
+        generator = generator_of(rng.uniform(0.1, 1.0, (size, size)))
+        law, constant = stationary_law(generator), poincare_constant(generator)
+        base, wave = rng.normal(size=(2, size))
+        times = np.linspace(0.0, 4.0, 41)
+
+        def apart(values, law=law):
+            difference = values - law @ values
+            return np.sqrt(law @ difference**2)
+
+        path = solve_ivp(
+            lambda tau, u, base=base, wave=wave, generator=generator: base + wave * np.sin(5 * tau) + generator @ u,
+            (0.0, 4.0),
+            np.zeros(size),
+            t_eval=times,
+            rtol=1e-9,
+        ).y.T
+        most = max(apart(base + wave * np.sin(phase)) for phase in np.linspace(0, 2 * np.pi, 101))
+        bounds = (1 - np.exp(-constant * times)) / constant * most
+        found = np.asarray([apart(values) for values in path])
+        assert np.all(found <= bounds + 1e-9)
+        assert found[-1] > 0.05 * bounds[-1]
