@@ -50,7 +50,7 @@ def market_builder(exchange: ExchangeModel):
             penalty=QuadraticPenalty(number(penalty)),
             provider_supertype=tuple(i for i, count in enumerate(providers) for _ in range(count)),
             taker_supertype=tuple(i for i, count in enumerate(takers) for _ in range(count)),
-            **{"steps": 30, "grid": 96, **fields},
+            **{"steps": 30, "grid": 96, "spread_scale": number(1.0), **fields},
         )
 
     return build

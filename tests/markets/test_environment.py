@@ -102,6 +102,14 @@ def test_quotes_lie_on_the_granularity_grid(build_market):
     np.testing.assert_allclose(steps, np.round(steps), atol=1e-3)
 
 
+def test_no_provider_bids_more_than_it_asks_however_many_exchanges_there_are(build_market):
+    """Mids of several exchanges differ, and the best bid of one may be the best ask of another."""
+    market = build_market((1, 2), (4, 3), exchanges=3, probability=1.0, spread_bounds=(-1.0, -0.9))
+    _, (_, record, _) = random_play(market, jax.random.key(13))
+    assert (np.asarray(record.best_bid).max(axis=-1) >= np.asarray(record.best_ask).min(axis=-1)).any()
+    assert (np.asarray(record.provider_ask) - np.asarray(record.provider_bid)).min() > -1e-4
+
+
 def test_hedging_all_leaves_the_flow_of_the_step(build_market):
     """With ε_hedge = 1 and a connected exchange the inventory carried over is the step's own flow."""
     market = build_market(probability=1.0)
@@ -155,6 +163,20 @@ def test_observation_names_match_the_vectors(build_market):
     for role in market.roles:
         assert seen[role.name].shape[-1] == role.observation_size
         assert np.isfinite(np.asarray(seen[role.name])).all()
+
+
+def test_costs_are_observed_in_spreads_however_wide_those_are(build_market):
+    """Where the exchange's spread is usually 17 ticks, quotes of several ticks are no longer all alike."""
+    market = build_market(probability=1.0)
+    state = market.reset(jax.random.key(14))
+    scaled = build_market(probability=1.0, spread_scale=jnp.float32(17.0))
+    wide = {"provider": jnp.asarray([[1.0, 0.0, 0.0]] * 3, jnp.float32)}
+    for role, features in {"taker": ("buying_cost", "selling_cost"), "provider": ("market_spread",)}.items():
+        names = market.role(role).observation_names
+        seen, shrunk = (m.observe(state, wide if role == "taker" else {}, role) for m in (market, scaled))
+        for feature in features:
+            column = names.index(feature)
+            np.testing.assert_allclose(shrunk[:, column], seen[:, column] / 17, rtol=1e-5)
 
 
 def test_unreachable_takers_do_not_trade(build_market):

@@ -3,11 +3,14 @@
 import json
 from pathlib import Path
 
+import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from diffgames.cli import main
 from diffgames.records import load_profile
+from diffgames.studies.market_parameters import MarketParameters, build_market
 
 TINY = ["updates=2", "episodes=4", "steps=20", "width=16", "passes=2", "evaluation_episodes=8", "taker_counts=[5,2]"]
 TINY += ["deviator_updates=2", "deviator_passes=1", "validation_episodes=4", "certificate_episodes=8"]
@@ -49,6 +52,7 @@ def test_a_profile_plays_another_market_without_learning(folder, tmp_path):
         "taker_counts=[3,4]",
         "provider_risk_aversion=[1.5,0.1]",
         "connectivity=[[0.5,0.5],[1,1]]",
+        "taker_exchange=[[0.5],[1]]",
     ]
     reused = tmp_path / "reused"
     assert main(["run", "otc-market", "--seed", "4", "--out", str(reused), "--set", *TINY, *changed]) == 0
@@ -75,6 +79,11 @@ def test_a_profile_of_another_shape_is_refused(folder, tmp_path, capsys):
         ("spread_bounds=[-2,1]", "spread_bounds"),
         ("data=nowhere.csv", "nowhere.csv"),
         ("exchanges=0", "exchanges"),
+        ("taker_exchange=[[1,1],[1,1]]", "taker_exchange"),
+        ("provider_exchange=[[1],[1.5]]", "provider_exchange"),
+        ("taker_normalizer=[1]", "taker_normalizer"),
+        ("taker_probabilities=[0.2,0.2,0.2]", "taker_probabilities"),
+        ("variance_floor=0", "variance_floor"),
         ("profile=nowhere", "nowhere"),
     ],
 )
@@ -82,6 +91,46 @@ def test_what_does_not_fit_is_one_line_and_exit_2(setting, key, tmp_path, capsys
     assert main(["run", "otc-market", "--out", str(tmp_path / "bad"), "--set", "updates=1", setting]) == 2
     error = capsys.readouterr().err.strip()
     assert key in error and "Traceback" not in error and len(error.splitlines()) == 1
+
+
+def test_the_market_is_the_one_described(exchange):
+    """Connections to two exchanges and η as given; η left out makes an equal share of the flow worth one."""
+    reach = {"provider_exchange": ((1.0, 0.0), (0.5, 1.0)), "taker_exchange": ((0.25, 0.0), (0.0, 1.0))}
+    given = build_market(
+        MarketParameters(exchanges=2, provider_normalizer=(0.01, (0.1, 0.2)), taker_normalizer=(0.3, 0.4), **reach),
+        exchange,
+    )
+    for name, rows in reach.items():
+        np.testing.assert_allclose(getattr(given.connectivity, name), rows)
+    np.testing.assert_allclose(given.providers.normalizer.low, [0.01, 0.1])
+    np.testing.assert_allclose(given.providers.normalizer.high, [0.01, 0.2])
+    np.testing.assert_allclose(given.takers.normalizer.mean, [0.3, 0.4])
+    volume = 12 * 1.0 + 2 * 4.0
+    for spread in (1.0, 17.0):
+        wide = eqx.tree_at(lambda model: model.usual, exchange, jnp.float32(spread))
+        market, earned = build_market(MarketParameters(taker_quantity=(1.0, 4.0)), wide), 100 * spread / 2
+        np.testing.assert_allclose(market.spread_scale, spread)
+        np.testing.assert_allclose(np.asarray(market.providers.normalizer.mean) * earned * volume / 3, 1.0, rtol=1e-6)
+        np.testing.assert_allclose(
+            np.asarray(market.takers.normalizer.mean) * earned * np.array([1.0, 4.0]), 1.0, rtol=1e-6
+        )
+
+
+@pytest.mark.slow
+def test_everything_at_once(tmp_path):
+    """Fixed takers of three supertypes and random sizes, two exchanges not open to all, providers that remember."""
+    market = ["recurrent=true", "exchanges=2", "provider_exchange=[[1,0],[0.5,1]]", "taker_counts=[4,2,3]"]
+    market += ["taker_exchange=[[1,0],[0,1],[0.5,0.5]]", "taker_risk_aversion=[0,0.1,[0,1]]", "inventory_penalty=0.01"]
+    market += ["taker_pnl_weight=[0,1,[0,1]]", "taker_buy_target=[0.5,0.2,[0,0.5]]", "taker_quantity=[1,5,[1,10]]"]
+    market += ["taker_sell_target=[0.5,0.2,[0.1,0.5]]", "connectivity=[[[0,1],1,0.5],[1,0.3,1]]"]
+    market += ["taker_probabilities=[0.2,0.5,0.3]"]
+    folder = tmp_path / "all"
+    assert main(["run", "otc-market", "--out", str(folder), "--set", *TINY, *market]) == 0
+    headline, entries = result_of(folder)["headline"], result_of(folder)["certificate"]["entries"]
+    assert headline["imbalance"] < 0.1 and sum(headline["market_share"]) <= 1 + 1e-6
+    assert set(headline["reward_last"]) == {"provider_0", "provider_1", "taker_0", "taker_1", "taker_2"}
+    assert len(entries) == 5 and all(np.isfinite(entry["gain"]) for entry in entries.values())
+    np.testing.assert_allclose(np.exp(load_profile(folder)["taker"].logits), [0.2, 0.5, 0.3], rtol=1e-5)
 
 
 @pytest.mark.slow

@@ -40,6 +40,7 @@ class Scales(NamedTuple):
 
     price: float  # standard deviation of the mid over an episode, ticks
     volume: float  # mean volume of a level, lots
+    spread: float  # median spread, ticks
 
 
 class ExchangeModel(eqx.Module):
@@ -52,6 +53,7 @@ class ExchangeModel(eqx.Module):
         mirror: probability of exchanging bid and ask in a draw: ½ makes the law symmetric, 0 leaves it as fitted.
         decay: α of the extrapolation e^{−αk} below the m-th level, per tick.
         widest: largest spread recorded, ticks; a draw beyond is cut to it.
+        usual: median spread recorded, ticks.
         order_sizes: quantiles of the sizes of single orders, lots.
         mean_volume: mean recorded volume per level, lots.
         volatility: standard deviation of the mid change of one step, ticks.
@@ -64,6 +66,7 @@ class ExchangeModel(eqx.Module):
     mirror: Float[Array, "*batch"]
     decay: Float[Array, "*batch"]
     widest: Float[Array, "*batch"]
+    usual: Float[Array, "*batch"]
     order_sizes: Float[Array, "*batch sizes"]
     mean_volume: Float[Array, "*batch levels_of_both_sides"]
     volatility: Float[Array, "*batch"]
@@ -76,7 +79,11 @@ class ExchangeModel(eqx.Module):
 
     def scales(self, steps: int) -> Scales:
         """Orders of magnitude over an episode of `steps` steps."""
-        return Scales(price=float(jnp.mean(self.volatility)) * steps**0.5, volume=float(jnp.mean(self.mean_volume)))
+        return Scales(
+            price=float(jnp.mean(self.volatility)) * steps**0.5,
+            volume=float(jnp.mean(self.mean_volume)),
+            spread=float(jnp.mean(self.usual)),
+        )
 
     def sample_snapshot(self, key: PRNGKeyArray, grid: int) -> DepthBook:
         """An initial book; its mid is the grid's centre, half a tick above it where the spread is odd."""

@@ -122,6 +122,7 @@ def fit_exchange(
         mirror=jnp.asarray(0.5 if mirrored else 0.0, jnp.float32),
         decay=jnp.asarray(max(slope, DECAY_FLOOR), jnp.float32),
         widest=jnp.asarray(samples.spread.max(), jnp.float32),
+        usual=jnp.asarray(np.median(samples.spread), jnp.float32),
         order_sizes=jnp.asarray(order_sizes(snapshots, ORDER_SIZE_POINTS), jnp.float32),
         mean_volume=jnp.asarray(mean_volume, jnp.float32),
         volatility=jnp.asarray(samples.mid_change.std() / 2, jnp.float32),

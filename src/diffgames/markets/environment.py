@@ -15,9 +15,10 @@ the orders before it. Cash and inventory of agents and exchanges add up to zero 
 is taken from the volumes that left their books, not from the agents' fills.
 
 Where the paper leaves a choice: a taker's decision is routed by the prices quoted at the start of the step; the market
-share of a step without taker volume is not counted (the average holds); with several exchanges x_t(q) is the best of
-them, a hedge goes to the connected exchange that serves it best, and each exchange's mid is pulled half-way back to the
-reference price (arbitrage), which changes nothing when there is one exchange.
+share of a step without taker volume is not counted (the average holds); with several exchanges x_t(q) is the smallest
+of theirs (so that x_t(q) ≥ x_t/2, and no ε_spread ≥ −1 makes a provider bid more than it asks), a hedge goes to the
+connected exchange that serves it best, and each exchange's mid is pulled half-way back to the reference price
+(arbitrage), which changes nothing when there is one exchange.
 
 Units: prices in ticks from the initial mid, quantities in lots, time in steps.
 """
@@ -31,7 +32,13 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from diffgames.games.markov import AbstractMarkovGame, Actions, Continuous, Discrete, Role
 from diffgames.markets import observations
-from diffgames.markets.agents import ProviderSupertypes, QuadraticPenalty, TakerSupertypes, price_curves
+from diffgames.markets.agents import (
+    ProviderSupertypes,
+    QuadraticPenalty,
+    TakerSupertypes,
+    TypeDistribution,
+    price_curves,
+)
 from diffgames.markets.depth_book import average_prices, best_ask, best_bid, market_spread, mid_price, tick_prices
 from diffgames.markets.ecn import ExchangeModel, reference_price
 from diffgames.markets.engines import AbstractEngine, DepthEngine
@@ -48,7 +55,8 @@ class OTCMarket(AbstractMarkovGame):
         providers, takers: types as distributions per supertype.
         connectivity: connection probabilities per pair of supertypes.
         exchanges: one fitted exchange agent per exchange, stacked on a leading axis.
-        price_scale, inventory_scale, volume_scale: what observations are divided by (ticks, lots, lots).
+        price_scale, inventory_scale, volume_scale, spread_scale: what observations are divided by (ticks, lots, lots,
+            ticks).
         penalty: the inventory penalty ℓ of equation (3).
         engine: how market orders and variations act on a book.
         price_path: the mid (ticks) at times 0…T that every exchange's agent steers its book to, in place of the fitted
@@ -67,6 +75,7 @@ class OTCMarket(AbstractMarkovGame):
     price_scale: Float[Array, ""]
     inventory_scale: Float[Array, ""]
     volume_scale: Float[Array, ""]
+    spread_scale: Float[Array, ""]
     penalty: QuadraticPenalty
     engine: AbstractEngine = DepthEngine()
     price_path: Float[Array, " times"] | None = None
@@ -132,11 +141,7 @@ class OTCMarket(AbstractMarkovGame):
                 state,
                 jax.vmap(self.engine.depth)(state.books),
                 self.exchanges.levels,
-                self.steps,
-                self.price_scale,
-                self.inventory_scale,
-                self.volume_scale,
-                jnp.max(self.providers.normalizer.high),
+                self._scales(self.providers.normalizer),
             )
         quotes = self.quotes(state, actions["provider"])
         buying, selling = venue_prices(quotes, self._size_row(), self._connected(state))
@@ -144,10 +149,7 @@ class OTCMarket(AbstractMarkovGame):
             state,
             jnp.min(buying, axis=0),
             jnp.min(selling, axis=0),
-            self.steps,
-            self.price_scale,
-            jnp.max(self.takers.normalizer.high),
-            jnp.max(self.takers.quantity.high),
+            self._scales(self.takers.normalizer),
         )
 
     def step(
@@ -176,13 +178,24 @@ class OTCMarket(AbstractMarkovGame):
         size = state.taker_type.quantity if self.sizes_vary else self.takers.quantity.mean
         depth = jax.vmap(self.engine.depth)(state.books)
         ask, bid = jax.vmap(lambda book: average_prices(book, size))(depth)
-        half_spread = (jnp.min(ask, axis=0) - jnp.max(bid, axis=0)) / 2
+        half_spread = jnp.min(ask - bid, axis=0) / 2  # of one exchange: best prices of two may lie the wrong way round
         narrowest = jnp.min(jax.vmap(market_spread)(depth))
         provider_ask, provider_bid = price_curves(
             state.price, half_spread, narrowest, tweaks[:, 0], tweaks[:, 1], self.quote_granularity
         )
         return Quotes(
             ask=jnp.concatenate([provider_ask, ask], axis=0), bid=jnp.concatenate([provider_bid, bid], axis=0)
+        )
+
+    def _scales(self, normalizer: TypeDistribution) -> observations.Scales:
+        return observations.Scales(
+            price=self.price_scale,
+            inventory=self.inventory_scale,
+            volume=self.volume_scale,
+            spread=self.spread_scale,
+            normalizer=jnp.max(normalizer.high),
+            quantity=jnp.max(self.takers.quantity.high),
+            steps=self.steps,
         )
 
     def _size_row(self) -> tuple[int, ...]:

@@ -3,9 +3,11 @@
 Partial observability: exchange information reaches only agents connected to an exchange, quotes only takers connected
 to the provider, and everything of an agent's own stays its own. Prices are divided by the price scale (the standard
 deviation of the mid over an episode), inventories by the inventory scale, volumes by the mean level volume; spreads and
-costs are in units of one tick and capped at `COST_CAP`, which is also what an unreachable venue shows.
+costs are in units of the exchange's median spread (one tick in a large-tick market) and capped at `COST_CAP`, which is
+also what an unreachable venue shows.
 """
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -15,6 +17,18 @@ from diffgames.markets.market_state import MarketState
 
 HEDGE_FRACTIONS = (0.25, 0.5, 0.75, 1.0)
 COST_CAP = 5.0
+
+
+class Scales(eqx.Module):
+    """What observations are divided by."""
+
+    price: Float[Array, ""]  # ticks
+    inventory: Float[Array, ""]  # a provider's, lots
+    volume: Float[Array, ""]  # lots
+    spread: Float[Array, ""]  # ticks
+    normalizer: Float[Array, ""]  # η
+    quantity: Float[Array, ""]  # a taker's q_LT, lots
+    steps: int = eqx.field(static=True)
 
 
 def provider_features(levels: int, taker_supertypes: int) -> tuple[str, ...]:
@@ -39,32 +53,25 @@ def taker_features(provider_supertypes: int) -> tuple[str, ...]:
 
 
 def observe_providers(
-    state: MarketState,
-    depth: DepthBook,
-    levels: int,
-    steps: int,
-    price_scale: Float[Array, ""],
-    inventory_scale: Float[Array, ""],
-    volume_scale: Float[Array, ""],
-    normalizer_scale: Float[Array, ""],
+    state: MarketState, depth: DepthBook, levels: int, scales: Scales
 ) -> Float[Array, "providers features"]:
     """One row per provider; `depth` holds the exchanges' volumes on its leading axis."""
     inventory = state.providers.inventory
     connected = state.network.provider_exchange.astype(jnp.float32)
     reach = connected / jnp.maximum(jnp.sum(connected, axis=1, keepdims=True), 1.0)
-    volumes = reach @ jax.vmap(lambda book: top_levels(book, levels))(depth) / volume_scale
-    spread = reach @ jax.vmap(market_spread)(depth)
-    common = _columns(inventory, state.price / price_scale, state.time.astype(jnp.float32) / steps)
+    volumes = reach @ jax.vmap(lambda book: top_levels(book, levels))(depth) / scales.volume
+    spread = reach @ jax.vmap(market_spread)(depth) / scales.spread
+    common = _columns(inventory, state.price / scales.price, state.time.astype(jnp.float32) / scales.steps)
     types = state.provider_type
     return jnp.concatenate(
         [
             common[:, :1],
-            (inventory / inventory_scale)[:, None],
+            (inventory / scales.inventory)[:, None],
             common[:, 1:],
             jnp.stack([state.market_share, jnp.minimum(spread, COST_CAP)], axis=1),
             volumes,
-            hedge_costs(inventory, state.price, depth, state.network.provider_exchange),
-            jnp.stack([types.risk_aversion, types.pnl_weight, types.normalizer / normalizer_scale], axis=1),
+            hedge_costs(inventory, state.price, depth, state.network.provider_exchange, scales.spread),
+            jnp.stack([types.risk_aversion, types.pnl_weight, types.normalizer / scales.normalizer], axis=1),
             types.share_target[:, None],
             state.network.provider_fraction,
         ],
@@ -73,31 +80,25 @@ def observe_providers(
 
 
 def observe_takers(
-    state: MarketState,
-    buying: Float[Array, " takers"],
-    selling: Float[Array, " takers"],
-    steps: int,
-    price_scale: Float[Array, ""],
-    normalizer_scale: Float[Array, ""],
-    quantity_scale: Float[Array, ""],
+    state: MarketState, buying: Float[Array, " takers"], selling: Float[Array, " takers"], scales: Scales
 ) -> Float[Array, "takers features"]:
     """One row per taker; `buying`, `selling` are the best cost and the best negated proceeds it can reach."""
     types = state.taker_type
-    common = _columns(buying, state.price / price_scale, state.time.astype(jnp.float32) / steps)
+    common = _columns(buying, state.price / scales.price, state.time.astype(jnp.float32) / scales.steps)
     columns = [
         common[:, 0],
-        state.takers.inventory / (types.quantity * jnp.sqrt(jnp.float32(steps))),
+        state.takers.inventory / (types.quantity * jnp.sqrt(jnp.float32(scales.steps))),
         common[:, 1],
         state.sold_fraction,
         state.bought_fraction,
-        jnp.minimum(buying - state.price, COST_CAP),
-        jnp.minimum(selling + state.price, COST_CAP),
+        jnp.minimum((buying - state.price) / scales.spread, COST_CAP),
+        jnp.minimum((selling + state.price) / scales.spread, COST_CAP),
         types.risk_aversion,
         types.pnl_weight,
-        types.normalizer / normalizer_scale,
+        types.normalizer / scales.normalizer,
         types.sell_target,
         types.buy_target,
-        types.quantity / quantity_scale,
+        types.quantity / scales.quantity,
     ]
     return jnp.concatenate([jnp.stack(columns, axis=1), state.network.taker_fraction], axis=1)
 
@@ -107,15 +108,16 @@ def hedge_costs(
     price: Float[Array, ""],
     depth: DepthBook,
     connected: Array,
+    unit: Float[Array, ""],
 ) -> Float[Array, "providers fractions"]:
-    """Cost per lot, in ticks, of hedging each fraction of the inventory at the best connected exchange."""
+    """Cost per lot, in units of `unit` ticks, of hedging fractions of the inventory at the best connected exchange."""
     fractions = jnp.asarray(HEDGE_FRACTIONS, jnp.float32)
     size = jnp.maximum(jnp.abs(inventory)[:, None] * fractions[None, :], 1e-3)
     ask, bid = jax.vmap(lambda book: average_prices(book, size.reshape(-1)))(depth)
     sells = (inventory > 0)[None, :, None]
     shape = (depth.ask.shape[0], *size.shape)
     cost = jnp.where(sells, price - bid.reshape(shape), ask.reshape(shape) - price)
-    reachable = jnp.where(connected.T[:, :, None], cost, COST_CAP)
+    reachable = jnp.where(connected.T[:, :, None], cost / unit, COST_CAP)
     return jnp.minimum(jnp.min(reachable, axis=0), COST_CAP)
 
 

@@ -5,7 +5,7 @@ provider's type randomised (risk aversion on [0, 2], PnL weight and connectivity
 more with γ = 0.5 and ω = 1; twelve flow takers (ω = 0) and two PnL takers (ω = 1), everyone connected to the exchange.
 
 A parameter given per supertype is a list with one entry each, a number or a pair [low, high] from which every episode
-draws anew; a connection probability is a matrix of such entries, provider supertypes × taker supertypes.
+draws anew; the probability of a connection between agents is a matrix of such entries, provider × taker supertypes.
 """
 
 from dataclasses import dataclass
@@ -13,9 +13,18 @@ from typing import Annotated, Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from diffgames.errors import InvalidInput
-from diffgames.markets.agents import ProviderSupertypes, QuadraticPenalty, TakerSupertypes, constant, ranges, uniform
+from diffgames.markets.agents import (
+    ProviderSupertypes,
+    QuadraticPenalty,
+    TakerSupertypes,
+    TypeDistribution,
+    constant,
+    ranges,
+    uniform,
+)
 from diffgames.markets.ecn import ExchangeModel, stack_exchanges
 from diffgames.markets.ecn_fit import FitReport, fit_exchange
 from diffgames.markets.engines import AbstractEngine, DepthEngine, FifoEngine
@@ -37,6 +46,9 @@ class ExchangeParameters:
     ] = None
     levels: Annotated[int, Parameter(unit="levels", meaning="order-book levels per side in the exchange model, m")] = 5
     components: Annotated[int, Parameter(meaning="components of the Gaussian mixtures")] = 5
+    variance_floor: Annotated[
+        float, Parameter(unit="1", meaning="least variance of a component in any direction, standardised")
+    ] = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +67,14 @@ class MarketParameters(ExchangeParameters):
     provider_share_target: Annotated[
         PerSupertype, Parameter(shape="provider supertypes", meaning="market share target m, in [0, 1]")
     ] = (1.0, 1.0)
+    provider_normalizer: Annotated[
+        PerSupertype | None,
+        Parameter(
+            shape="provider supertypes",
+            unit="1 / (ticks × lots)",
+            meaning="η, number or [low, high]; null: one over an equal share of the flow at half a spread",
+        ),
+    ] = None
     taker_counts: Annotated[
         tuple[int, ...], Parameter(shape="taker supertypes", unit="agents", meaning="takers per supertype")
     ] = (12, 2)
@@ -73,6 +93,14 @@ class MarketParameters(ExchangeParameters):
     taker_quantity: Annotated[
         PerSupertype, Parameter(shape="taker supertypes", unit="lots", meaning="trade size q_LT")
     ] = (1.0, 1.0)
+    taker_normalizer: Annotated[
+        PerSupertype | None,
+        Parameter(
+            shape="taker supertypes",
+            unit="1 / (ticks × lots)",
+            meaning="η, number or [low, high]; null: one over half a spread on q_LT a step",
+        ),
+    ] = None
     connectivity: Annotated[
         tuple[PerSupertype, ...],
         Parameter(
@@ -80,6 +108,14 @@ class MarketParameters(ExchangeParameters):
         ),
     ] = (((0.0, 1.0), (0.0, 1.0)), (1.0, 1.0))
     exchanges: Annotated[int, Parameter(unit="exchanges", meaning="number of exchanges n_ECN")] = 1
+    provider_exchange: Annotated[
+        tuple[tuple[float, ...], ...] | None,
+        Parameter(shape="provider supertypes × exchanges", meaning="connection probability; null: all are connected"),
+    ] = None
+    taker_exchange: Annotated[
+        tuple[tuple[float, ...], ...] | None,
+        Parameter(shape="taker supertypes × exchanges", meaning="connection probability; null: all are connected"),
+    ] = None
     inventory_penalty: Annotated[
         float, Parameter(unit="ticks per lot", meaning="coefficient c of ℓ(q) = −c q² in equation (3)")
     ] = 0.0
@@ -107,14 +143,21 @@ class MarketParameters(ExchangeParameters):
 def fit_from(parameters: ExchangeParameters, seed: int) -> tuple[ExchangeModel, FitReport]:
     """Fit the exchange agent to the named file, or to an hour of synthetic level-2 data."""
     snapshots = synthetic_level2(seconds=3600, seed=seed) if parameters.data is None else read_level2(parameters.data)
-    return fit_exchange(snapshots, levels=parameters.levels, components=parameters.components, seed=seed)
+    return fit_exchange(
+        snapshots,
+        levels=parameters.levels,
+        components=parameters.components,
+        variance_floor=parameters.variance_floor,
+        seed=seed,
+    )
 
 
 def build_market(parameters: MarketParameters, exchange: ExchangeModel) -> OTCMarket:
     """The market that the parameters describe, on the fitted exchange.
 
-    PnL is made comparable with market share and trade targets by η = 1 / (the spread that an equal share of the takers'
-    volume can earn in an episode at half a tick): 2·providers / (T·Σ q_LT) for providers, 2 / (T·q_LT) for takers.
+    Unless η is given, PnL is made comparable with market share and trade targets by η = 1 / (the spread that an equal
+    share of the takers' volume can earn in an episode at half the exchange's usual spread s, which is one tick in a
+    large-tick market): 2·providers / (s·T·Σ q_LT) for providers, 2 / (s·T·q_LT) for takers.
     Raises `InvalidInput` naming the parameter whose length or range does not fit.
     """
     providers, takers = _counts("provider_counts", parameters), _counts("taker_counts", parameters)
@@ -130,36 +173,38 @@ def build_market(parameters: MarketParameters, exchange: ExchangeModel) -> OTCMa
     low, high = parameters.spread_bounds
     if not -1.0 <= low < high:
         raise InvalidInput("spread_bounds", parameters.spread_bounds, "[low, high] with −1 ≤ low < high")
-    scale = exchange.scales(parameters.steps)
+    steps, scale = parameters.steps, exchange.scales(parameters.steps)
+    earned = steps * scale.spread / 2  # ticks, on a lot a step
     return OTCMarket(
         providers=ProviderSupertypes(
             risk_aversion=ranges("provider_risk_aversion", parameters.provider_risk_aversion, n, 0.0, 100.0),
             pnl_weight=ranges("provider_pnl_weight", parameters.provider_pnl_weight, n, 0.0, 1.0),
-            normalizer=constant([2.0 * sum(providers) / (parameters.steps * volume)] * n),
+            normalizer=_normalizer("provider_normalizer", parameters, [sum(providers) / (earned * volume)] * n),
             share_target=ranges("provider_share_target", parameters.provider_share_target, n, 0.0, 1.0),
         ),
         takers=TakerSupertypes(
             risk_aversion=ranges("taker_risk_aversion", parameters.taker_risk_aversion, m, 0.0, 100.0),
             pnl_weight=ranges("taker_pnl_weight", parameters.taker_pnl_weight, m, 0.0, 1.0),
-            normalizer=constant(2.0 / (parameters.steps * np.asarray(quantity.mean))),
+            normalizer=_normalizer("taker_normalizer", parameters, 1.0 / (earned * np.asarray(quantity.mean))),
             sell_target=sell,
             buy_target=buy,
             quantity=quantity,
         ),
         connectivity=Connectivity(
             provider_taker=_matrix("connectivity", parameters.connectivity, n, m),
-            provider_exchange=jnp.ones((n, parameters.exchanges), jnp.float32),
-            taker_exchange=jnp.ones((m, parameters.exchanges), jnp.float32),
+            provider_exchange=_reach("provider_exchange", parameters, n),
+            taker_exchange=_reach("taker_exchange", parameters, m),
         ),
         exchanges=stack_exchanges([exchange] * parameters.exchanges),
         price_scale=jnp.asarray(scale.price, jnp.float32),
         inventory_scale=jnp.asarray(2.0 * volume / sum(providers), jnp.float32),
         volume_scale=jnp.asarray(scale.volume, jnp.float32),
+        spread_scale=jnp.asarray(scale.spread, jnp.float32),
         penalty=QuadraticPenalty(jnp.asarray(parameters.inventory_penalty, jnp.float32)),
         engine=_engine(parameters),
         provider_supertype=tuple(index for index, count in enumerate(providers) for _ in range(count)),
         taker_supertype=tuple(index for index, count in enumerate(takers) for _ in range(count)),
-        steps=parameters.steps,
+        steps=steps,
         grid=parameters.grid,
         quote_granularity=parameters.quote_granularity,
         spread_bounds=(low, high),
@@ -182,6 +227,21 @@ def _counts(key: str, parameters: MarketParameters) -> list[int]:
     if not counts or any(count < 1 for count in counts):
         raise InvalidInput(key, counts, "a non-empty list of integers ≥ 1, one per supertype")
     return list(counts)
+
+
+def _normalizer(key: str, parameters: MarketParameters, otherwise) -> TypeDistribution:
+    values = getattr(parameters, key)
+    return constant(otherwise) if values is None else ranges(key, values, len(otherwise), 1e-9, 1e9)
+
+
+def _reach(key: str, parameters: MarketParameters, supertypes: int) -> Float[Array, "supertypes exchanges"]:
+    rows: Any = getattr(parameters, key)
+    shape = (supertypes, parameters.exchanges)
+    if rows is None:
+        return jnp.ones(shape, jnp.float32)
+    if [len(row) for row in rows] != [shape[1]] * supertypes or not all(0 <= p <= 1 for row in rows for p in row):
+        raise InvalidInput(key, rows, f"a matrix of {shape[0]} supertypes × {shape[1]} exchanges within [0, 1]")
+    return jnp.asarray(rows, jnp.float32)
 
 
 def _matrix(key: str, rows, n: int, m: int):

@@ -130,36 +130,53 @@ def market_shares(
 
 
 def connectivity_graph(record: StepRecord, taker_supertype: Sequence[int], episode: int = 0) -> Figure:
-    """Who is connected to whom in one episode: providers, takers (coloured by supertype), exchanges."""
+    """Who is connected to whom in one episode: providers, takers (coloured by supertype), exchanges.
+
+    Where providers can hedge is drawn in arcs around the takers, whose names are left out where they are many.
+    """
     network = {name: np.asarray(value)[0, episode] for name, value in vars(record.network).items()}
-    graph = nx.Graph()
     providers = [f"P{i}" for i in range(network["provider_taker"].shape[0])]
     takers = [f"T{i}" for i in range(network["provider_taker"].shape[1])]
     exchanges = [f"ECN{i}" for i in range(network["taker_exchange"].shape[1])]
+    graph = nx.Graph()
     graph.add_nodes_from([*providers, *takers, *exchanges])
-    for names, others, matrix in (
-        (providers, takers, network["provider_taker"]),
-        (takers, exchanges, network["taker_exchange"]),
-        (providers, exchanges, network["provider_exchange"]),
-    ):
-        graph.add_edges_from((names[i], others[j]) for i, j in np.argwhere(matrix))
     place = {name: (-1.0, y) for name, y in zip(providers, _spread(len(providers)), strict=True)}
     place |= {name: (0.0, y) for name, y in zip(takers, _spread(len(takers)), strict=True)}
     place |= {name: (1.0, y) for name, y in zip(exchanges, _spread(len(exchanges)), strict=True)}
-    colors = ["tab:blue"] * len(providers) + [f"C{1 + s}" for s in taker_supertype] + ["0.6"] * len(exchanges)
-    figure, (axis,) = new_figure(width=8.0, height=6.0)
-    nx.draw_networkx(
-        graph,
-        place,
-        ax=axis,
-        node_color=colors,
-        node_size=520,
-        font_size=8,
-        edge_color="0.75",
-        width=0.8,
-        font_color="w",
+    figure, (axis,) = new_figure(width=8.0, height=7.0)
+    few = len(takers) <= 30
+    for names, others, matrix in (
+        (providers, takers, network["provider_taker"]),
+        (takers, exchanges, network["taker_exchange"]),
+    ):
+        edges = [(names[i], others[j]) for i, j in np.argwhere(matrix)]
+        nx.draw_networkx_edges(graph, place, edges, ax=axis, edge_color="0.75", width=0.8 if few else 0.1)
+    for i, j in np.argwhere(network["provider_exchange"]):
+        above = place[providers[i]][1] + place[exchanges[j]][1] >= 0
+        nx.draw_networkx_edges(
+            graph,
+            place,
+            [(providers[i], exchanges[j])],
+            ax=axis,
+            edge_color="tab:blue",
+            arrows=True,
+            arrowstyle="-",
+            connectionstyle=f"arc3,rad={-0.32 if above else 0.32}",
+        )
+    size = 300.0 if few else 12.0
+    colours = {name: f"C{1 + s}" for name, s in zip(takers, taker_supertype, strict=True)}
+    for names, area, colour in (
+        (providers, 520.0, "tab:blue"),
+        (takers, size, [colours[name] for name in takers]),
+        (exchanges, 520.0, "0.6"),
+    ):
+        nx.draw_networkx_nodes(graph, place, names, ax=axis, node_size=area, node_color=colour)
+    named = {name: name for name in [*providers, *exchanges, *(takers if few else [])]}
+    nx.draw_networkx_labels(graph, place, named, ax=axis, font_size=8, font_color="w")
+    axis.set_title(
+        "Connections of one episode: providers P, takers T by supertype, exchanges\n(arcs: where providers hedge)"
     )
-    axis.set_title("Connections of one episode: providers, takers by supertype, exchanges")
+    axis.margins(0.05, 0.16)
     axis.axis("off")
     return figure
 

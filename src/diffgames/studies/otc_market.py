@@ -6,7 +6,9 @@ measured on held-out episodes and the profile is certified: for one agent of eve
 against everyone else's frozen policies, and what the best gains on paired held-out episodes is reported with its
 interval, its budget and its learning curve.
 
-With `profile=RUN` nothing is trained: the profile of an earlier run plays the market that the parameters describe.
+With `taker_probabilities` takers are fixed: they hold, buy and sell at random, whatever they see (Section 5.1's flow),
+and only the providers learn. With `profile=RUN` nothing is trained: the profile of an earlier run plays the market that
+the parameters describe, its observations scaled by that market's own units.
 """
 
 import dataclasses
@@ -20,7 +22,7 @@ import xarray as xr
 from jaxtyping import PRNGKeyArray
 
 from diffgames.errors import InvalidInput
-from diffgames.learning.policy import Profile
+from diffgames.learning.policy import FixedProbabilities, Profile
 from diffgames.learning.rollout import evaluate
 from diffgames.learning.train import initial_profile
 from diffgames.markets import behaviour
@@ -43,6 +45,12 @@ ROLES = ("provider", "taker")
 class OTCConfig(CertificateParameters, MarketParameters):
     """The market, how it is learned, and how it is judged."""
 
+    taker_probabilities: Annotated[
+        tuple[float, float, float] | None,
+        Parameter(
+            shape="3", meaning="fixed takers: probabilities to hold, buy and sell; null: they learn", minimum=0.0
+        ),
+    ] = None
     profile: Annotated[str | None, Parameter(meaning="run folder whose profile plays instead of learning")] = None
 
 
@@ -50,12 +58,14 @@ def run(config: OTCConfig, context: RunContext) -> StudyResult:
     """Fit, learn, measure, certify."""
     market, report = _market(config, context)
     keys = jax.random.split(context.key, 4)
+    fixed = _fixed_takers(config)
     if config.profile is None:
-        start = initial_profile(market, keys[0], config.width, config.recurrent)
-        result, speed = learn(config, context, market, start, keys[1], ROLES)
+        start = initial_profile(market, keys[0], config.width, config.recurrent) | fixed
+        learners = tuple(role for role in ROLES if role not in fixed)
+        result, speed = learn(config, context, market, start, keys[1], learners)
         profile, history = result.profile, result.history
     else:
-        profile, history, speed = _loaded(config.profile, market), {}, None
+        profile, history, speed = _loaded(config.profile, market) | fixed, {}, None
     returns, record = evaluate(market, profile, keys[2], config.evaluation_episodes)
     certificate = _certify(config, context, market, profile, keys[3])
     rewards = {name: np.asarray(value) for name, value in history.get("reward", {}).items()}
@@ -125,6 +135,15 @@ def _market(config: OTCConfig, context: RunContext) -> tuple[OTCMarket, dict[str
     exchange, report = fit_from(config, context.seed)
     context.log(str(report))
     return build_market(config, exchange), dataclasses.asdict(report)
+
+
+def _fixed_takers(config: OTCConfig) -> Profile:
+    """The takers' policy where their probabilities are given, else nothing."""
+    if config.taker_probabilities is None:
+        return {}
+    if abs(sum(config.taker_probabilities) - 1.0) > 1e-6:
+        raise InvalidInput("taker_probabilities", list(config.taker_probabilities), "three probabilities that sum to 1")
+    return {"taker": FixedProbabilities.of(list(config.taker_probabilities))}
 
 
 def _loaded(folder: str, market: OTCMarket) -> Profile:

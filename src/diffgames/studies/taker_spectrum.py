@@ -94,7 +94,7 @@ def spectrum_market(config: TakerSpectrumConfig, exchange: ExchangeModel) -> OTC
         )
     if not config.weights:
         raise InvalidInput("weights", config.weights, "at least one ω in [0, 1]")
-    one = constant([1.0])
+    one, scale = constant([1.0]), exchange.scales(config.steps)
     closed, open_ = uniform([[0.0]], [[0.0]]), jnp.ones((1, 1), jnp.float32)
     return OTCMarket(
         providers=ProviderSupertypes(constant([0.0]), one, one, one),
@@ -110,7 +110,8 @@ def spectrum_market(config: TakerSpectrumConfig, exchange: ExchangeModel) -> OTC
         exchanges=stack_exchanges([exchange]),
         price_scale=jnp.asarray(max(float(path.std()), 0.5), jnp.float32),
         inventory_scale=jnp.asarray(1.0, jnp.float32),
-        volume_scale=jnp.asarray(exchange.scales(config.steps).volume, jnp.float32),
+        volume_scale=jnp.asarray(scale.volume, jnp.float32),
+        spread_scale=jnp.asarray(scale.spread, jnp.float32),
         penalty=QuadraticPenalty(jnp.asarray(0.0, jnp.float32)),
         price_path=jnp.asarray(path, jnp.float32),
         provider_supertype=(0,),
