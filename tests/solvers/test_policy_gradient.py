@@ -2,6 +2,7 @@
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -82,6 +83,42 @@ def test_learning_goes_on_from_a_checkpoint_bit_for_bit():
     again = learn_potential(game, policy, grid, schedule, jax.random.key(1), checkpoint=Slot())  # from after epoch one
     assert np.array_equal(through.losses, again.losses)
     assert eqx.tree_equal(through.policy, again.policy)
+
+
+class Shared(eqx.Module):
+    """A stranger's policy: one multilayer perceptron that everybody shares."""
+
+    net: eqx.nn.MLP
+
+    def __call__(self, t, x, y):
+        one = jax.vmap(jax.vmap(self.net, in_axes=-1, out_axes=-1), in_axes=-1, out_axes=-1)
+        return one(jnp.concatenate([jnp.broadcast_to(t, (1, *x.shape[1:])), x, y]))
+
+
+def test_any_equinox_module_is_a_policy_and_its_rate_falls_on_plateaus():
+    """The rate of every epoch is that of the rule, walked through anew on the losses that were met."""
+    game = crowd_game(Quadratic(), networks.complete(4), np.full((4, 2), 0.5), terminal_weight=4.0, rates=RATES)
+    policy = Shared(eqx.nn.MLP(5, 2, 8, 1, activation=jnp.tanh, key=jax.random.key(0), dtype=jnp.float32))
+    schedule = Schedule(epochs=40, steps=4, paths=8, learning_rate=0.1, patience=1, factor=0.5, average=0.0)
+    met = []
+
+    class Slot:
+        def load(self, like):
+            return None
+
+        def save(self, learner):
+            met.append(float(learner.rate))
+
+    found = learn_potential(game, policy, graded_grid(1.0, 6), schedule, jax.random.key(2), checkpoint=Slot())
+    means = found.losses.mean(axis=1)
+    assert means[-1] < 0.8 * means[0] and isinstance(found.policy, Shared)
+    rate, best, waited = 0.1, np.inf, 0
+    for loss, after in zip(means, met, strict=True):
+        best, waited = (loss, 0) if loss < best else (best, waited + 1)
+        if waited > 1:
+            rate, waited = 0.5 * rate, 0
+        assert after == pytest.approx(rate, rel=1e-5)
+    assert met[-1] < 0.1
 
 
 def test_networks_and_local_gains_descend():

@@ -10,13 +10,14 @@ from diffgames.games import networks
 from diffgames.games.crowd import crowd_game
 from diffgames.games.kernels import Gaussian, Quadratic
 from diffgames.numerics.grid import Axis, Grid
+from diffgames.simulation.paths import simulate
 from diffgames.solvers.affine_search import Affine
 from diffgames.solvers.distributed_paths import draw_noise, graded_grid, potential_of_paths
 from diffgames.solvers.hjb import solve_hjb
 from diffgames.solvers.policies import centred, linear_gains, settled
 from diffgames.solvers.policy_gradient import Schedule, learn_potential
 from diffgames.solvers.potential_control import potential_control
-from diffgames.solvers.potential_lq import exact
+from diffgames.solvers.potential_lq import exact, exact_on_grid
 
 TARGETS = np.array([[0.6], [-0.4]])
 
@@ -31,6 +32,10 @@ def crowd(kernel):
         terminal_weight=1.0,
         effort=0.25,
         noise=0.2,
+        rates=np.array([0.6, 0.3]),
+        jump_size=0.2,
+        common_rate=0.5,
+        common_jump_size=0.1,
         normalise=False,
     )
 
@@ -38,6 +43,31 @@ def crowd(kernel):
 def on_grid(game, cells):
     grid = Grid(tuple(Axis(name, -1.6, 1.6, cells) for name in ("x1", "x2")))
     return float(solve_hjb(potential_control(game, bound=4.0), grid, search=Affine()).at(jnp.zeros(2)))
+
+
+def test_the_planners_problem_of_unlike_weights_costs_what_the_riccati_recursion_says():
+    """Equation 4.3 on (x, y): the hub simulates it under the best feedback of the same Euler steps, with jumps."""
+    weights = np.array([[0, 1.6, 0.4], [0.1, 0, 1.0], [0.9, 0.3, 0]])
+    targets = np.array([[0.6, 0.1], [-0.4, 0.3], [0.2, -0.5]])
+    game = crowd_game(Quadratic(1.5), weights, targets, effort=0.25, rates=0.6, jump_size=0.2, noise=0.15,
+                      common_noise=0.1, common_rate=0.5, common_jump_size=0.15)  # fmt: skip
+    steps, n, d = 20, *targets.shape
+    optimum = exact_on_grid(game, graded_grid(1.0, steps))
+    gain, offset = jnp.asarray(optimum.gain), jnp.asarray(optimum.offset)
+
+    def follow(change):
+        def profile(t, z, i):
+            k = jnp.minimum(jnp.round(t * steps), steps - 1).astype(jnp.int32)
+            u = -(gain[k] @ z.reshape(2 * n, d) + offset[k])
+            return ((u + change).reshape(-1),)
+
+        planner = potential_control(game, sensitivity=True)
+        found = simulate(planner, profile, jax.random.key(0), paths=4000, steps=steps, keep=0)
+        return float(found.cost[0]), float(found.standard_error[0])
+
+    cost, error = follow(0.0)
+    assert cost == pytest.approx(optimum.potential, abs=4.0 * error) and error < 0.02 * optimum.potential
+    assert follow(0.3)[0] > cost  # the same noise
 
 
 @pytest.mark.slow

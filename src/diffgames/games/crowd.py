@@ -90,6 +90,7 @@ def crowd_game(
     noise: float = 0.1,
     jump_size: float = 0.1,
     rates: np.ndarray | float = 0.0,
+    common_noise: float = 0.0,
     common_jump_size: float = 0.0,
     common_rate: float = 0.0,
     horizon: float = 1.0,
@@ -100,17 +101,17 @@ def crowd_game(
     """The crowd game of equation 6.18, in any dimension.
 
     `weights` [players, players], `targets` [players, dimension], `start` [dimension] or [players, dimension].
-    Unit-size compensated Poisson noise of intensity `rates[i]` in every coordinate of player i times `jump_size`, and
-    common noise of intensity `common_rate` times `common_jump_size`. With `kinetic`, states are (position, velocity),
-    controls are accelerations and noise enters velocities. `interaction`
-    replaces the exact sum over pairs; kernel and weights are then its own.
+    Every coordinate of player i has Brownian noise `noise` of its own and `common_noise` shared by all, and unit-size
+    compensated Poisson noise of intensity `rates[i]` times `jump_size`, and common of intensity `common_rate` times
+    `common_jump_size`. With `kinetic`, states are (position, velocity), controls are accelerations and noise enters
+    velocities. `interaction` replaces the exact sum over pairs; kernel and weights are then its own.
     """
     targets = np.asarray(targets, float)
     if targets.ndim != 2:
         raise InvalidInput("targets", f"shape {targets.shape}", "one row per player: [players, dimension]")
     n, d = targets.shape
     if interaction is None:
-        weights = checked_weights(weights, n) / ((n - 1) if normalise else 1)
+        weights = checked_weights(weights, n) / (max(n - 1, 1) if normalise else 1)
         interaction = Pairs(kernel, jnp.asarray(weights), bool(np.any(weights != weights.T)))
     start = np.asarray(start, float)
     if start.shape not in ((d,), (n, d)):
@@ -139,6 +140,7 @@ def crowd_game(
         if kinetic
         else None,
         diffusion=jnp.asarray(noise * axes) if noise else None,
+        common_diffusion=jnp.asarray(common_noise * axes) if common_noise else None,
         jumps=_jumps(axes, np.broadcast_to(np.asarray(rates, float), (n,)), jump_size, common_rate, common_jump_size),
     )
 

@@ -31,7 +31,7 @@ class AversionConfig(CrowdParameters):
     """The game, by kernel and network."""
 
     targets: Annotated[
-        Matrix, Parameter(unit="length", shape="players x 2", meaning="where each player wants to end")
+        Matrix, Parameter(unit="length", shape="players x d", meaning="where each player wants to end")
     ] = (
         (0.5, 0.5),
         (0.5, 0.5),

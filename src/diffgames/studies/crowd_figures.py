@@ -1,4 +1,5 @@
-"""Figures of the crowd studies: the paper's Figures 1–4 with spread, targets and time marks, and how learning went."""
+"""Figures of the crowd studies: the paper's Figures 1–4 with spread, targets and time marks; crowds of thousands; how
+learning went and what deviators gained."""
 
 from collections.abc import Mapping
 
@@ -9,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Ellipse
+from matplotlib.ticker import NullLocator
 
 from diffgames.plotting import COLOURS, label, new_figure
 from diffgames.verification.certificate import Certificate
@@ -17,7 +19,8 @@ from diffgames.verification.certificate import Certificate
 def crowd_paths(paths: xr.Dataset, targets: np.ndarray, start: np.ndarray, title: str, *, samples: int = 1) -> Figure:
     """Mean paths (left, with one standard deviation at the marks) and single paths of all players.
 
-    One sample is the first drawn; of several, those that stray furthest from the mean are shown.
+    In the plane of the first two coordinates; on the line, over time. One sample is the first drawn; of several, those
+    that stray furthest from the mean are shown.
     """
     single = paths["sample"].values
     if samples > 1:
@@ -25,17 +28,13 @@ def crowd_paths(paths: xr.Dataset, targets: np.ndarray, start: np.ndarray, title
         single = single[np.argsort(-strayed)[:samples]]
     figure, axes = new_figure(columns=1 + samples, width=5.0, height=4.6)
     times = paths["time"].values
+    x, y = _axes(targets.shape[1])
     _draw(axes[0], times, paths["mean"].values, targets, start, paths["deviation"].values)
-    label(axes[0], x=("x₁", "length"), y=("x₂", "length"), title=f"{title}: mean, ±1 standard deviation")
+    label(axes[0], x=x, y=y, title=f"{title}: mean, ±1 standard deviation")
     for index in range(samples):
         axis = axes[1 + index]
         _draw(axis, times, single[index], targets, start, None)
-        label(
-            axis,
-            x=("x₁", "length"),
-            y=("x₂", "length"),
-            title=f"{title}: one path" + (f" ({index + 1})" if samples > 1 else ""),
-        )
+        label(axis, x=x, y=y, title=f"{title}: one path" + (f" ({index + 1})" if samples > 1 else ""))
     _legend(axes[0], paths.sizes["player"])
     return figure
 
@@ -62,6 +61,46 @@ def potential_curve(losses: Mapping[str, np.ndarray], exact: Mapping[str, float 
         title="Learning the potential's minimiser",
     )
     axes[0].legend()
+    return figure
+
+
+def crowd_at_marks(crowd: xr.Dataset, targets: np.ndarray) -> Figure:
+    """Everybody on one path at the marks, coloured by stream; mean paths of streams, and crosses at their targets."""
+    positions, means = crowd["position"].values, crowd["mean"].values
+    figure, axes = new_figure(columns=len(positions), width=3.6, height=3.6)
+    size = float(np.clip(3000.0 / positions.shape[1], 0.3, 12.0))
+    for axis, mark, now in zip(axes, crowd["mark"].values, positions, strict=True):
+        for s in range(len(targets)):
+            colour, here = COLOURS[s % len(COLOURS)], now[crowd["stream_of"].values == s]
+            axis.scatter(*_plane(np.full(len(here), mark), here).T, s=size, color=colour, alpha=0.6, lw=0)
+            axis.plot(*_plane(crowd["time"].values, means[:, s]).T, color=colour, lw=1.2)
+            end = _plane(crowd["time"].values[-1:], targets[s][None])
+            axis.plot(*end[0], "X", color=colour, ms=9, mec="black", mew=0.7)
+        x, y = _axes(targets.shape[1])
+        label(axis, x=x, y=y, title=f"t = {mark:.3g}")
+        if targets.shape[1] > 1:
+            axis.set_aspect("equal", "datalim")
+    figure.suptitle(f"{positions.shape[1]:,} players on one path, mean path of every stream")
+    return figure
+
+
+def sums_over_pairs(errors: xr.Dataset) -> Figure:
+    """Relative error of what players feel, of the force and of the potential, by group size and number of features."""
+    figure, axes = new_figure(columns=2, width=4.6, height=3.6)
+    kinds = {"batches": "players in a group", "fourier": "Fourier features"}
+    used, at = str(errors.attrs["used"]).split()
+    for axis, (sums, quantity) in zip(axes, kinds.items(), strict=True):
+        rows = errors.isel(row=np.flatnonzero(errors["sums"].values == sums)).sortby("size")
+        sizes = rows["size"].values
+        for colour, name in zip(COLOURS, ("felt", "force", "potential"), strict=False):
+            axis.loglog(sizes, rows[name].values, "o-", color=colour, label=name)
+        axis.set_xticks(sizes[:: 1 + len(sizes) // 7], minor=False)
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_minor_locator(NullLocator())
+        if used == sums:
+            axis.axvline(int(at), color="0.4", ls="--", lw=1, label="used")
+        label(axis, x=(quantity, ""), y=("relative error", ""), title=f"Sums over pairs: {sums}")
+        axis.legend()
     return figure
 
 
@@ -95,18 +134,36 @@ def _draw(
     deviation: np.ndarray | None,
 ) -> None:
     marks = [int(np.argmin(np.abs(times - share * times[-1]))) for share in (0.25, 0.5, 0.75)]
+    on_line = targets.shape[1] == 1
     for i in range(positions.shape[1]):
         colour = COLOURS[i % len(COLOURS)]
-        axis.plot(positions[:, i, 0], positions[:, i, 1], color=colour, lw=1.4)
+        path = _plane(times, positions[:, i])
+        axis.plot(*path.T, color=colour, lw=1.4)
         for mark, index in zip("os^", marks, strict=True):
-            centre = positions[index, i]
-            axis.plot(*centre, mark, color=colour, ms=6)
-            if deviation is not None:
-                wide, high = 2.0 * deviation[index, i]
-                axis.add_patch(Ellipse(tuple(centre), wide, high, color=colour, alpha=0.12, lw=0))
-        axis.plot(*targets[i], "X", color=colour, ms=10, mec="black", mew=0.7)
-    axis.plot(*start, "o", color="white", mec="black", ms=9, zorder=1)
-    axis.set_aspect("equal", "datalim")
+            axis.plot(*path[index], mark, color=colour, ms=6)
+            if deviation is not None and on_line:
+                axis.errorbar(*path[index], yerr=deviation[index, i, 0], color=colour, alpha=0.5, capsize=3)
+            elif deviation is not None:
+                wide, high = 2.0 * deviation[index, i, :2]
+                axis.add_patch(Ellipse(tuple(path[index]), wide, high, color=colour, alpha=0.12, lw=0))
+        axis.plot(*_plane(times[-1:], targets[i][None])[0], "X", color=colour, ms=10, mec="black", mew=0.7)
+    axis.plot(*_plane(times[:1], start[None])[0], "o", color="white", mec="black", ms=9, zorder=1)
+    if not on_line:
+        axis.set_aspect("equal", "datalim")
+
+
+def _axes(dimension: int) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Quantities and units that `_plane` draws."""
+    return (("time", "time"), ("x", "length")) if dimension == 1 else (("x₁", "length"), ("x₂", "length"))
+
+
+def _plane(
+    times: Float[np.ndarray, " points"], positions: Float[np.ndarray, "points axes"]
+) -> Float[np.ndarray, "points 2"]:
+    """What is drawn of positions: the first two coordinates, or the only one over time."""
+    if positions.shape[1] == 1:
+        return np.stack([times, positions[:, 0]], axis=1)
+    return positions[:, :2]
 
 
 def _legend(axis: Axes, players: int) -> None:

@@ -23,14 +23,14 @@ class MotionParameters:
     """How the players move and what they are after (equations 6.18–6.19)."""
 
     targets: Annotated[
-        Matrix, Parameter(unit="length", shape="players x 2", meaning="where each player wants to end")
+        Matrix, Parameter(unit="length", shape="players x d", meaning="where each player wants to end")
     ] = (
         (0.25, 0.0),
         (0.0, 0.5),
         (-0.75, 0.0),
         (0.0, -1.0),
     )
-    start: Annotated[Row, Parameter(unit="length", shape="2", meaning="where everybody starts")] = (0.0, 0.0)
+    start: Annotated[Row, Parameter(unit="length", shape="d", meaning="where everybody starts")] = (0.0, 0.0)
     horizon: Annotated[float, Parameter(unit="time", meaning="T", minimum=1e-6)] = 1.0
     effort: Annotated[float, Parameter(meaning="weight c of the running cost c|u|²", minimum=1e-9)] = 0.1
     terminal_weight: Annotated[float, Parameter(meaning="w in the terminal cost ½ w |x − d|²", minimum=1e-9)] = 40.0
@@ -42,6 +42,9 @@ class MotionParameters:
         0.2,
         0.2,
     )
+    common_noise: Annotated[
+        float, Parameter(unit="length/√time", meaning="σ₀ of the noise shared by all players, per axis", minimum=0.0)
+    ] = 0.0
     common_jump_size: Annotated[
         float, Parameter(unit="length", meaning="γ₀, jumps shared by all players, along each axis", minimum=0.0)
     ] = 0.0
@@ -121,6 +124,7 @@ def build_game(config: MotionParameters, kernel: AbstractKernel, weights: Weight
         noise=config.noise,
         jump_size=config.jump_size,
         rates=np.broadcast_to(np.asarray(config.rates, float), (n,)),
+        common_noise=config.common_noise,
         common_jump_size=config.common_jump_size,
         common_rate=config.common_rate,
         horizon=config.horizon,

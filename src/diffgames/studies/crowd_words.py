@@ -38,10 +38,10 @@ HEADLINE = {
         shape="networks x players", unit="cost", meaning="what each player's trained deviator gains, at least zero"
     ),
     "mean_positions": Headline(
-        shape="networks x players x 3 x 2", unit="length", meaning="mean positions at T/4, T/2, 3T/4"
+        shape="networks x players x 3 x d", unit="length", meaning="mean positions at T/4, T/2, 3T/4"
     ),
     "mean_positions_exact": Headline(
-        shape="networks x players x 3 x 2", unit="length", meaning="those of the exact optimum", optional=True
+        shape="networks x players x 3 x d", unit="length", meaning="those of the exact optimum", optional=True
     ),
     "seconds_per_step": Headline(
         shape="networks", unit="s", meaning="seconds per gradient step of all players", timing=True

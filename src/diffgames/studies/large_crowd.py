@@ -19,8 +19,6 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float, PRNGKeyArray
-from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
 
 from diffgames.errors import InvalidInput
 from diffgames.games.crowd import crowd_game
@@ -33,7 +31,6 @@ from diffgames.games.interaction import (
     interaction_error,
 )
 from diffgames.games.kernels import AbstractKernel, CuckerSmale, Gaussian, Quadratic, SmoothedIndicator
-from diffgames.plotting import COLOURS, label, new_figure
 from diffgames.solvers.distributed_paths import (
     Grid,
     Policy,
@@ -197,7 +194,7 @@ def run(config: LargeCrowdConfig, context: RunContext) -> StudyResult:
     noise = draw_noise(game, grid, jax.random.fold_in(value_key, config.evaluation_paths), config.paths)
     path = eqx.filter_jit(trajectory)(game, found.policy, grid, noise)
     errors = approximation_errors(config, path.x[config.steps // 2, :, :, :1], error_key)
-    own = errors[0]
+    own, approximation = errors[0], _as_dataset(errors)
     certificate = certify(config, context, game, found.policy, certify_key)
     crowd = crowd_at_marks(config, np.asarray(path.times, float), np.asarray(path.x, float))
     headline = {
@@ -214,11 +211,11 @@ def run(config: LargeCrowdConfig, context: RunContext) -> StudyResult:
     return StudyResult(
         headline=headline,
         certificate=certificate,
-        arrays={"crowd": crowd, "approximation": _as_dataset(errors)},
+        arrays={"crowd": crowd, "approximation": approximation},
         profile={"policy": found.policy},
         figures={
-            "crowd": draw_crowd(config, crowd),
-            "approximation": draw_errors(errors),
+            "crowd": crowd_figures.crowd_at_marks(crowd, np.asarray(config.targets)),
+            "approximation": crowd_figures.sums_over_pairs(approximation),
             "learning": crowd_figures.potential_curve({config.sums: found.losses}, {}),
             "certificate": crowd_figures.gaps(certificate),
         },
@@ -324,49 +321,7 @@ def crowd_at_marks(config: LargeCrowdConfig, times: np.ndarray, x: Float[np.ndar
 def _as_dataset(errors: list[Approximation]) -> xr.Dataset:
     columns = {name: ("row", [getattr(row, name) for row in errors]) for name in ("felt", "force", "potential")}
     coords = {name: ("row", [getattr(row, name) for row in errors]) for name in ("sums", "size")}
-    return xr.Dataset(columns, coords=coords)
-
-
-def draw_crowd(config: LargeCrowdConfig, crowd: xr.Dataset) -> Figure:
-    """Everybody at the marks, coloured by stream; arrows of mean paths end in crosses, the targets."""
-    figure, axes = new_figure(columns=len(MARKS), width=3.6, height=3.6)
-    stream, targets = crowd["stream_of"].values, np.asarray(config.targets)
-    size = float(np.clip(3000.0 / config.players, 0.3, 12.0))
-    for axis, mark, positions in zip(axes, crowd["mark"].values, crowd["position"].values, strict=True):
-        for s in range(len(config.starts)):
-            colour = COLOURS[s % len(COLOURS)]
-            axis.scatter(*_plane(positions[stream == s]), s=size, color=colour, alpha=0.6, lw=0)
-            axis.plot(*_plane(crowd["mean"].values[:, s]), color=colour, lw=1.2)
-            axis.plot(*_plane(targets[s][None]), "X", color=colour, ms=9, mec="black", mew=0.7)
-        label(axis, x=("x₁", "length"), y=("x₂", "length"), title=f"t = {mark:.3g}")
-        axis.set_aspect("equal", "datalim")
-    figure.suptitle(f"{config.players:,} players on one path, mean path of every stream")
-    return figure
-
-
-def _plane(points: Float[np.ndarray, "points d"]) -> tuple[np.ndarray, np.ndarray]:
-    """The first two coordinates, the second zero on the line."""
-    return points[:, 0], points[:, 1] if points.shape[1] > 1 else np.zeros(len(points))
-
-
-def draw_errors(errors: list[Approximation]) -> Figure:
-    """Relative error of what players feel and of the force, by group size and number of features."""
-    figure, axes = new_figure(columns=2, width=4.6, height=3.6)
-    kinds = {"batches": "players in a group", "fourier": "Fourier features"}
-    for axis, (sums, quantity) in zip(axes, kinds.items(), strict=True):
-        rows = sorted((row for row in errors if row.sums == sums), key=lambda row: row.size)
-        for colour, name in zip(COLOURS, ("felt", "force", "potential"), strict=False):
-            values = [getattr(row, name) for row in rows]
-            axis.loglog([row.size for row in rows], values, "o-", color=colour, label=name)
-        sizes = [row.size for row in rows]
-        axis.set_xticks(sizes[:: 1 + len(sizes) // 7], minor=False)
-        axis.xaxis.set_major_formatter("{x:g}")
-        axis.xaxis.set_minor_locator(NullLocator())
-        if errors[0].sums == sums:
-            axis.axvline(errors[0].size, color="0.4", ls="--", lw=1, label="used")
-        label(axis, x=(quantity, ""), y=("relative error", ""), title=f"Sums over pairs: {sums}")
-        axis.legend()
-    return figure
+    return xr.Dataset(columns, coords=coords, attrs={"used": f"{errors[0].sums} {errors[0].size}"})
 
 
 _RELATIVE = "relative, root mean square, of the sums used against all pairs, halfway"

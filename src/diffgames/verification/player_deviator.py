@@ -9,7 +9,7 @@ which may react to everything the profile reacts to; in a large crowd G_i (X −
 all players, and a sample of the players deviates, their costs summed over everybody exactly. κ = 1 starts from the
 profile's own control, κ = 0 afresh from doing nothing; both are trained by Adam on each player's own cost, the better
 on validation paths is chosen per player, and held-out paths, paired with the profile by the same noise, give the gain
-with its interval.
+with its interval; below zero it says that training found nothing better than the profile, and how near it came.
 """
 
 from typing import Any
@@ -97,14 +97,13 @@ def certify_players(
     entries = []
     for i, name in enumerate(names):
         best = int(np.argmax([gain[i] for gain in gains]))
-        kept = deviated[best][i] if gains[best][i] > 0 else base[0][i]
         entries.append(
             gap_of_pairs(
                 name,
                 -base[0][i],
-                -kept,
+                -deviated[best][i],
                 budget=Budget(spent, spent * budget.paths, spent * budget.paths * grid.steps),
-                selected=("from the profile", "afresh")[best] if gains[best][i] > 0 else "the profile's own control",
+                selected=("from the profile", "afresh")[best],
                 curves={label: curve[i] for label, curve in zip(("from the profile", "afresh"), curves, strict=True)},
             )
         )

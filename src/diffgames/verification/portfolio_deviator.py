@@ -78,17 +78,15 @@ def certify_portfolio(
     spent, entries = 2 * budget.updates, []
     for i in range(n):
         best = int(np.argmax([gain[i] for gain in chosen]))
-        keeps = chosen[best][i] <= 0
         before = np.asarray(held[best][0][i], float)
-        after = before if keeps else np.asarray(held[best][1][i], float)
-        label = "its equilibrium strategy" if keeps else ("from the equilibrium", "from half of it")[best]
+        after = np.asarray(held[best][1][i], float)
         entries.append(
             gap_of_pairs(
                 f"player {i + 1}",
                 before + _base(equilibrium)[i],
                 after + _base(equilibrium)[i],
                 budget=Budget(spent, spent * budget.paths, spent * budget.paths * budget.steps),
-                selected=label,
+                selected=("from the equilibrium", "from half of it")[best],
             )
         )
     return Certificate(tuple(entries), LOWER_BOUND)
