@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 
 from diffgames.cli import main
+from diffgames.errors import InvalidInput
+from diffgames.markets.level2 import Level2
+from diffgames.markets.synthetic import synthetic_level2
 from diffgames.records import load_profile
 from diffgames.studies.market_parameters import MarketParameters, build_market
 
@@ -22,6 +25,12 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     assert main(["run", "otc-market", "--seed", "3", "--out", str(folder), "--set", *TINY]) == 0
     return folder
+
+
+def save_level2(book: Level2, path: Path) -> None:
+    """Snapshots in time, as `read_level2` reads them."""
+    sides = np.stack([book.ask_price, book.ask_size, book.bid_price, book.bid_size], axis=2).reshape(len(book), -1)
+    np.savetxt(path, np.column_stack([np.arange(len(book)), sides]), fmt="%d", delimiter=",")
 
 
 def result_of(folder: Path) -> dict:
@@ -85,6 +94,7 @@ def test_a_profile_of_another_shape_is_refused(folder, tmp_path, capsys):
         ("taker_probabilities=[0.2,0.2,0.2]", "taker_probabilities"),
         ("variance_floor=0", "variance_floor"),
         ("profile=nowhere", "nowhere"),
+        ('data=["a.csv","b.csv"]', "data"),
     ],
 )
 def test_what_does_not_fit_is_one_line_and_exit_2(setting, key, tmp_path, capsys):
@@ -116,6 +126,19 @@ def test_the_market_is_the_one_described(exchange):
         )
 
 
+def test_every_exchange_may_have_a_model_of_its_own(exchange):
+    """A deep and a shallow exchange in one market; what does not go together is named."""
+    deep = eqx.tree_at(lambda model: model.mean_volume, exchange, 3 * exchange.mean_volume)
+    two = MarketParameters(exchanges=2)
+    market = build_market(two, [exchange, deep])
+    np.testing.assert_allclose(market.exchanges.mean_volume[1], 3 * np.asarray(exchange.mean_volume))
+    np.testing.assert_allclose(market.volume_scale, 2 * np.asarray(exchange.mean_volume).mean(), rtol=1e-6)
+    with pytest.raises(InvalidInput, match=r"^exchanges"):
+        build_market(MarketParameters(exchanges=3), [exchange, deep])
+    with pytest.raises(InvalidInput, match="one tick size"):
+        build_market(two, [exchange, eqx.tree_at(lambda model: model.tick, exchange, jnp.float32(100))])
+
+
 @pytest.mark.slow
 def test_everything_at_once(tmp_path):
     """Fixed takers of three supertypes and random sizes, two exchanges not open to all, providers that remember."""
@@ -124,6 +147,9 @@ def test_everything_at_once(tmp_path):
     market += ["taker_pnl_weight=[0,1,[0,1]]", "taker_buy_target=[0.5,0.2,[0,0.5]]", "taker_quantity=[1,5,[1,10]]"]
     market += ["taker_sell_target=[0.5,0.2,[0.1,0.5]]", "connectivity=[[[0,1],1,0.5],[1,0.3,1]]"]
     market += ["taker_probabilities=[0.2,0.5,0.3]"]
+    for name, seed in (("calm", 1), ("busy", 2)):
+        save_level2(synthetic_level2(900, seed), tmp_path / f"{name}.csv")
+    market += [f'data=["{tmp_path / "calm.csv"}","{tmp_path / "busy.csv"}"]', "levels=3", "components=2"]
     folder = tmp_path / "all"
     assert main(["run", "otc-market", "--out", str(folder), "--set", *TINY, *market]) == 0
     headline, entries = result_of(folder)["headline"], result_of(folder)["certificate"]["entries"]

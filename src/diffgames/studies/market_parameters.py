@@ -8,6 +8,7 @@ A parameter given per supertype is a list with one entry each, a number or a pai
 draws anew; the probability of a connection between agents is a matrix of such entries, provider × taker supertypes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -55,6 +56,13 @@ class ExchangeParameters:
 class MarketParameters(ExchangeParameters):
     """Who plays, with what types and connections, on which exchanges."""
 
+    data: Annotated[
+        str | tuple[str, ...] | None,
+        Parameter(
+            shape="scalar or exchanges",
+            meaning="level-2 file (LOBSTER order book or 1-second) to fit, or one for each exchange; null: synthetic",
+        ),
+    ] = None
     provider_counts: Annotated[
         tuple[int, ...], Parameter(shape="provider supertypes", unit="agents", meaning="providers per supertype")
     ] = (1, 2)
@@ -142,7 +150,23 @@ class MarketParameters(ExchangeParameters):
 
 def fit_from(parameters: ExchangeParameters, seed: int) -> tuple[ExchangeModel, FitReport]:
     """Fit the exchange agent to the named file, or to an hour of synthetic level-2 data."""
-    snapshots = synthetic_level2(seconds=3600, seed=seed) if parameters.data is None else read_level2(parameters.data)
+    return _fit_to(parameters.data, parameters, seed)
+
+
+def fit_exchanges(parameters: MarketParameters, seed: int) -> list[tuple[ExchangeModel, FitReport]]:
+    """One exchange agent for all exchanges, or one each where `data` is a list."""
+    if not isinstance(parameters.data, tuple):
+        return [_fit_to(parameters.data, parameters, seed)]
+    if len(parameters.data) != parameters.exchanges:
+        allowed = f"as many files as exchanges, {parameters.exchanges}"
+        raise InvalidInput("data", list(parameters.data), allowed)
+    return [_fit_to(path, parameters, seed) for path in parameters.data]
+
+
+def _fit_to(
+    path: str | None, parameters: ExchangeParameters | MarketParameters, seed: int
+) -> tuple[ExchangeModel, FitReport]:
+    snapshots = synthetic_level2(seconds=3600, seed=seed) if path is None else read_level2(path)
     return fit_exchange(
         snapshots,
         levels=parameters.levels,
@@ -152,14 +176,15 @@ def fit_from(parameters: ExchangeParameters, seed: int) -> tuple[ExchangeModel, 
     )
 
 
-def build_market(parameters: MarketParameters, exchange: ExchangeModel) -> OTCMarket:
-    """The market that the parameters describe, on the fitted exchange.
+def build_market(parameters: MarketParameters, exchange: ExchangeModel | Sequence[ExchangeModel]) -> OTCMarket:
+    """The market that the parameters describe, on copies of the fitted exchange or on one model per exchange.
 
     Unless η is given, PnL is made comparable with market share and trade targets by η = 1 / (the spread that an equal
     share of the takers' volume can earn in an episode at half the exchange's usual spread s, which is one tick in a
     large-tick market): 2·providers / (s·T·Σ q_LT) for providers, 2 / (s·T·q_LT) for takers.
     Raises `InvalidInput` naming the parameter whose length or range does not fit.
     """
+    _check(parameters)
     providers, takers = _counts("provider_counts", parameters), _counts("taker_counts", parameters)
     n, m = len(providers), len(takers)
     quantity = ranges("taker_quantity", parameters.taker_quantity, m, 1e-3, 1e6)
@@ -168,12 +193,8 @@ def build_market(parameters: MarketParameters, exchange: ExchangeModel) -> OTCMa
     sell = ranges("taker_sell_target", parameters.taker_sell_target, m, 0.0, 1.0)
     if bool(np.any(np.asarray(buy.high + sell.high) > 1 + 1e-6)):
         raise InvalidInput("taker_buy_target", parameters.taker_buy_target, "qᵃ + qᵇ ≤ 1 for every supertype")
-    if parameters.exchanges < 1:
-        raise InvalidInput("exchanges", parameters.exchanges, "an integer ≥ 1")
-    low, high = parameters.spread_bounds
-    if not -1.0 <= low < high:
-        raise InvalidInput("spread_bounds", parameters.spread_bounds, "[low, high] with −1 ≤ low < high")
-    steps, scale = parameters.steps, exchange.scales(parameters.steps)
+    exchanges = stack_exchanges(_models(parameters, exchange))
+    steps, scale = parameters.steps, exchanges.scales(parameters.steps)
     earned = steps * scale.spread / 2  # ticks, on a lot a step
     return OTCMarket(
         providers=ProviderSupertypes(
@@ -195,7 +216,7 @@ def build_market(parameters: MarketParameters, exchange: ExchangeModel) -> OTCMa
             provider_exchange=_reach("provider_exchange", parameters, n),
             taker_exchange=_reach("taker_exchange", parameters, m),
         ),
-        exchanges=stack_exchanges([exchange] * parameters.exchanges),
+        exchanges=exchanges,
         price_scale=jnp.asarray(scale.price, jnp.float32),
         inventory_scale=jnp.asarray(2.0 * volume / sum(providers), jnp.float32),
         volume_scale=jnp.asarray(scale.volume, jnp.float32),
@@ -207,10 +228,30 @@ def build_market(parameters: MarketParameters, exchange: ExchangeModel) -> OTCMa
         steps=steps,
         grid=parameters.grid,
         quote_granularity=parameters.quote_granularity,
-        spread_bounds=(low, high),
+        spread_bounds=parameters.spread_bounds,
         skew_bound=parameters.skew_bound,
         sizes_vary=quantity.varies,
     )
+
+
+def _check(parameters: MarketParameters) -> None:
+    if parameters.exchanges < 1:
+        raise InvalidInput("exchanges", parameters.exchanges, "an integer ≥ 1")
+    low, high = parameters.spread_bounds
+    if not -1.0 <= low < high:
+        raise InvalidInput("spread_bounds", parameters.spread_bounds, "[low, high] with −1 ≤ low < high")
+
+
+def _models(parameters: MarketParameters, exchange: ExchangeModel | Sequence[ExchangeModel]) -> Sequence[ExchangeModel]:
+    """A model for every exchange; they share a price grid, so their ticks must be one."""
+    if isinstance(exchange, ExchangeModel) or len(exchange) == 1:
+        return [exchange if isinstance(exchange, ExchangeModel) else exchange[0]] * parameters.exchanges
+    if len(exchange) != parameters.exchanges:
+        raise InvalidInput("exchanges", parameters.exchanges, f"{len(exchange)}, the number of exchange models")
+    ticks = [float(model.tick) for model in exchange]
+    if len(set(ticks)) > 1:
+        raise InvalidInput("data", f"tick sizes {ticks}", "exchanges with one tick size")
+    return exchange
 
 
 def _engine(parameters: MarketParameters) -> AbstractEngine:

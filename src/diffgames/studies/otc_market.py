@@ -11,7 +11,6 @@ and only the providers learn. With `profile=RUN` nothing is trained: the profile
 the parameters describe, its observations scaled by that market's own units.
 """
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,13 +27,14 @@ from diffgames.learning.train import initial_profile
 from diffgames.markets import behaviour
 from diffgames.markets.ecn_samples import PARTS
 from diffgames.markets.environment import OTCMarket
+from diffgames.markets.fit_report import FitReport
 from diffgames.markets.market_state import StepRecord
 from diffgames.records import load_profile
 from diffgames.studies import otc_figures
 from diffgames.studies.certificate_parameters import CertificateParameters, certify
 from diffgames.studies.context import RunContext
 from diffgames.studies.learning_parameters import learn, tenth
-from diffgames.studies.market_parameters import MarketParameters, build_market, fit_from
+from diffgames.studies.market_parameters import MarketParameters, build_market, fit_exchanges
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.verification.certificate import Certificate
 
@@ -56,7 +56,7 @@ class OTCConfig(CertificateParameters, MarketParameters):
 
 def run(config: OTCConfig, context: RunContext) -> StudyResult:
     """Fit, learn, measure, certify."""
-    market, report = _market(config, context)
+    market, reports = _market(config, context)
     keys = jax.random.split(context.key, 4)
     fixed = _fixed_takers(config)
     if config.profile is None:
@@ -92,8 +92,12 @@ def run(config: OTCConfig, context: RunContext) -> StudyResult:
     return StudyResult(
         headline=headline,
         certificate=certificate,
-        warnings=[*report.get("notes", ()), *_warnings(config, record)],
-        arrays={"evaluation": _dataset(record), "learning": _history(curves, history), "exchange_fit": _scores(report)},
+        warnings=[*dict.fromkeys(note for report in reports for note in report.notes), *_warnings(config, record)],
+        arrays={
+            "evaluation": _dataset(record),
+            "learning": _history(curves, history),
+            "exchange_fit": _scores(reports),
+        },
         profile=profile,
         figures=figures,
     )
@@ -130,11 +134,13 @@ def by_supertype(market: OTCMarket, values: dict[str, Any]) -> dict[str, np.ndar
     }
 
 
-def _market(config: OTCConfig, context: RunContext) -> tuple[OTCMarket, dict[str, Any]]:
-    context.log("fitting the exchange agent to " + (config.data or "synthetic data"))
-    exchange, report = fit_from(config, context.seed)
-    context.log(str(report))
-    return build_market(config, exchange), dataclasses.asdict(report)
+def _market(config: OTCConfig, context: RunContext) -> tuple[OTCMarket, list[FitReport]]:
+    files = [config.data] if isinstance(config.data, str) else config.data or ["synthetic data"]
+    context.log(f"fitting the exchange agent to {', '.join(files)}")
+    fits = fit_exchanges(config, context.seed)
+    for _, report in fits:
+        context.log(str(report))
+    return build_market(config, [model for model, _ in fits]), [report for _, report in fits]
 
 
 def _fixed_takers(config: OTCConfig) -> Profile:
@@ -222,11 +228,16 @@ def _history(curves: dict[str, np.ndarray], history: dict[str, Any]) -> xr.Datas
     return xr.Dataset(variables)
 
 
-def _scores(report: dict[str, Any]) -> xr.Dataset:
-    """The fit's scores on its training, validation and test part."""
-    scores = {name: value for name, value in report.items() if isinstance(value, dict) and set(value) == set(PARTS)}
-    values = {name: ("part", np.asarray([score[part] for part in PARTS], float)) for name, score in scores.items()}
-    return xr.Dataset(values, coords={"part": list(PARTS)})
+def _scores(reports: list[FitReport]) -> xr.Dataset:
+    """The fits' scores on their training, validation and test parts."""
+    rows = [vars(report) for report in reports]
+    names = [name for name, value in rows[0].items() if isinstance(value, dict) and set(value) == set(PARTS)]
+    values = {name: [[float(row[name][part]) for part in PARTS] for row in rows] for name in names}
+    sources = [report.source for report in reports]
+    return xr.Dataset(
+        {name: (("data", "part"), value) for name, value in values.items()},
+        coords={"data": sources, "part": list(PARTS)},
+    )
 
 
 STUDY = Study(
