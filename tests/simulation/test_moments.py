@@ -1,13 +1,16 @@
 """Exact moments against closed forms, their own adjoint, and simulated paths of the same linear loop."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from diffgames.games.differential import DifferentialGame, PointLaw
 from diffgames.games.jumps import FixedMark, JumpLaw
-from diffgames.simulation.moments import LinearFlow, quadratic_cost, second_moments
+from diffgames.simulation.moments import LinearFlow, closed_loop, mean_and_covariance, quadratic_cost, second_moments
 from diffgames.simulation.paths import simulate
+from diffgames.solvers import solve
+from linear_quadratic_games import random_game
 
 
 def random_flow(seed: int, n: int = 3, m: int = 2, switch: bool = True) -> LinearFlow:
@@ -98,3 +101,25 @@ def test_simulated_paths_have_the_exact_moments():
         flow, lambda t: jnp.broadcast_to(jnp.eye(3), (2, 3, 3)), jnp.zeros((2, 3, 3)).at[:, 0, 1].set(1.0), 1.0
     )
     assert abs(float(found.cost[0] - start @ cost[0] @ start)) < 4 * float(found.standard_error[0]) + 2e-3
+
+
+def test_the_closed_loop_of_a_solved_game_costs_what_its_value_says():
+    """A leader and a crowd, two regimes, jumps and oscillating coefficients, by the adjoint of the moments."""
+    game = random_game(4, 2, 2, ((0,), (1,)), (1, 1), crowd=True, waves=True)
+    rates = jnp.asarray([[-0.4, 0.4], [0.9, -0.9]])
+    game = eqx.tree_at(lambda g: g.generator, game, lambda t, values: rates * (1.5 + jnp.cos(t)))
+    solution = solve(game)
+
+    def spent(t):
+        c, play = game.coefficients(t), solution.profile.gain(t)
+        crossed = c.cross_cost[0] @ play
+        own = c.state_cost[0] + jnp.swapaxes(play, 1, 2) @ c.control_cost[0] @ play
+        return own + crossed + jnp.swapaxes(crossed, 1, 2)
+
+    flow = closed_loop(game, solution.profile)
+    found = quadratic_cost(flow, spent, game.terminal[0], game.horizon, game.discount)
+    np.testing.assert_allclose(found, solution.value(0.0)[0], rtol=1e-7, atol=1e-9)
+    start = jnp.zeros((2, 3, 3)).at[1].set(jnp.outer(*[jnp.array([1.0, -0.5, 1.0])] * 2))
+    mean, covariance = mean_and_covariance(second_moments(flow, start, jnp.linspace(0.0, 0.7, 3)))
+    np.testing.assert_allclose(mean[0], [1.0, -0.5])
+    assert np.all(np.linalg.eigvalsh(covariance[1:]) > 0) and np.allclose(covariance[0], 0.0)

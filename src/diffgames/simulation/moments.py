@@ -16,46 +16,92 @@ and costs E[∫₀ᵀ e^{−ρt} XᵀW_I(t)X dt + e^{−ρT} XᵀG_I X] = Σ_i t
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import diffrax
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from diffgames.games.linear_quadratic import Coefficient, LinearQuadraticGame, at
 from diffgames.numerics.precision import keeping_double
 
 TOLERANCE = diffrax.PIDController(rtol=1e-10, atol=1e-12)
 
 
 class LinearFlow(eqx.Module):
-    """A linear closed loop; the first axis is the regime. `drift` is a function of time. See the module's docstring."""
+    """A linear closed loop; the first axis is the regime. See the module's docstring.
 
-    drift: Callable[[Float[Array, ""]], Float[Array, "m n n"]]
-    diffusion: Float[Array, "m noises n n"]
-    jump_scale: Float[Array, "m laws n n"]
-    jump_rate: Float[Array, "m laws"]
-    generator: Float[Array, "m m"]
+    - `drift` A[m, n, n], `diffusion` C[m, noises, n, n], `jump_scale` E[m, laws, n, n], `jump_rate` λ[m, laws]
+    - `generator` μ[m, m], `switch` J[m, m, n, n] (None: the state does not move at a switch)
+
+    All but `switch` may be functions of time that return such arrays.
+    """
+
+    drift: Coefficient
+    diffusion: Coefficient
+    jump_scale: Coefficient
+    jump_rate: Coefficient
+    generator: Coefficient
     switch: Float[Array, "m m n n"] | None = None
 
-    def noise_forward(self, second: Float[Array, "m n n"]) -> Float[Array, "m n n"]:
+    def noise_forward(self, t: Any, second: Float[Array, "m n n"]) -> Float[Array, "m n n"]:
         """What noise, jumps and switches add to Ṁ."""
-        moved = jnp.einsum("ikab,ibc,ikdc->iad", self.diffusion, second, self.diffusion)
-        jumped = jnp.einsum("il,ilab,ibc,ildc->iad", self.jump_rate, self.jump_scale, second, self.jump_scale)
+        noise, scale, rate, rates = self._noise(t)
+        moved = jnp.einsum("ikab,ibc,ikdc->iad", noise, second, noise)
+        jumped = jnp.einsum("il,ilab,ibc,ildc->iad", rate, scale, second, scale)
         if self.switch is None:
-            return moved + jumped + jnp.einsum("ji,jab->iab", self.generator, second)
-        off, own = _split(self.generator)
+            return moved + jumped + jnp.einsum("ji,jab->iab", rates, second)
+        off, own = _split(rates)
         switched = jnp.einsum("ji,jiab,jbc,jidc->iad", off, self.switch, second, self.switch)
         return moved + jumped + switched + own[:, None, None] * second
 
-    def noise_backward(self, value: Float[Array, "m n n"]) -> Float[Array, "m n n"]:
+    def noise_backward(self, t: Any, value: Float[Array, "m n n"]) -> Float[Array, "m n n"]:
         """What noise, jumps and switches add to −Ṡ: the adjoint of `noise_forward`."""
-        moved = jnp.einsum("ikba,ibc,ikcd->iad", self.diffusion, value, self.diffusion)
-        jumped = jnp.einsum("il,ilba,ibc,ilcd->iad", self.jump_rate, self.jump_scale, value, self.jump_scale)
+        noise, scale, rate, rates = self._noise(t)
+        moved = jnp.einsum("ikba,ibc,ikcd->iad", noise, value, noise)
+        jumped = jnp.einsum("il,ilba,ibc,ilcd->iad", rate, scale, value, scale)
         if self.switch is None:
-            return moved + jumped + jnp.einsum("ij,jab->iab", self.generator, value)
-        off, own = _split(self.generator)
+            return moved + jumped + jnp.einsum("ij,jab->iab", rates, value)
+        off, own = _split(rates)
         switched = jnp.einsum("ij,ijba,jbc,ijcd->iad", off, self.switch, value, self.switch)
         return moved + jumped + switched + own[:, None, None] * value
+
+    def _noise(self, t: Any) -> tuple[Array, Array, Array, Array]:
+        return at(self.diffusion, t), at(self.jump_scale, t), at(self.jump_rate, t), at(self.generator, t)
+
+
+def closed_loop(game: LinearQuadraticGame, profile: Any) -> LinearFlow:
+    """The flow of z = (x, 1) in continuous time when all play `profile`, which offers gain(t) and crowd_gain(t).
+
+    A generator that is a function must be one of time alone.
+    """
+
+    def part(name: str) -> Callable[[Any], Array]:
+        return lambda t: getattr(game.coefficients(t), name)
+
+    def drift(t: Any) -> Array:
+        c = game.coefficients(t)
+        return c.drift + c.input @ profile.gain(t) + c.crowd_input @ profile.crowd_gain(t)
+
+    return LinearFlow(
+        drift=drift,
+        diffusion=part("diffusion"),
+        jump_scale=part("jump_scale"),
+        jump_rate=part("jump_rate"),
+        generator=lambda t: game.rates(t, None),
+        switch=game.switch,
+    )
+
+
+@keeping_double
+def mean_and_covariance(
+    second: Float[Array, "times m n n"],
+) -> tuple[Float[Array, "times x"], Float[Array, "times x x"]]:
+    """Of x, over all regimes, from the second moments of z = (x, 1)."""
+    whole = jnp.sum(second, axis=1)
+    mean = whole[:, :-1, -1]
+    return mean, whole[:, :-1, :-1] - mean[:, :, None] * mean[:, None, :]
 
 
 @keeping_double
@@ -65,9 +111,8 @@ def second_moments(
     """M_i at every time, from M_i(time[0]) = `start`, to a relative tolerance of 1e-10."""
 
     def rate(t, second, _):
-        drift = flow.drift(t)
-        grown = jnp.einsum("iab,ibc->iac", drift, second)
-        return grown + jnp.swapaxes(grown, 1, 2) + flow.noise_forward(second)
+        grown = jnp.einsum("iab,ibc->iac", at(flow.drift, t), second)
+        return grown + jnp.swapaxes(grown, 1, 2) + flow.noise_forward(t, second)
 
     return _integrate(rate, start, time)
 
@@ -85,8 +130,8 @@ def quadratic_cost(
 
     def rate(tau, value, _):
         t = horizon - tau
-        pulled = jnp.einsum("iba,ibc->iac", flow.drift(t), value)
-        noise = flow.noise_backward(value)
+        pulled = jnp.einsum("iba,ibc->iac", at(flow.drift, t), value)
+        noise = flow.noise_backward(t, value)
         return symmetric(running(t)) - discount * value + pulled + jnp.swapaxes(pulled, 1, 2) + noise
 
     return _integrate(rate, symmetric(terminal), jnp.stack([jnp.zeros_like(horizon), horizon]))[-1]

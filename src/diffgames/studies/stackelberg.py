@@ -20,6 +20,7 @@ from diffgames.games.linear_quadratic import LinearQuadraticGame
 from diffgames.games.stackelberg import stackelberg_game
 from diffgames.plotting import COLOURS, band, label, new_figure
 from diffgames.simulation import simulate
+from diffgames.simulation.moments import closed_loop, mean_and_covariance, second_moments
 from diffgames.solvers import LinearQuadraticSolution, escape_time, solve
 from diffgames.studies import stackelberg_run as parts
 from diffgames.studies.context import RunContext
@@ -134,14 +135,15 @@ def _means(config: StackelbergConfig, solution: LinearQuadraticSolution, context
         game.as_differential(law), solution.profile, context.key, paths=config.paths, steps=config.steps, keep=0
     )
     time = np.asarray(paths.time)
-    spread = np.zeros((mean.size + 1,) * 2)
-    spread[: mean.size, : mean.size] = factor @ factor.T
-    theory = parts.flow(solution.profile, game, time, (np.append(mean, 1.0), spread))
-    diagonal = np.sqrt(np.maximum(np.einsum("taa->ta", theory["covariance"]), 0.0))
+    z = np.append(mean, 1.0)
+    start = np.outer(z, z)
+    start[: mean.size, : mean.size] += factor @ factor.T
+    moments = second_moments(closed_loop(game, solution.profile), jnp.asarray(start)[None], jnp.asarray(time))
+    theory_mean, covariance = map(np.asarray, mean_and_covariance(moments))
     return {
         "time": time,
-        "theory_mean": theory["mean"][:, :-1],
-        "theory_deviation": diagonal[:, :-1],
+        "theory_mean": theory_mean,
+        "theory_deviation": np.sqrt(np.maximum(np.einsum("taa->ta", covariance), 0.0)),
         "simulated_mean": np.asarray(paths.mean),
         "simulated_deviation": np.asarray(paths.deviation),
         "block": np.broadcast_to(np.repeat([0, 1, 2], [n0, n, n]), paths.mean.shape).astype(float),

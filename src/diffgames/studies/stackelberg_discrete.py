@@ -108,7 +108,7 @@ def _means(
     spread = np.zeros((mean.size,) * 2)
     spread[n0 : n0 + n, n0 : n0 + n] = config.spread**2 * np.eye(n)
     time = np.arange(config.T + 1, dtype=float)
-    theory = parts.flow(solution.profile, game, time, (mean, spread))
+    theory = _flow(solution, mean, spread)
     rng = np.random.default_rng(context.seed)
     state = np.repeat(mean[None], config.paths, axis=0)
     state[:, n0 : n0 + n] += config.spread * rng.normal(size=(config.paths, n))
@@ -130,6 +130,20 @@ def _means(
         "simulated_deviation": paths.std(axis=1),
         "block": np.broadcast_to(np.repeat([0.0, 1.0, 2.0], [n0, n, n]), (time.size, n0 + 2 * n)),
     }
+
+
+def _flow(solution: LinearQuadraticSolution, mean: np.ndarray, spread: np.ndarray) -> dict[str, np.ndarray]:
+    """Means and covariances of z after every step."""
+    c, play = solution.game.coefficients(0.0), solution.profile
+    noise = np.asarray(c.diffusion[0])[:, :, -1]
+    drift, own, crowd = (np.asarray(part[0]) for part in (c.drift, c.input, c.crowd_input))
+    gains = zip(np.asarray(play.gain.value)[:, 0], np.asarray(play.crowd_gain.value)[:, 0], strict=True)
+    means, spreads = [mean], [spread]
+    for gain, crowd_gain in gains:
+        step = drift + own @ gain + crowd @ crowd_gain
+        means.append(step @ means[-1])
+        spreads.append(step @ spreads[-1] @ step.T + noise.T @ noise)
+    return {"mean": np.asarray(means), "covariance": np.asarray(spreads)}
 
 
 STUDY = Study(

@@ -1,9 +1,7 @@
-"""What the two Stackelberg studies do alike: numbers at t = 0, means along the horizon, figures of gains."""
+"""What the two Stackelberg studies do alike: numbers at t = 0, figures of gains."""
 
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -11,7 +9,6 @@ from diffgames.games.linear_quadratic import LinearQuadraticGame
 from diffgames.games.stackelberg import BLOCKS, GAINS
 from diffgames.plotting import COLOURS, label, new_figure
 from diffgames.solvers import LinearQuadraticSolution
-from diffgames.solvers.feedback import LinearFeedback
 from diffgames.studies.linear_quadratic_words import plain_block
 from diffgames.studies.stackelberg_parameters import StackelbergMatrices, checked_sizes, start_of
 
@@ -32,33 +29,6 @@ def start_numbers(solution: LinearQuadraticSolution) -> dict[str, Any]:
     """The nine blocks and five gains at t = 0."""
     found = {key: plain_block(solution.matrix(*place)) for key, place in BLOCKS.items()}
     return found | {key: plain_block(solution.gain(*place)) for key, place in GAINS.items()}
-
-
-def flow(
-    profile: LinearFeedback, game: LinearQuadraticGame, time: np.ndarray, start: tuple[np.ndarray, np.ndarray]
-) -> dict[str, Any]:
-    """Means of leader, follower and crowd along `time` under a profile, and the covariance of (x0, x1)."""
-    n = game.size
-
-    def closed(t: Any) -> Any:
-        c = game.coefficients(t)
-        return c.drift[0] + c.input[0] @ profile.gain(t)[0] + c.crowd_input[0] @ profile.crowd_gain(t)[0]
-
-    matrices = np.asarray(jax.vmap(closed)(jnp.asarray(time)))
-    noise = np.asarray(game.coefficients(0.0).diffusion[0])[:, :, -1]
-    mean, spread = [start[0]], [start[1]]
-    for k in range(time.size - 1):
-        if game.discrete:
-            step, add = matrices[k], noise.T @ noise
-        else:  # exponential of the mean matrix over the step: second order
-            h = time[k + 1] - time[k]
-            step = np.asarray(jax.scipy.linalg.expm(jnp.asarray((matrices[k] + matrices[k + 1]) / 2 * h)))
-            half = np.asarray(jax.scipy.linalg.expm(jnp.asarray((matrices[k] + matrices[k + 1]) / 4 * h)))
-            add = h * half @ noise.T @ noise @ half.T
-        mean.append(step @ mean[-1])
-        spread.append(step @ spread[-1] @ step.T + add)
-    assert matrices.shape[1:] == (n, n)
-    return {"mean": np.asarray(mean), "covariance": np.asarray(spread)}
 
 
 def gains_figure(gains: dict[str, np.ndarray], time: np.ndarray, unit: str, note: str = "") -> Figure:
