@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from diffgames.games.market_making import stack_games
+from diffgames.games.market_making import efforts, stack_games
 from diffgames.games.market_making_input import market_making_game
-from diffgames.solvers.market_making import solve_many, solve_market_maker
+from diffgames.solvers.market_making import backward_field, initial_state, solve_many, solve_market_maker
 from diffgames.solvers.market_making_closed import (
     accumulated_variance,
     certainty_equivalents,
@@ -213,3 +213,48 @@ def test_the_solution_can_be_differentiated():
     slope = jax.jacfwd(value)(jnp.asarray(0.5))
     quotient = (value(jnp.asarray(0.5 + 1e-4)) - value(jnp.asarray(0.5 - 1e-4))) / 2e-4
     assert slope == pytest.approx(float(quotient), rel=1e-6)
+
+
+@pytest.mark.slow
+def test_free_efforts_that_slide_are_the_limit_of_ever_faster_switching():
+    """An attack that pays only while it is not answered. Fixed steps (Heun's) chatter between nothing and all at
+    the scale of a step: what they swing about, and the share of the time they attack in, is the solution."""
+    game = market_making_game(
+        gamma=0.3,
+        k=(1.4, 1.9, 1.8),
+        A=(67.0, 49.0, 22.0),
+        sigma=(2.4, 2.7, 3.5),
+        inventory_max=2,
+        stress="inventory",
+        switching="strategic",
+        generator=((-1.0, 0.5, 0.5), (0.8, -1.7, 0.9), (0.9, 1.0, -1.9)),
+        attack=((0.0, 1.8, 0.8), (0.5, 0.0, 1.3), (0.3, 1.0, 0.0)),
+        stabilize=((0.0, 0.25, 0.25), (0.4, 0.0, 0.45), (0.45, 0.5, 0.0)),
+        effort_attack=0.0,
+        effort_stabilize=10.0,
+        attack_max=0.5,
+    )
+    steps = 32_000
+    h = game.horizon / steps
+
+    @jax.jit
+    def chattering(state):
+        def step(state, k):
+            first = backward_field(k * h, state, game)
+            ahead = jax.tree.map(lambda y, slope: y + h * slope, state, first)
+            second = backward_field((k + 1) * h, ahead, game)
+            after = jax.tree.map(lambda y, a, b: y + 0.5 * h * (a + b), state, first, second)
+            return after, efforts(game, state["stress"]).attack
+
+        return jax.lax.scan(step, state, jnp.arange(steps, dtype=h.dtype))
+
+    end, attack = chattering(initial_state(game))
+    solution = solve_market_maker(game)
+    assert 0 < float(solution.sliding) < 1e-3
+    np.testing.assert_allclose(solution.theta[0], end["theta"], atol=2 * float(solution.sliding))
+    np.testing.assert_allclose(solution.stress[0], end["stress"], atol=1e-5)
+    calm = np.asarray(attack)[:, 0, 2]  # no inventory, regime 0; the other states switch a few times
+    assert (np.diff(calm) != 0).sum() > 1000
+    played = np.asarray(solution.attack_effort)[:, 0, 2]
+    assert played[:20].mean() == pytest.approx(calm[-steps // 10 :].mean(), abs=0.02)
+    assert 0.1 < played[:20].mean() < 0.2

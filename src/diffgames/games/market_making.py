@@ -27,7 +27,8 @@ maximises) and the stabilizer (effort g, minimises) play over the stress U,
     −U̇_i(q) = φ_i(q) + Σ Λ(u*)[U_i(q ∓ z) − U_i(q)] + Σ_j μ_ij(f, g)(U_j − U_i) − ½ρ_f f² + ½ρ_g g²,   U(T) = 0,
     f* = clip([Σ_j attack_ij (U_j−U_i)]⁺/ρ_f, 0, f̄),  g* = clip([Σ_j stabilize_ij (U_j−U_i)]⁺/ρ_g, 0, ḡ),
 
-bang-bang (f̄ or ḡ where the bracket is positive) where the effort costs nothing; φ_i = −θ_i
+bang-bang (f̄ or ḡ where the bracket is positive) where the effort costs nothing, in between where a free bracket stays
+at zero for a while (`solvers.market_making`); φ_i = −θ_i
 (`stress="certainty_equivalent"`) or ½q²C_i(T−t) (`"inventory"`), C_i = γ(∫_0^τ [e^{μ⁰s}σ²]_i ds + (σ²_eff,i − σ_i²)τ).
 
 Shapes: N regimes, K = 2Q + 1 inventories in the order −Q, …, Q, Z trade sizes. Prices, times and inventory in any
@@ -186,13 +187,17 @@ class Efforts(eqx.Module):
 
 def efforts(game: MarketMakingGame, stress: Float[Array, "N K"]) -> Efforts:
     """The saddle point of the stage game at the stress U: rates are separable, so pure efforts suffice."""
-    difference = stress[None, :, :] - stress[:, None, :]
-    pull = jnp.einsum("ij,ijq->iq", game.attack, difference)
-    push = jnp.einsum("ij,ijq->iq", game.stabilize, difference)
+    pull, push = pulls(game, stress)
     return Efforts(
         attack=_effort(pull, game.effort_attack, game.attack_max),
         stabilize=_effort(push, game.effort_stabilize, game.stabilize_max),
     )
+
+
+def pulls(game: MarketMakingGame, stress: Float[Array, "N K"]) -> tuple[Float[Array, "N K"], Float[Array, "N K"]]:
+    """Σ_j attack_ij (U_j − U_i) and Σ_j stabilize_ij (U_j − U_i): what a unit of either effort moves U by, per time."""
+    difference = stress[None, :, :] - stress[:, None, :]
+    return jnp.einsum("ij,ijq->iq", game.attack, difference), jnp.einsum("ij,ijq->iq", game.stabilize, difference)
 
 
 def _effort(gain: Float[Array, "N K"], cost: Float[Array, ""], most: Float[Array, ""]) -> Float[Array, "N K"]:

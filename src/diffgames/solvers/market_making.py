@@ -6,9 +6,17 @@ through μ_ij(U_j − U_i) alone: (f*, g*) follow from U, and μ(f*, g*) enters 
 float64 (Tsitouras 5(4); the implicit Kvaerno 5(4) where the explicit one needs too many steps). Without switching and
 with one trade size the system is linear in e^{kθ/z} and solved by a matrix exponential (`market_making_closed`).
 
+*Free efforts that slide.* U is Lipschitz in itself whatever efforts cost, θ is not: where f is free, θ̇ jumps with the
+sign of the pull y = Σ_j attack_ij (U_j − U_i). If θ pushes y back from either side, y stays at zero (a sliding mode of
+second order: ÿ jumps, ẏ does not), f switches ever faster, and no step size control follows. The solution in the sense
+of Filippov, an effort between nothing and all that keeps y = 0, is the limit of small costs ½ρf², ρ → 0: ρ is cut by
+ten until θ stands still. y and θ swing into the slide, damped by no more than the switching itself; `sliding`, by how
+much the last cut moved θ, is about the amplitude that is left of it.
+
 The system is a pytree function: `solve_many` maps it over parameter sets.
 """
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
@@ -27,6 +35,7 @@ from diffgames.games.market_making import (
     moved,
     off_diagonal,
     open_side,
+    pulls,
     risk,
     switching_flow,
     terminal_value,
@@ -36,6 +45,9 @@ from diffgames.games.market_making_paths import TableProfile
 from diffgames.solvers.market_making_closed import certainty_equivalents
 
 MOST_STEPS = 20_000
+SLIDING_STEPS = 100_000
+LEAST_CUT, MOST_CUTS = 1e-9, 8  # of θ: what the last cut of a small cost must move it by; and how many cuts are tried
+LARGEST_CUT = 1e-4  # more than this, and no limit is in sight
 IMPLICIT_TOLERANCE = 1e-8  # the implicit pair is of low order: what it can reach in that many steps
 
 
@@ -44,7 +56,8 @@ class MarketMakerSolution(eqx.Module):
 
     `ask` and `bid` are offsets from the mid per trade size, NaN where the trade would leave the inventory grid;
     `stress` is U (zero where nobody plays over regimes). Inventories run from −Q to Q. `finished` tells whether the
-    integration reached t = 0 (of each game, where several are solved at once).
+    integration reached t = 0 (of each game, where several are solved at once); `sliding` is zero but where free efforts
+    had to be found as a limit of small costs: what the last tenth of the cost moved the certainty equivalents by.
     """
 
     time: Float[Array, "*batch S"]
@@ -56,6 +69,7 @@ class MarketMakerSolution(eqx.Module):
     stabilize_effort: Float[Array, "*batch S N K"]
     rates: Float[Array, "*batch S N N K"]
     finished: Array
+    sliding: Float[Array, "*batch"]
 
     def spread(self) -> Float[Array, "*batch S N"]:
         """Full spread, ask + bid offset, of the first trade size at zero inventory."""
@@ -77,7 +91,7 @@ def solve_market_maker(
 
     `tolerance` is the relative and absolute tolerance of the integration; `closed_form=False` integrates also where the
     matrix exponential would do. The implicit pair works to 1e-8 at best. Raises `RunFailed` when neither integration
-    gets there.
+    gets there. Free efforts that slide are found as the limit of small costs, as nearly as `sliding` says.
     """
     if steps < 1:
         raise InvalidInput("steps", steps, "an integer ≥ 1")
@@ -87,6 +101,8 @@ def solve_market_maker(
         if closed and not bool(solution.finished):  # certainty equivalents further apart than floating point reaches
             solution = _solve(game, steps, tolerance, "explicit")
         if not bool(solution.finished):
+            solution = _limit_of_small_costs(game, steps, tolerance) or solution
+        if not bool(solution.finished):
             solution = _solve(game, steps, max(tolerance, IMPLICIT_TOLERANCE), "implicit")
         if not (bool(solution.finished) and bool(jnp.all(jnp.isfinite(solution.theta)))):
             raise RunFailed(
@@ -94,6 +110,33 @@ def solve_market_maker(
                 "look at the units of sigma, k, A and T: risk and flow per unit of time differ too much",
             )
         return solution
+
+
+def _limit_of_small_costs(game: MarketMakingGame, steps: int, tolerance: float) -> MarketMakerSolution | None:
+    """The game whose free efforts cost next to nothing: ρ = 10⁻², 10⁻³, … of the largest pull at no effort at all."""
+    free = [name for name in ("effort_attack", "effort_stabilize") if float(getattr(game, name)) == 0.0]
+    if game.switching != "strategic" or not free:
+        return None
+
+    def at_cost(cost: float) -> MarketMakerSolution:
+        paying = dataclasses.replace(game, **dict.fromkeys(free, jnp.full((), cost, game.horizon.dtype)))
+        return _solve(paying, steps, max(tolerance, 1e-9), "explicit", SLIDING_STEPS)
+
+    idle = at_cost(1e12)
+    scale = max(float(jnp.max(jnp.abs(part))) for part in jax.vmap(lambda stress: pulls(game, stress))(idle.stress))
+    best = change = None
+    for cut in range(2, 2 + MOST_CUTS):
+        found = at_cost(scale * 10.0**-cut)
+        if not bool(found.finished):
+            break
+        if best is not None:
+            change = float(jnp.max(jnp.abs(found.theta - best.theta)))
+        best = found
+        if change is not None and change <= LEAST_CUT * float(jnp.max(jnp.abs(found.theta))):
+            break
+    if best is None or change is None or change > LARGEST_CUT * float(jnp.max(jnp.abs(best.theta))):
+        return None
+    return dataclasses.replace(best, sliding=jnp.full((), change, best.theta.dtype))
 
 
 def solve_many(games: MarketMakingGame, *, steps: int = 1, tolerance: float = 1e-8) -> MarketMakerSolution:
@@ -152,7 +195,9 @@ def initial_state(game: MarketMakingGame) -> dict[str, Array]:
     return {"theta": theta, "stress": jnp.zeros_like(theta), "variance": jnp.zeros_like(game.sigma)}
 
 
-def _integrate(game: MarketMakingGame, steps: int, tolerance: Any, method: str) -> tuple[dict[str, Array], Array]:
+def _integrate(
+    game: MarketMakingGame, steps: int, tolerance: Any, method: str, most: int
+) -> tuple[dict[str, Array], Array]:
     """State at τ = 0, T/S, …, T and whether the integration got there."""
     import diffrax
     import optimistix
@@ -169,15 +214,17 @@ def _integrate(game: MarketMakingGame, steps: int, tolerance: Any, method: str) 
         args=game,
         saveat=diffrax.SaveAt(ts=tau),
         stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance, norm=optimistix.max_norm),
-        max_steps=MOST_STEPS,
+        max_steps=most,
         throw=False,
     )
     return found.ys, found.result == diffrax.RESULTS.successful  # pyright: ignore[reportReturnType]
 
 
 @eqx.filter_jit
-def _solve(game: MarketMakingGame, steps: int, tolerance: float, method: str) -> MarketMakerSolution:
-    return _solution(game, steps, tolerance, method)
+def _solve(
+    game: MarketMakingGame, steps: int, tolerance: float, method: str, most: int = MOST_STEPS
+) -> MarketMakerSolution:
+    return _solution(game, steps, tolerance, method, most)
 
 
 @eqx.filter_jit
@@ -186,12 +233,14 @@ def _solve_many(games: MarketMakingGame, steps: int, tolerance: float) -> Market
     return eqx.filter_vmap(lambda game: _solution(game, steps, tolerance, method))(games)
 
 
-def _solution(game: MarketMakingGame, steps: int, tolerance: float, method: str) -> MarketMakerSolution:
+def _solution(
+    game: MarketMakingGame, steps: int, tolerance: float, method: str, most: int = MOST_STEPS
+) -> MarketMakerSolution:
     if method == "closed":
         state = {"theta": certainty_equivalents(game, steps)}
         finished = jnp.all(jnp.isfinite(state["theta"]))
     else:
-        state, finished = _integrate(game, steps, tolerance, method)
+        state, finished = _integrate(game, steps, tolerance, method, most)
     theta = state["theta"]
     stress = state["stress"] if "stress" in state else jnp.zeros_like(theta)
     if game.switching == "strategic":
@@ -222,6 +271,7 @@ def solution_from(
         stabilize_effort=effort.stabilize,
         rates=jax.vmap(lambda one: modulated(game, one))(effort),
         finished=finished,
+        sliding=jnp.zeros((), theta.dtype),
     )
 
 

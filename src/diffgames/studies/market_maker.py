@@ -15,7 +15,7 @@ import xarray
 
 from diffgames.errors import InvalidInput
 from diffgames.games.market_making import MarketMakingGame
-from diffgames.games.switching_graph import generator_of, poincare_constant, spectral_gap
+from diffgames.games.switching_graph import generator_of, poincare_constant, spectral_gap, stationary_law
 from diffgames.solvers.market_making import MarketMakerSolution, solve_market_maker
 from diffgames.solvers.market_making_committed import solve_committed
 from diffgames.studies import market_maker_figures as figures
@@ -47,6 +47,11 @@ def run(config: MarketMakerConfig, context: RunContext) -> StudyResult:
     solution = _solve(config, game)
     spreads = {config.switching: np.asarray(solution.spread())}
     warnings = unit_warnings(game)
+    if float(solution.sliding) > 0:
+        warnings.append(
+            "free efforts slide between nothing and all: found as the limit of small costs, the last of which moved "
+            f"theta by at most {float(solution.sliding):.2g}"
+        )
     for index, switching in enumerate(("none", "exogenous", "strategic")):
         context.progress.update("solving", (index + 1) / 4)
         if switching in spreads:
@@ -63,7 +68,7 @@ def run(config: MarketMakerConfig, context: RunContext) -> StudyResult:
     profile = profile_of(game, solution)
     certificate = verify(config, profile, context)
     context.log(str(certificate))
-    generators = [generator_of(np.asarray(solution.rates)[0, :, :, j]) for j in range(2 * config.inventory_max + 1)]
+    mixing = mixing_of(game, solution)
     premium, ahead = _difference(spreads, "strategic", "exogenous"), _difference(spreads, "exogenous", "none")
     return StudyResult(
         headline={
@@ -72,21 +77,22 @@ def run(config: MarketMakerConfig, context: RunContext) -> StudyResult:
             "bid": np.asarray(solution.bid)[0, :, :, 0],
             "attack_effort": np.asarray(solution.attack_effort)[0],
             "stabilize_effort": np.asarray(solution.stabilize_effort)[0],
-            "spectral_gap": [spectral_gap(one) for one in generators],
-            "poincare": [poincare_constant(one) for one in generators],
+            "spectral_gap": mixing["spectral_gap"][0],
+            "poincare": [None if np.isnan(value) else value for value in mixing["poincare"][0]],
             "premium": None if premium is None else premium[0],
             "premium_exogenous": None if ahead is None else ahead[0],
             "stress0": np.asarray(solution.stress)[0],
         },
         certificate=certificate,
         warnings=warnings,
-        arrays={"solution": dataset(game, solution)},
+        arrays={"solution": dataset(game, solution, mixing)},
         profile=profile,
         figures={
             "quotes": lambda: figures.quote_surfaces(game, solution),
             "spread_and_skew": lambda: figures.spread_and_skew(game, solution),
             "premium": lambda: figures.premium(np.asarray(solution.time), premium, ahead),
             "regimes": lambda: figures.regime_graph(game, solution),
+            "mixing": lambda: figures.mixing(game, np.asarray(solution.time), **mixing),
         },
     )
 
@@ -111,7 +117,21 @@ def profile_of(game: MarketMakingGame, solution: MarketMakerSolution) -> dict[st
     return {name: np.asarray(getattr(solution, name)) for name in names} | {"predator": push.astype(float)}
 
 
-def dataset(game: MarketMakingGame, solution: MarketMakerSolution) -> xarray.Dataset:
+def mixing_of(game: MarketMakingGame, solution: MarketMakerSolution) -> dict[str, np.ndarray]:
+    """How the equilibrium mixes regime risks: λ₂ and λ_P over time and inventory (NaN where not defined), and what is
+    left to mix at q = 0, the deviation of U over regimes under the stationary law of the generator."""
+    rates = np.moveaxis(np.asarray(solution.rates), 3, 1)  # [time, inventory, regime, regime]
+    found = {
+        name: np.array([[function(generator_of(one)) for one in row] for row in rates], float)
+        for name, function in (("spectral_gap", spectral_gap), ("poincare", poincare_constant))
+    }
+    law = stationary_law(generator_of(np.asarray(game.generator)))
+    stress = np.asarray(solution.stress)[:, :, game.inventory_max]
+    centred = stress - (stress @ law)[:, None]
+    return found | {"risk_difference": np.sqrt(np.maximum(centred**2 @ law, 0.0))}
+
+
+def dataset(game: MarketMakingGame, solution: MarketMakerSolution, mixing: dict[str, np.ndarray]) -> xarray.Dataset:
     """The solution with named axes."""
     axes = ("time", "regime", "inventory")
     units = {"theta": "price × inventory", "stress": "stress × time", "attack_effort": "1", "stabilize_effort": "1"}
@@ -120,6 +140,9 @@ def dataset(game: MarketMakingGame, solution: MarketMakerSolution) -> xarray.Dat
     }
     for name in ("ask", "bid"):
         values[name] = ((*axes, "size"), np.asarray(getattr(solution, name)), {"units": "price"})
+    for name in ("spectral_gap", "poincare"):
+        values[name] = (("time", "inventory"), mixing[name], {"units": "1/time"})
+    values["risk_difference"] = (("time",), mixing["risk_difference"], {"units": "stress × time"})
     return xarray.Dataset(
         values,
         coords={

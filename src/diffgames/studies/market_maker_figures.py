@@ -6,9 +6,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
+from matplotlib.ticker import MaxNLocator
 
+from diffgames.games import switching_graph
 from diffgames.games.market_making import MarketMakingGame
-from diffgames.games.switching_graph import generator_of, spectral_gap
 from diffgames.plotting import COLOURS, label, new_figure
 from diffgames.solvers.market_making import MarketMakerSolution
 
@@ -26,30 +27,82 @@ def quote_surfaces(game: MarketMakingGame, solution: MarketMakerSolution) -> Fig
     tables = (np.asarray(solution.ask)[..., 0], np.asarray(solution.bid)[..., 0])
     low = min(float(np.nanquantile(table, 0.01)) for table in tables)
     high = max(float(np.nanquantile(table, 0.99)) for table in tables)
-    times, inventory = np.asarray(solution.time), game.inventory
     image: Any = None
     for row, (side, table) in enumerate(zip(("ask", "bid"), tables, strict=True)):
         for i, name in enumerate(regime_names(count)):
             ax = axes[row * count + i]
-            image = ax.pcolormesh(times, inventory, table[:, i].T, vmin=low, vmax=high, cmap="cividis", rasterized=True)
-            ax.grid(False)
-            levels = np.linspace(low, high, 8)
-            ax.contour(times, inventory, table[:, i].T, levels=levels, colors="white", linewidths=0.6)
+            image = _surface(ax, game, solution, table[:, i], (low, high), "cividis")
             label(ax, x=("time t", ""), y=("inventory q", ""), title=f"{side}, {name}")
     figure.colorbar(image, ax=list(axes), label="offset from the mid [price]", shrink=0.8, extend="both")
     return figure
 
 
 def spread_and_skew(game: MarketMakingGame, solution: MarketMakerSolution) -> Figure:
-    """Full spread and skew (ask − bid offset) at t = 0 against inventory."""
-    figure, axes = new_figure(1, 2)
-    ask, bid = np.asarray(solution.ask)[0, :, :, 0], np.asarray(solution.bid)[0, :, :, 0]
-    for i, name in enumerate(regime_names(game.regimes)):
-        axes[0].plot(game.inventory, ask[i] + bid[i], color=COLOURS[i % len(COLOURS)], label=name)
-        axes[1].plot(game.inventory, ask[i] - bid[i], color=COLOURS[i % len(COLOURS)], label=name)
-    label(axes[0], x=("inventory q", ""), y=("ask + bid offset", "price"), title="Spread at t = 0")
-    label(axes[1], x=("inventory q", ""), y=("ask − bid offset", "price"), title="Skew at t = 0")
-    axes[0].legend()
+    """Full spread (ask + bid offset) and skew (ask − bid offset) over time and inventory, one column per regime."""
+    count = game.regimes
+    ask, bid = np.asarray(solution.ask)[..., 0], np.asarray(solution.bid)[..., 0]
+    figure, axes = new_figure(2, count, width=3.8, height=3.0)
+    rows = (("spread", ask + bid, "cividis", "ask + bid [price]"), ("skew", ask - bid, "RdBu", "ask − bid [price]"))
+    for row, (what, table, colours, words) in enumerate(rows):
+        low, high = (float(np.nanquantile(table, share)) for share in (0.01, 0.99))
+        if what == "skew":
+            low, high = -max(abs(low), abs(high)), max(abs(low), abs(high))
+        images = []
+        for i, name in enumerate(regime_names(count)):
+            ax = axes[row * count + i]
+            images.append(_surface(ax, game, solution, table[:, i], (low, high), colours))
+            label(ax, x=("time t", ""), y=("inventory q", ""), title=f"{what}, {name}")
+        chosen = list(axes[row * count : (row + 1) * count])
+        figure.colorbar(images[-1], ax=chosen, label=words, extend="both")
+    return figure
+
+
+def _surface(
+    ax: Axes,
+    game: MarketMakingGame,
+    solution: MarketMakerSolution,
+    table: np.ndarray,
+    limits: tuple[float, float],
+    colours: str,
+) -> Any:
+    """Values [times, inventories] in colour with contours."""
+    low, high = limits
+    times, inventory = np.asarray(solution.time), game.inventory
+    image = ax.pcolormesh(times, inventory, table.T, vmin=low, vmax=high, cmap=colours, rasterized=True)
+    ax.grid(False)
+    if high > low:
+        colour = "white" if colours == "cividis" else "black"
+        ax.contour(times, inventory, table.T, levels=np.linspace(low, high, 8), colors=colour, linewidths=0.6)
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+    return image
+
+
+def mixing(
+    game: MarketMakingGame,
+    time: np.ndarray,
+    spectral_gap: np.ndarray,
+    poincare: np.ndarray,
+    risk_difference: np.ndarray,
+) -> Figure:
+    """Spectral gap over time and inventory; at q = 0 both constants, and how unequal the regimes' risks still are."""
+    figure, axes = new_figure(1, 2, width=5.2)
+    image = axes[0].pcolormesh(time, game.inventory, spectral_gap.T, cmap="cividis", rasterized=True)
+    axes[0].grid(False)
+    axes[0].yaxis.set_major_locator(MaxNLocator(integer=True))
+    label(axes[0], x=("time t", ""), y=("inventory q", ""), title="Spectral gap of the equilibrium generator")
+    figure.colorbar(image, ax=axes[0], label="λ₂ [1/time]")
+    middle = game.inventory_max
+    axes[1].plot(time, spectral_gap[:, middle], color=COLOURS[0], label="spectral gap λ₂")
+    axes[1].plot(time, poincare[:, middle], "--", color=COLOURS[1], label="Poincaré constant λ_P")
+    label(axes[1], x=("time t", ""), y=("rate at q = 0", "1/time"), title="Mixing, and the risk that is left to mix")
+    axes[1].set_ylim(bottom=0)
+    twin = axes[1].twinx()
+    twin.plot(time, risk_difference, ":", color=COLOURS[2], label="deviation of U over regimes (right)")
+    twin.set_ylabel("risk difference at q = 0 [stress × time]")
+    twin.set_ylim(bottom=0)
+    twin.grid(False)
+    handles = [*axes[1].get_lines(), *twin.get_lines()]
+    axes[1].legend(handles, [str(line.get_label()) for line in handles], loc="lower left", fontsize=8)
     return figure
 
 
@@ -79,7 +132,7 @@ def regime_graph(game: MarketMakingGame, solution: MarketMakerSolution) -> Figur
     most = max(float(base.max()), float(played.max()), 1e-12)
     for ax, rates, title in ((axes[0], base, "Generator"), (axes[1], played, "Equilibrium at t = 0, q = 0")):
         _draw_graph(ax, rates, most, np.asarray(game.sigma))
-        gap = spectral_gap(generator_of(rates))
+        gap = switching_graph.spectral_gap(switching_graph.generator_of(rates))
         ax.set_title(f"{title}\nspectral gap {gap:.3g} per unit of time", loc="left")
     return figure
 
@@ -105,7 +158,7 @@ def _draw_graph(ax: Axes, rates: np.ndarray, most: float, sigma: np.ndarray) -> 
             )
             ax.add_patch(arrow)
             along, across = place[j] - place[i], np.array([place[j][1] - place[i][1], place[i][0] - place[j][0]])
-            spot = place[i] + 0.5 * along + 0.16 * across
+            spot = place[i] + 0.5 * along + (0.17 + 0.06 * rates[i, j] / most) * across  # clear of the arrow's width
             ax.text(
                 spot[0],
                 spot[1],

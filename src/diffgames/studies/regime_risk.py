@@ -15,7 +15,7 @@ import numpy as np
 import xarray
 from matplotlib.figure import Figure
 
-from diffgames.errors import InvalidInput, RunFailed
+from diffgames.errors import InvalidInput
 from diffgames.games.market_making import MarketMakingGame, stack_games
 from diffgames.games.switching_graph import (
     gap_sensitivity,
@@ -25,7 +25,7 @@ from diffgames.games.switching_graph import (
     stationary_law,
 )
 from diffgames.plotting import COLOURS, label, new_figure
-from diffgames.solvers.market_making import solve_many
+from diffgames.solvers.market_making import solve_many, solve_market_maker
 from diffgames.studies.context import RunContext
 from diffgames.studies.market_maker_parameters import MarketMakingParameters, game_of, unit_warnings
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
@@ -49,11 +49,8 @@ def run(config: RegimeRiskConfig, context: RunContext) -> StudyResult:
     if game.regimes < 2:
         raise InvalidInput("generator", config.generator, "at least two regimes")
     context.progress.update("solving", 0.1)
-    solution = solve_many(stack_games([contrasted(config, c) for c in config.contrasts]), tolerance=config.tolerance)
-    if not bool(np.all(solution.finished)):
-        odd = np.asarray(config.contrasts)[~np.asarray(solution.finished)]
-        raise RunFailed(f"the game at contrast {odd[0]:g} could not be integrated", "take smaller contrasts")
-    rates, stress = np.asarray(solution.rates)[:, 0], np.asarray(solution.stress)[:, 0]
+    found = _solve_all(config)
+    rates, stress = found["rates"], found["stress"]
     middle, base = config.inventory_max, np.asarray(game.generator)
     law = stationary_law(base)
     spread = np.sqrt(np.einsum("i,ciq->cq", law, (stress - np.einsum("i,ciq->cq", law, stress)[:, None]) ** 2))
@@ -70,8 +67,8 @@ def run(config: RegimeRiskConfig, context: RunContext) -> StudyResult:
             "gap_base": spectral_gap(base),
             "gap_predicted": spectral_gap(base) + predicted,
             "poincare": poincare,
-            "attack_effort": np.asarray(solution.attack_effort)[:, 0, :, middle],
-            "stabilize_effort": np.asarray(solution.stabilize_effort)[:, 0, :, middle],
+            "attack_effort": found["attack_effort"][:, :, middle],
+            "stabilize_effort": found["stabilize_effort"][:, :, middle],
             "rank_correlation": _rank_correlation(spread[:, middle], gaps[:, middle]),
         },
         warnings=unit_warnings(game),
@@ -86,6 +83,19 @@ def run(config: RegimeRiskConfig, context: RunContext) -> StudyResult:
         },
         figures={"gap": lambda: gap_figure(contrast, spread, gaps, predicted, spectral_gap(base), game)},
     )
+
+
+def _solve_all(config: RegimeRiskConfig) -> dict[str, np.ndarray]:
+    """Tables at t = 0, [contrasts, …]: one mapped solve, and by itself what did not get there in it."""
+    games = [contrasted(config, c) for c in config.contrasts]
+    solution = solve_many(stack_games(games), tolerance=config.tolerance)
+    names = ("rates", "stress", "attack_effort", "stabilize_effort")
+    tables = {name: np.array(getattr(solution, name))[:, 0] for name in names}
+    for index in np.flatnonzero(~np.asarray(solution.finished)):  # free efforts that slide, stiff equations
+        alone = solve_market_maker(games[index], steps=1, tolerance=config.tolerance)
+        for name, table in tables.items():
+            table[index] = np.asarray(getattr(alone, name))[0]
+    return tables
 
 
 def contrasted(config: RegimeRiskConfig, contrast: float) -> MarketMakingGame:
