@@ -1,15 +1,18 @@
 """The outer game on the switching graph against its linear-quadratic solution, and spectral quantities of chains."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffgames.errors import InvalidInput
+from diffgames.errors import InvalidInput, RunFailed
 from diffgames.games.differential import DifferentialGame, PointLaw
 from diffgames.games.jumps import FixedMark, JumpLaw
 from diffgames.games.switching_graph import poincare_constant, spectral_gap
 from diffgames.numerics.grid import Axis, Grid
 from diffgames.solvers.affine_search import Affine
+from diffgames.solvers.isaacs import Stepping, solve_isaacs
 from diffgames.solvers.switching_game import MacroGame, solve_switching_game
 
 BASE = np.array([[0.0, 0.4, 0.1], [0.6, 0.0, 0.3], [0.2, 0.8, 0.0]])
@@ -117,3 +120,26 @@ def test_rates_that_make_no_generator_are_refused():
     macro = MacroGame(jnp.asarray(BASE[None, None] * 1.0), jnp.zeros((1, 1)))
     with pytest.raises(InvalidInput, match=r"rates\[0, 0\].*the diagonal is zero"):
         solve_switching_game(modes(), macro, Grid((Axis("x", -3.0, 3.0, 21),)))
+
+
+def test_a_narrow_grid_and_an_unstable_step_are_told():
+    """With x = 0.5 at the start and ends at ±0.6 most paths meet one; reported where it is tolerated."""
+    macro = MacroGame(jnp.asarray(generator(BASE)[None, None]), jnp.zeros((1, 1)))
+    narrow = Grid((Axis("x", -0.6, 0.6, 21),))
+    with pytest.raises(RunFailed, match=r"too narrow: with probability 0\.\d+ the state meets an end of x -0\.6…0\.6"):
+        solve_switching_game(modes(), macro, narrow, search=Affine(), keep=1)
+    with pytest.raises(InvalidInput, match=r"steps: 10 .*at least \d+ \(stability\)"):
+        solve_switching_game(modes(), macro, narrow, search=Affine(), keep=1, steps=10)
+
+
+def test_the_leak_is_that_of_the_same_chain_without_outer_players():
+    """One outer action: value and leak are those of the inner game with that generator."""
+    rates = generator(BASE)
+    grid = Grid((Axis("x", -1.5, 1.5, 31),))
+    macro = MacroGame(jnp.asarray(rates[None, None]), jnp.zeros((1, 1)))
+    both = solve_switching_game(modes(), macro, grid, search=Affine(), keep=2, steps=600, leak_tolerance=1.0)
+    game = dataclasses.replace(modes(), generator=jnp.asarray(rates))
+    alone = solve_isaacs(game, grid, search=Affine(), stepping=Stepping(steps=600, keep=2), leak_tolerance=1.0)
+    np.testing.assert_allclose(both.inner, alone.value, atol=1e-12)
+    np.testing.assert_allclose(both.leak, alone.leak, atol=1e-12)
+    assert 0 < float(both.leak_at_start) < 0.5 and float(both.isaacs_gap) == 0.0

@@ -25,3 +25,9 @@ def test_the_study_runs_is_certified_and_verified(tmp_path, capsys):
     value = xarray.open_dataset(out / "arrays" / "value.nc")["value"].values
     mirrored = np.roll(value[:, ::-1, ::-1], 1, axis=2)  # (y, ψ) → (−y, −ψ)
     np.testing.assert_allclose(value, mirrored, atol=1e-9)
+
+
+def test_axes_and_steps_that_make_no_sense_are_told(tmp_path, capsys):
+    for word, told in (("points=[5,5]", "3 numbers, one for each of x, y, ψ"), ("steps=14", "explicit steps on this")):
+        assert main(["run", "reach-avoid", "--out", str(tmp_path / "run"), "--set", word]) == 2
+        assert told in capsys.readouterr().err

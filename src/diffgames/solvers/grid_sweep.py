@@ -155,7 +155,7 @@ class Sweep(eqx.Module):
         rho = jnp.asarray(self.view.game.discount, values.dtype)
         after = self.held(values, values + dt * (choice.value - rho * values))
         if leak is not None:
-            leak = self._spread(leak, leak + dt * self.linear(ready, t, leak, choice.u, choice.w)[1])
+            leak = self.spread(leak, leak + dt * self.linear(ready, t, leak, choice.u, choice.w)[1])
         if not self.autonomous and self.stopping != Stopping():
             ready = self.prepare(t - dt)
         return self.stopped(ready, after), leak, jnp.int32(0), jnp.zeros((), values.dtype)
@@ -171,7 +171,7 @@ class Sweep(eqx.Module):
                 held = jnp.where(self.absorbed()[None], 0.0, self.linear(ready, early, field, policy.u, policy.w)[1])
                 return field - dt * held
 
-            leak = self._spread(leak, _solve_linear(operator, leak, leak)[0])
+            leak = self.spread(leak, _solve_linear(operator, leak, leak)[0])
         return after, leak, iterations, residual
 
     def absorbed(self) -> Array:
@@ -184,7 +184,8 @@ class Sweep(eqx.Module):
             return after
         return jnp.where(self.fixed()[None], before, after)
 
-    def _spread(self, before: Array, after: Array) -> Array:
+    def spread(self, before: Array, after: Array) -> Array:
+        """The new leak: one at artificial ends, the old one at absorbing ends."""
         after = self.held(before, after)
         return jnp.where(self.absorbed()[None], 1.0, jnp.clip(after, 0.0, 1.0))
 

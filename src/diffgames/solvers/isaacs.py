@@ -19,7 +19,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from diffgames.errors import InvalidInput, RunFailed
 from diffgames.games.differential import DifferentialGame, Profile
@@ -107,9 +107,9 @@ def solve_on_grid(
         raise InvalidInput("horizon", float(np.asarray(horizon)), "a finite one, or the method stationary")
     rate, slack = _rates(sweep)
     if concrete:
-        _check_monotone(view, float(slack))
+        check_monotone(view, float(slack))
     steps = _steps(sweep, stepping, rate, concrete)
-    leaking = leak_tolerance is not None and bool(view.grid.edge(ARTIFICIAL).any())
+    leaking = leaks(view.grid, leak_tolerance)
     swept = sweep_back(sweep, steps, stepping.keep, stepping.method == "implicit", leaking)
     solution = _solution(sweep, swept, steps, stepping.method, rate)
     if concrete:
@@ -141,7 +141,8 @@ def _steps(sweep: Sweep, stepping: Stepping, rate: Array, concrete: bool) -> int
     return stepping.steps
 
 
-def _check_monotone(view: GridGame, slack: float) -> None:
+def check_monotone(view: GridGame, slack: float) -> None:
+    """`InvalidInput` where correlated noise and the spacings break the scheme's monotonicity."""
     if view.cross and slack < -1e-9:
         words = "spacings for which a_dd/h_d ≥ Σ_e |a_de|/h_e (covariance a): change the sizes of the axes or the state"
         raise InvalidInput("grid", [f"{a.name}: h = {a.spacing:.4g}" for a in view.grid.axes], words)
@@ -193,7 +194,7 @@ def _solution(sweep: Sweep, swept: Swept, steps: int, method: str, rate: Array) 
     leak = leak_at_start = None
     if swept.leak is not None:
         leak = swept.leak.reshape(-1, *grid.shape)
-        leak_at_start = _mean_leak(game, grid, leak)
+        leak_at_start = mean_leak(game, grid, swept.leak)
     stability = rate * jnp.asarray(game.horizon, dtype) / steps if steps else jnp.zeros((), dtype)
     return GridSolution(
         grid=grid,
@@ -213,24 +214,31 @@ def _solution(sweep: Sweep, swept: Swept, steps: int, method: str, rate: Array) 
     )
 
 
-def _mean_leak(game: DifferentialGame, grid: Grid, leak: Array, draws: int = 256) -> Array:
+def leaks(grid: Grid, leak_tolerance: float | None) -> bool:
+    """Whether the leak is to be measured: it is asked for, and the grid has ends that are not the game's own."""
+    return leak_tolerance is not None and bool(grid.edge(ARTIFICIAL).any())
+
+
+def mean_leak(game: DifferentialGame, grid: Grid, leak: Float[Array, "regimes points"], draws: int = 256) -> Array:
     """Leak averaged over draws from the initial law."""
     x, i = jax.vmap(game.initial)(jax.random.split(jax.random.key(0), draws))
     indices, weights = grid.locate(x.T.astype(leak.dtype))
-    flat = leak.reshape(leak.shape[0], -1)
-    return jnp.mean(jnp.sum(flat[i[None], indices] * weights, axis=0))
+    return jnp.mean(jnp.sum(leak[i[None], indices] * weights, axis=0))
 
 
 def check_solution(solution: GridSolution, leak_tolerance: float | None) -> None:
-    """`RunFailed` for values that are not finite, policy iteration that did not settle, or a grid that leaks."""
-    if not bool(jnp.all(jnp.isfinite(solution.value))):
-        raise RunFailed("the value on the grid is not finite", "check the costs at the ends of the grid, or more steps")
+    """`RunFailed` for policy iteration that did not settle, and as `check_values`."""
     if float(solution.residual) > 1e-6:
         reason = f"policy iteration left a residual of {float(solution.residual):.2g} after {int(solution.iterations)}"
         raise RunFailed(reason, "more policy_iterations, smaller implicit steps, or the explicit method")
-    if leak_tolerance is not None and solution.leak_at_start is not None:
-        leak = float(solution.leak_at_start)
-        if leak > leak_tolerance:
-            ends = ", ".join(f"{a.name} {a.low:g}…{a.high:g}" for a in solution.grid.axes if a.boundary in ARTIFICIAL)
-            reason = f"the grid is too narrow: with probability {leak:.3g} the state meets an end of {ends}"
-            raise RunFailed(reason, f"widen these axes, or allow more leak (now leak_tolerance = {leak_tolerance:g})")
+    check_values(solution.grid, solution.value, solution.leak_at_start, leak_tolerance)
+
+
+def check_values(grid: Grid, value: Array, leak_at_start: Array | None, leak_tolerance: float | None) -> None:
+    """`RunFailed` for values that are not finite, or a grid that leaks."""
+    if not bool(jnp.all(jnp.isfinite(value))):
+        raise RunFailed("the value on the grid is not finite", "check the costs at the ends of the grid, or more steps")
+    if leak_tolerance is not None and leak_at_start is not None and float(leak_at_start) > leak_tolerance:
+        ends = ", ".join(f"{a.name} {a.low:g}…{a.high:g}" for a in grid.axes if a.boundary in ARTIFICIAL)
+        reason = f"the grid is too narrow: with probability {float(leak_at_start):.3g} the state meets an end of {ends}"
+        raise RunFailed(reason, f"widen these axes, or allow more leak (now leak_tolerance = {leak_tolerance:g})")

@@ -33,17 +33,20 @@ from diffgames.games.differential import DifferentialGame
 from diffgames.numerics.grid import Grid
 from diffgames.solvers.control_search import AbstractControlSearch
 from diffgames.solvers.grid_sweep import Ready, Sweep
+from diffgames.solvers.isaacs import check_values, leaks
 from diffgames.solvers.matrix_game import solve_matrix_game, solve_pure
 from diffgames.solvers.switching_game import (
     MacroGame,
     SwitchingSolution,
-    equilibrium_rates,
+    first_leak,
     inner_and_outer,
     prepared,
     sweep_both,
+    switching_solution,
 )
 
 FIRST_SHARE, GROWTH, SHRINKAGE = 0.5, 1.1, 0.6
+Carry = tuple[Array, Array, Array | None]
 Policies = tuple[Float[Array, "kept regimes points defender"], Float[Array, "kept regimes points attacker"]]
 
 
@@ -70,11 +73,13 @@ def solve_committed_switching(
     steps: int | None = None,
     tolerance: float = 1e-6,
     most: int = 100,
+    leak_tolerance: float | None = 0.05,
 ) -> SwitchingSolution:
     """A fixed point of committed policies, constant on each of `keep` intervals of the horizon.
 
     `weights` of the starting states (≥ 0, not all 0; None: all alike). The solution's `gap` is the first-order one
     above; it has to fall below `tolerance` (1 + |J|), which `RunFailed` says if it does not in `most` iterations.
+    `leak_tolerance` as of `solvers.isaacs.solve_isaacs`.
     """
     sweep, steps = prepared(game, macro, grid, search, keep, steps)
     shape = (sweep.view.regimes, grid.size)
@@ -92,19 +97,26 @@ def solve_committed_switching(
             f"{int(found.count)} iterations both sides could gain {gap:.3g} of {value:.6g}",
             remedy if macro.mixed else f"mixed actions (mixed=True), {remedy}",
         )
-    return _solution(sweep, macro, found.best, steps, found.gap)
+    solution = _solution(sweep, macro, found.best, steps, found.gap, leaks(grid, leak_tolerance))
+    check_values(grid, solution.inner, solution.leak_at_start, leak_tolerance)
+    return solution
 
 
 def committed_value(
-    sweep: Sweep, macro: MacroGame, weights: Array, joint: Float[Array, "kept regimes points d a"], steps: int
-) -> tuple[Array, tuple[Array, Array]]:
-    """J and the values (V, U) at the kept times, increasing, for joint actions π on the intervals between them."""
+    sweep: Sweep,
+    macro: MacroGame,
+    weights: Array,
+    joint: Float[Array, "kept regimes points d a"],
+    steps: int,
+    leaking: bool = False,
+) -> tuple[Array, tuple[Array, Array, Array | None]]:
+    """J, (V, U) at the kept times, increasing, and the leak, for joint actions π on the intervals between them."""
     dtype, keep = sweep.dtype, joint.shape[0]
     horizon = jnp.asarray(sweep.view.game.horizon, dtype)
     dt = horizon / steps
     ready = sweep.prepare(jnp.zeros((), dtype)) if sweep.autonomous else None
 
-    def advance(carry: tuple[Array, Array], inputs: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
+    def advance(carry: Carry, inputs: tuple[Array, Array]) -> tuple[Carry, None]:
         k, now = inputs
         t = horizon - k.astype(dtype) * dt
         here: Ready = sweep.prepare(t) if ready is None else ready
@@ -114,16 +126,16 @@ def committed_value(
         return inner_and_outer(sweep, macro, here, t, dt, carry, rates, outer), None
 
     @jax.checkpoint
-    def block(carry: tuple[Array, Array], inputs: tuple[Array, Array]) -> tuple[tuple[Array, Array], Any]:
+    def block(carry: Carry, inputs: tuple[Array, Array]) -> tuple[Carry, Any]:
         ks, now = inputs
         carry, _ = jax.lax.scan(jax.checkpoint(lambda c, k: advance(c, (k, now))), carry, ks)
-        return carry, carry
+        return carry, carry[:2]
 
     terminal = sweep.view.terminal(sweep.points())
     ks = jnp.arange(steps, dtype=jnp.int32).reshape(keep, steps // keep)
-    (_, outer), path = jax.lax.scan(block, (terminal, terminal), (ks, joint[::-1]))
+    (_, outer, leak), path = jax.lax.scan(block, (terminal, terminal, first_leak(sweep, leaking)), (ks, joint[::-1]))
     values = tuple(jnp.concatenate([terminal[None], part])[::-1] for part in path)
-    return jnp.sum(weights * outer), (values[0], values[1])
+    return jnp.sum(weights * outer), (values[0], values[1], leak)
 
 
 def _joint(policies: Policies) -> Array:
@@ -186,18 +198,10 @@ def _share(share: Array, move: Array, before: Array) -> Array:
 
 
 @eqx.filter_jit
-def _solution(sweep: Sweep, macro: MacroGame, policies: Policies, steps: int, gap: Array) -> SwitchingSolution:
-    dtype, keep = sweep.dtype, policies[0].shape[0]
-    weights = jnp.zeros((sweep.view.regimes, sweep.view.grid.size), dtype)
-    _, (inner, outer) = committed_value(sweep, macro, weights, _joint(policies), steps)
+def _solution(
+    sweep: Sweep, macro: MacroGame, policies: Policies, steps: int, gap: Array, leaking: bool
+) -> SwitchingSolution:
+    weights = jnp.zeros((sweep.view.regimes, sweep.view.grid.size), sweep.dtype)
+    _, values = committed_value(sweep, macro, weights, _joint(policies), steps, leaking)
     alpha, beta = (jnp.concatenate([part, part[-1:]]) for part in policies)  # at T what was played until then
-    return SwitchingSolution(
-        grid=sweep.view.grid,
-        time=jnp.linspace(0.0, 1.0, keep + 1, dtype=dtype) * jnp.asarray(sweep.view.game.horizon, dtype),
-        inner=inner,
-        outer=outer,
-        defender=alpha,
-        attacker=beta,
-        generator=jax.lax.map(lambda pair: equilibrium_rates(macro, *pair), (alpha, beta)),
-        gap=gap,
-    )
+    return switching_solution(sweep, macro, values, (alpha, beta), gap)

@@ -34,7 +34,7 @@ from diffgames.solvers.affine_search import Affine
 from diffgames.solvers.control_search import AbstractControlSearch, Levels
 from diffgames.solvers.grid_game import grid_game
 from diffgames.solvers.grid_sweep import Ready, Stopping, Sweep
-from diffgames.solvers.isaacs import uses_time
+from diffgames.solvers.isaacs import check_monotone, check_values, leaks, mean_leak, uses_time
 from diffgames.solvers.matrix_game import solve_matrix_game, solve_pure
 
 
@@ -55,7 +55,9 @@ class SwitchingSolution(eqx.Module):
     """Inner and outer value, macro policies and switching rates at kept times; kept times increasing.
 
     `gap` is the largest duality gap of a stage game, whose actions are pure where `mixed` is false; in the committed
-    reading what both sides could gain to first order (`solvers.switching_committed`).
+    reading what both sides could gain to first order (`solvers.switching_committed`). `isaacs_gap`, `leak` and
+    `leak_at_start` as in `grid_solution.GridSolution`: the inner players' min max − max min, and the probability that
+    the state, switched as it is at equilibrium, meets an artificial end of the grid.
     """
 
     grid: Grid
@@ -66,6 +68,9 @@ class SwitchingSolution(eqx.Module):
     attacker: Float[Array, "kept regimes points attacker"]
     generator: Float[Array, "kept regimes points regimes2"]
     gap: Float[Array, ""]
+    isaacs_gap: Float[Array, ""]
+    leak: Float[Array, "regimes points"] | None
+    leak_at_start: Float[Array, ""] | None
 
     def spectral_gap(self) -> Float[np.ndarray, "kept points"]:
         """λ₂ of the equilibrium generator at every kept time and point."""
@@ -89,13 +94,18 @@ def solve_switching_game(
     search: AbstractControlSearch | None = None,
     keep: int = 10,
     steps: int | None = None,
+    leak_tolerance: float | None = 0.05,
 ) -> SwitchingSolution:
     """The feedback reading, in one backward sweep on `grid`; the game's own generator is replaced by the macro game's.
 
-    Explicit steps, as many as stability wants. Raises `InvalidInput` for rates that make no generator.
+    Explicit steps, as many as stability wants. `leak_tolerance` as of `solvers.isaacs.solve_isaacs`. Raises
+    `InvalidInput` for rates that make no generator, an unstable number of steps and spacings that are not monotone,
+    `RunFailed` where the grid is too narrow.
     """
     sweep, steps = prepared(game, macro, grid, search, keep, steps)
-    return sweep_both(sweep, macro, steps, keep)
+    solution = sweep_both(sweep, macro, steps, keep, leaks(grid, leak_tolerance))
+    check_values(grid, solution.inner, solution.leak_at_start, leak_tolerance)
+    return solution
 
 
 def prepared(
@@ -115,7 +125,8 @@ def prepared(
     search = search or Levels()
     search = search.fitted(view) if isinstance(search, Affine) else search
     sweep = Sweep(view, search, Stopping(), "upper", not uses_time(view, Stopping()))
-    fastest = float(sweep.fastest(jnp.linspace(0.0, 1.0, 5, dtype=sweep.dtype) * game.horizon)[0])
+    fastest, slack = map(float, sweep.fastest(jnp.linspace(0.0, 1.0, 5, dtype=sweep.dtype) * game.horizon))
+    check_monotone(view, slack)
     leaving = float(-rates[..., np.arange(rates.shape[2]), np.arange(rates.shape[2])].min())
     least = (fastest + leaving + float(game.discount)) * float(game.horizon)
     if steps is None:
@@ -140,8 +151,8 @@ def equilibrium_rates(macro: MacroGame, defender: Array, attacker: Array) -> Arr
 
 
 @eqx.filter_jit
-def sweep_both(sweep: Sweep, macro: MacroGame, steps: int, keep: int) -> SwitchingSolution:
-    """The feedback reading, kept at `keep` + 1 times."""
+def sweep_both(sweep: Sweep, macro: MacroGame, steps: int, keep: int, leaking: bool = False) -> SwitchingSolution:
+    """The feedback reading, kept at `keep` + 1 times; `leaking`: its leak too."""
     game, dtype, x = sweep.view.game, sweep.dtype, sweep.points()
     horizon = jnp.asarray(game.horizon, dtype)
     dt = horizon / steps
@@ -155,22 +166,45 @@ def sweep_both(sweep: Sweep, macro: MacroGame, steps: int, keep: int) -> Switchi
 
     def block(carry, ks):
         carry, _ = jax.lax.scan(advance, carry, ks)
-        return carry, carry
+        return carry, carry[:2]
 
     terminal = sweep.view.terminal(x)
     ks = jnp.arange(steps, dtype=jnp.int32).reshape(keep, steps // keep)
-    _, (inner, outer) = jax.lax.scan(block, (terminal, terminal), ks)
+    (_, _, leak), (inner, outer) = jax.lax.scan(block, (terminal, terminal, first_leak(sweep, leaking)), ks)
     inner, outer = (jnp.concatenate([terminal[None], part])[::-1] for part in (inner, outer))
     _, alpha, beta, gap = jax.lax.map(lambda values: stage_game(macro, values), outer)
+    return switching_solution(sweep, macro, (inner, outer, leak), (alpha, beta), jnp.max(gap))
+
+
+def first_leak(sweep: Sweep, leaking: bool) -> Array | None:
+    """The leak at the horizon: one on the artificial ends, zero elsewhere; None where it is not asked for."""
+    shape = (sweep.view.regimes, sweep.view.grid.size)
+    return jnp.broadcast_to(sweep.absorbed()[None], shape).astype(sweep.dtype) if leaking else None
+
+
+def switching_solution(
+    sweep: Sweep, macro: MacroGame, values: tuple[Array, Array, Array | None], policies: tuple[Array, Array], gap: Array
+) -> SwitchingSolution:
+    """The solution from inner and outer values at the kept times, the leak at the first, and both sides' policies."""
+    (inner, outer, leak), dtype = values, sweep.dtype
+    time = jnp.linspace(0.0, 1.0, inner.shape[0], dtype=dtype) * jnp.asarray(sweep.view.game.horizon, dtype)
+
+    def order_of_play(pair: tuple[Array, Array]) -> Array:
+        t, values = pair
+        return jnp.max(sweep.choose(sweep.prepare(t), t, values, gap=True).gap)
+
     return SwitchingSolution(
         grid=sweep.view.grid,
-        time=jnp.linspace(0.0, 1.0, keep + 1, dtype=dtype) * horizon,
+        time=time,
         inner=inner,
         outer=outer,
-        defender=alpha,
-        attacker=beta,
-        generator=jax.lax.map(lambda pair: equilibrium_rates(macro, *pair), (alpha, beta)),
-        gap=jnp.max(gap),
+        defender=policies[0],
+        attacker=policies[1],
+        generator=jax.lax.map(lambda pair: equilibrium_rates(macro, *pair), policies),
+        gap=gap,
+        isaacs_gap=jnp.max(jax.lax.map(order_of_play, (time, inner))),
+        leak=leak,
+        leak_at_start=None if leak is None else mean_leak(sweep.view.game, sweep.view.grid, leak),
     )
 
 
@@ -180,12 +214,12 @@ def inner_and_outer(
     ready: Ready,
     t: Array,
     dt: Array,
-    values: tuple[Array, Array],
+    values: tuple[Array, Array, Array | None],
     rates: Array,
     played: Array,
-) -> tuple[Array, Array]:
-    """(V, U) at t − dt under switching rates μ(t, x, i); `played` is what the outer game adds to U per unit of time."""
-    (inner, outer), dtype = values, sweep.dtype
+) -> tuple[Array, Array, Array | None]:
+    """(V, U, leak) at t − dt under switching rates μ(t, x, i); `played`: what the outer game adds to U, per time."""
+    (inner, outer, leak), dtype = values, sweep.dtype
     rho = jnp.asarray(sweep.view.game.discount, dtype)
     choice = sweep.choose(ready, t, inner)
     stress, drifted = sweep.linear(ready, t, outer, choice.u, choice.w)
@@ -198,4 +232,7 @@ def inner_and_outer(
     switched = jnp.einsum("ipj,jp->ip", rates, inner)  # rows sum to zero: Σ_j μ_ij (V_j − V_i)
     inner_after = inner + dt * (choice.value + switched - rho * inner)
     outer_after = outer + dt * (stress + drifted + played - rho * outer)
-    return sweep.held(inner, inner_after), sweep.held(outer, outer_after)
+    if leak is not None:
+        moved = sweep.linear(ready, t, leak, choice.u, choice.w)[1] + jnp.einsum("ipj,jp->ip", rates, leak)
+        leak = sweep.spread(leak, leak + dt * moved)
+    return sweep.held(inner, inner_after), sweep.held(outer, outer_after), leak

@@ -79,6 +79,16 @@ class GamesInGamesConfig:
     points: Annotated[int, Parameter(meaning="points of the grid, odd", minimum=21)] = 121
     u_max: Annotated[float, Parameter(meaning="largest |u|", minimum=1e-3)] = 9.0
     w_max: Annotated[float, Parameter(meaning="largest |w|", minimum=1e-3)] = 4.0
+    steps: Annotated[
+        int | None,
+        Parameter(
+            unit="steps", meaning="explicit time steps, a multiple of 20; null: as many as stability wants", minimum=1
+        ),
+    ] = None
+    start: Annotated[float, Parameter(meaning="state at t = 0, from which the leak is counted")] = 0.0
+    leak_tolerance: Annotated[
+        float, Parameter(meaning="largest probability of meeting an end of the grid", minimum=0.0, maximum=1.0)
+    ] = 0.05
 
 
 def build_game(config: GamesInGamesConfig) -> DifferentialGame:
@@ -108,7 +118,7 @@ def build_game(config: GamesInGamesConfig) -> DifferentialGame:
         diffusion=lambda t, x, u, i: sigma[i][None, None],
         running_cost=cost,
         terminal_cost=lambda x, i: jnp.broadcast_to(x[0] ** 2, (2,)),
-        initial=PointLaw(jnp.zeros(1, jnp.float64)),
+        initial=PointLaw(jnp.full(1, config.start, jnp.float64)),
         horizon=config.horizon,
         jumps=jumps,
         signs=(1, -1),
@@ -143,7 +153,8 @@ def solve(config: GamesInGamesConfig, strategic: bool = True, keep: int = 20) ->
     grid = Grid((Axis("x", -config.width, config.width, config.points),))
     committed = strategic and config.reading == "committed"
     solver = solve_committed_switching if committed else solve_switching_game
-    return solver(build_game(config), macro, grid, search=Affine(), keep=keep)
+    options = {"keep": keep, "steps": config.steps, "leak_tolerance": config.leak_tolerance}
+    return solver(build_game(config), macro, grid, search=Affine(), **options)
 
 
 def run(config: GamesInGamesConfig, context: RunContext) -> StudyResult:
@@ -151,6 +162,7 @@ def run(config: GamesInGamesConfig, context: RunContext) -> StudyResult:
     with jax.enable_x64(True):
         context.progress.update("switching game", 0.1)
         game, alone = solve(config), solve(config, strategic=False)
+        assert game.leak_at_start is not None  # the grid's ends are artificial
         certificate = _certify(config, context, np.asarray(game.inner[0]), np.asarray(game.outer[0]))
         middle = config.points // 2
         gap, poincare = game.spectral_gap(), game.poincare_constant()
@@ -176,6 +188,8 @@ def run(config: GamesInGamesConfig, context: RunContext) -> StudyResult:
             "spectral_gap": float(gap[0, middle]),
             "spectral_gap_exogenous": float(alone.spectral_gap()[0, middle]),
             "stage_gap": float(game.gap),
+            "isaacs_gap": float(game.isaacs_gap),
+            "leak": float(game.leak_at_start),
             "finer_grid_change": certificate["finer_grid_change"],
         }
     profile = {"inner": np.asarray(game.inner[0]), "outer": np.asarray(game.outer[0])}
@@ -198,7 +212,7 @@ def _certify(config: GamesInGamesConfig, context: RunContext, inner: np.ndarray,
     """Largest change of both values on the inner half of the grid at half the spacing."""
     context.progress.update("a finer grid", 0.6)
     keep = 20 if config.reading == "committed" else 1  # committed policies are constant between kept times
-    fine = solve(replace(config, points=2 * config.points - 1), keep=keep)
+    fine = solve(replace(config, points=2 * config.points - 1, steps=None), keep=keep)
     inside = slice(config.points // 4, -(config.points // 4))
     changes = [np.asarray(a)[:, ::2] - b for a, b in ((fine.inner[0], inner), (fine.outer[0], outer))]
     return {"how": "a finer grid", "finer_grid_change": max(float(np.abs(c[:, inside]).max()) for c in changes)}
@@ -242,6 +256,8 @@ STUDY = Study(
         "spectral_gap": Headline(unit="1/time", meaning="λ₂ of the equilibrium generator at x = 0, t = 0"),
         "spectral_gap_exogenous": Headline(unit="1/time", meaning="λ₂ of the base rates"),
         "stage_gap": Headline(meaning="largest duality gap of a stage game; committed: first-order gain left"),
+        "isaacs_gap": Headline(unit="cost/time", meaning="largest min max − max min of the inner Hamiltonian"),
+        "leak": Headline(meaning="probability, at equilibrium, of meeting an end of the grid before the horizon"),
         "finer_grid_change": Headline(meaning="largest change of V and U at half the spacing, inner half of the grid"),
     },
     example="diffgames run games-in-games --set points=241 --set attack=[[0,1,0.5],[0,0,1],[0,0,0]]",

@@ -24,6 +24,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from diffgames.errors import InvalidInput
 from diffgames.games.differential import DifferentialGame
 from diffgames.numerics.grid import Axis, Grid
 from diffgames.simulation.paths import simulate
@@ -71,6 +72,12 @@ class ReachAvoidConfig:
     )
     flux: Annotated[Literal["upwind", "lax_friedrichs"], Parameter(meaning="monotone flux")] = "upwind"
     finer: Annotated[bool, Parameter(meaning="solve on half the spacing too, for the certificate")] = True
+    steps: Annotated[
+        int | None,
+        Parameter(
+            unit="steps", meaning="explicit time steps, a multiple of 14; null: as many as stability wants", minimum=1
+        ),
+    ] = None
     starts: Annotated[int, Parameter(unit="paths", meaning="starts that are played out", minimum=2)] = 400
     simulation_steps: Annotated[int, Parameter(unit="steps", meaning="steps of a played path", minimum=1)] = 280
 
@@ -119,25 +126,33 @@ def distance(config: ReachAvoidConfig, x: Array) -> Array:
 
 
 def grid_of(config: ReachAvoidConfig) -> Grid:
-    """The grid of the configuration."""
+    """The grid of the configuration; `InvalidInput` where an axis is missing or turned around."""
+    for key, count in (("low", 2), ("high", 2), ("points", 3)):
+        if len(getattr(config, key)) != count:
+            raise InvalidInput(
+                key, getattr(config, key), f"{count} numbers, one for each of {', '.join('xyψ'[:count])}"
+            )
     names = ("x", "y")
     axes = [Axis(names[d], config.low[d], config.high[d], config.points[d], "linear") for d in range(2)]
     return Grid((*axes, Axis("ψ", 0.0, 2 * np.pi, config.points[2], "periodic")))
 
 
-def solve(config: ReachAvoidConfig, game: DifferentialGame, grid: Grid, keep: int) -> GridSolution:
+def solve(
+    config: ReachAvoidConfig, game: DifferentialGame, grid: Grid, keep: int, steps: int | None = None
+) -> GridSolution:
     """Value and feedbacks on `grid`."""
     stopping = Stopping(minimiser=lambda t, x, i: distance(config, x))
-    search, stepping = Affine(config.flux), Stepping(keep=keep)
+    search, stepping = Affine(config.flux), Stepping(keep=keep, steps=steps)
     return solve_isaacs(game, grid, search=search, stepping=stepping, stopping=stopping, leak_tolerance=None)
 
 
 def run(config: ReachAvoidConfig, context: RunContext) -> StudyResult:
     """Solve, certify, and draw value and tube."""
     with jax.enable_x64(True):
-        game, grid = pursuit_game(config), grid_of(config)
+        grid = grid_of(config)
+        game = pursuit_game(config)
         context.progress.update("value on the grid", 0.1)
-        solution = solve(config, game, grid, keep=14)
+        solution = solve(config, game, grid, keep=14, steps=config.steps)
         value = np.asarray(solution.value[0, 0])
         profile = {
             "value": value,
