@@ -111,7 +111,7 @@ def test_seeds_side_by_side_are_the_runs_one_by_one():
     game, config = Aim(), dataclasses.replace(FAST, learning_rate=1e-3)
     profiles = [initial_profile(game, jax.random.key(seed), 16) for seed in (0, 1)]
     keys = [jax.random.key(seed + 1) for seed in (0, 1)]
-    together = train_seeds(game, profiles, config, keys, 3, learn=("archer",))
+    together = train_seeds([game] * 2, profiles, config, keys, 3, learn=("archer",))
     for seed, result in enumerate(together):
         alone = learned(game, config, 3, seed=seed)
         for a, b in zip(jax.tree.leaves(alone.profile), jax.tree.leaves(result.profile), strict=True):

@@ -32,6 +32,22 @@ def test_a_game_is_learned_and_certified(capsys):
     assert "bit for bit" in capsys.readouterr().out
 
 
+def test_several_seeds_are_learned_together(capsys):
+    """One mapped training; every seed has its own folder, numbers and certificate, the run their mean and interval."""
+    assert main(["run", f"{GAMES}:Door", "--seeds", "2", "--out", "doors", "--set", *TINY, "learning_rate=0.01"]) == 0
+    assert "learning 2 seeds" in capsys.readouterr().err
+    whole, *single = (json.loads(Path("doors", name, "result.json").read_text()) for name in ("", "seed0", "seed1"))
+    values = [run["headline"]["value"]["guest"] for run in single]
+    assert values[0] != values[1] and min(values) > 1.2
+    assert whole["headline"]["value"]["guest"] == pytest.approx(sum(values) / 2)
+    assert whole["interval95"]["value"]["guest"] == pytest.approx(12.7062 * abs(values[0] - values[1]) / 2, rel=1e-4)
+    # the first seed is, up to the rounding of mapped products, the run of that seed alone
+    assert main(["run", f"{GAMES}:Door", "--out", "door", "--set", *TINY, "learning_rate=0.01"]) == 0
+    alone = json.loads(Path("door/result.json").read_text())["headline"]["reward_first"]["guest"]
+    assert single[0]["headline"]["reward_first"]["guest"] == pytest.approx(alone, abs=1e-3)
+    assert main(["verify", "doors"]) == 0
+
+
 def test_a_file_without_that_game_suggests_its_games(capsys):
     assert main(["run", f"{GAMES}:Dor"]) == 2
     assert "did you mean 'Door'" in capsys.readouterr().err

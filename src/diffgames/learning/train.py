@@ -121,7 +121,7 @@ def train(
 
 
 def train_seeds(
-    game: AbstractMarkovGame,
+    games: Sequence[AbstractMarkovGame],
     profiles: Sequence[Profile],
     config: PPOConfig,
     keys: Sequence[PRNGKeyArray],
@@ -132,14 +132,15 @@ def train_seeds(
     save_every: int = SAVE_EVERY,
     progress: ProgressCallback | None = None,
 ) -> list[TrainResult]:
-    """Several runs at once, from their own profiles and keys, as one mapped computation.
+    """Several runs at once, each of its own game, profile and key, as one mapped computation.
 
-    A run that becomes unsound stays at its last good state and is reported as such; the others go on.
+    The games differ in the values of their arrays alone. Metrics handed to `progress` have a leading axis of runs. One
+    that becomes unsound stays at its last good state and is reported as such; the others go on.
     """
-    states = [start(game, p, config, k, updates, learn) for p, k in zip(profiles, keys, strict=True)]
-    state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
-    frozen = devices.replicate(jax.tree.map(lambda *leaves: jnp.stack(leaves), *profiles))
-    state = _loop(lambda s: _update_seeds(game, frozen, s, config), state, updates, checkpoint, save_every, progress)
+    runs = list(zip(games, profiles, keys, strict=True))
+    state = _stacked([start(game, profile, config, key, updates, learn) for game, profile, key in runs])
+    played, frozen = devices.replicate((_stacked(games), _stacked(profiles)))
+    state = _loop(lambda s: _update_seeds(played, frozen, s, config), state, updates, checkpoint, save_every, progress)
     return [_result(p, jax.tree.map(lambda leaf, i=i: leaf[i], state)) for i, p in enumerate(profiles)]
 
 
@@ -205,8 +206,13 @@ def update(
 
 
 @eqx.filter_jit
-def _update_seeds(game, profiles, states, config):
-    return eqx.filter_vmap(lambda profile, state: update(game, profile, state, config))(profiles, states)
+def _update_seeds(games, profiles, states, config):
+    return eqx.filter_vmap(lambda game, profile, state: update(game, profile, state, config))(games, profiles, states)
+
+
+def _stacked(trees: Sequence[Any]) -> Any:
+    """One tree whose arrays have a leading axis; what is no array is the first's."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves) if eqx.is_array(leaves[0]) else leaves[0], *trees)
 
 
 def advance(

@@ -5,7 +5,7 @@ stage holds is read back exactly, and nothing in it depends on the time or the p
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,11 @@ class RunContext:
     def key(self) -> PRNGKeyArray:
         """The run's random key, from its seed alone."""
         return jax.random.key(self.seed)
+
+    def of_seed(self, seed: int) -> "RunContext":
+        """The context of one of several seeds that are run together: its own key, its own checkpoints."""
+        folder = self.checkpoint.folder / f"seed{seed}"
+        return replace(self, seed=seed, checkpoint=replace(self.checkpoint, folder=folder))
 
     def stage(self, name: str, compute: Callable[[], Any], like: Any = None) -> Any:
         """The result of `compute()`, kept on disk so that a resumed run does not repeat a finished stage.

@@ -4,7 +4,7 @@ The defaults are the paper's (Vadori et al., Section 5): see `learning.ppo`.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ from jaxtyping import PRNGKeyArray
 from diffgames.games.markov import AbstractMarkovGame
 from diffgames.learning.policy import Profile
 from diffgames.learning.ppo import PPOConfig
-from diffgames.learning.train import TrainResult, train
+from diffgames.learning.train import TrainResult, train, train_seeds
 from diffgames.studies.context import RunContext
 from diffgames.studies.study import Parameter
 
@@ -78,21 +78,7 @@ def learn(
 
     Returns the result, and the agents' decisions per second of the updates that this process made.
     """
-    started, made = time.perf_counter(), 0
-
-    def report(done: int, metrics: Mapping[str, Any]) -> None:
-        nonlocal made
-        made += 1
-        figures = {}
-        for role in roles:
-            figures[f"reward {role}"] = float(np.mean(metrics["reward"][role]))
-            figures[f"KL {role}"] = float(metrics["kl"][role])
-            figures[f"entropy {role}"] = float(metrics["entropy"][role])
-        if "market_share" in metrics:
-            figures["share of first"] = float(metrics["market_share"][0])
-        context.progress.update(label, done / parameters.updates, **figures)
-
-    context.progress.update(label, 0.0)  # the first update compiles: say that something happens
+    clock = _Clock(parameters, game, count=1)
     result = train(
         game,
         profile,
@@ -101,10 +87,66 @@ def learn(
         parameters.updates,
         learn=roles,
         checkpoint=context.checkpoint.slot(slot),
-        progress=report,
+        progress=clock.report(context, roles, label),
     )
-    steps = made * parameters.episodes * game.horizon * sum(role.count for role in game.roles)
-    return result, steps / (time.perf_counter() - started)
+    return result, clock.speed()
+
+
+def learn_seeds(
+    parameters: LearningParameters,
+    context: RunContext,
+    games: Sequence[AbstractMarkovGame],
+    profiles: Sequence[Profile],
+    keys: Sequence[PRNGKeyArray],
+    roles: tuple[str, ...],
+    *,
+    label: str = "learning",
+    slot: str = "training",
+) -> tuple[list[TrainResult], float]:
+    """`learn` for several runs as one mapped computation; progress shows means over them."""
+    clock = _Clock(parameters, games[0], count=len(games))
+    results = train_seeds(
+        games,
+        profiles,
+        ppo_config(parameters),
+        keys,
+        parameters.updates,
+        learn=roles,
+        checkpoint=context.checkpoint.slot(slot),
+        progress=clock.report(context, roles, f"{label} {len(games)} seeds"),
+    )
+    return results, clock.speed()
+
+
+class _Clock:
+    """Counts the updates that this process makes, and reports them."""
+
+    def __init__(self, parameters: LearningParameters, game: AbstractMarkovGame, count: int):
+        self.updates, self.made, self.started = parameters.updates, 0, time.perf_counter()
+        self.steps = count * parameters.episodes * game.horizon * sum(role.count for role in game.roles)
+
+    def report(
+        self, context: RunContext, roles: tuple[str, ...], label: str
+    ) -> Callable[[int, Mapping[str, Any]], None]:
+        """What `train` calls after every update."""
+        context.progress.update(label, 0.0)  # the first update compiles: say that something happens
+
+        def follow(done: int, metrics: Mapping[str, Any]) -> None:
+            self.made += 1
+            figures = {}
+            for role in roles:
+                figures[f"reward {role}"] = float(np.mean(metrics["reward"][role]))
+                figures[f"KL {role}"] = float(np.mean(metrics["kl"][role]))
+                figures[f"entropy {role}"] = float(np.mean(metrics["entropy"][role]))
+            if "market_share" in metrics:
+                figures["share of first"] = float(np.mean(metrics["market_share"][..., 0]))
+            context.progress.update(label, done / self.updates, **figures)
+
+        return follow
+
+    def speed(self) -> float:
+        """Agents' decisions per second of the updates made."""
+        return self.made * self.steps / (time.perf_counter() - self.started)
 
 
 def tenth(curve: np.ndarray, *, first: bool) -> float:

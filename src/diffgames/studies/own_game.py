@@ -7,6 +7,7 @@ deviators against the others' frozen policies. A differential game is played in 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import jax
@@ -20,12 +21,13 @@ from diffgames.games.differential import DifferentialGame
 from diffgames.games.markov import AbstractMarkovGame
 from diffgames.learning.policy import Profile
 from diffgames.learning.rollout import evaluate
-from diffgames.learning.train import initial_profile
+from diffgames.learning.train import TrainResult, initial_profile
 from diffgames.plotting import label, new_figure
 from diffgames.simulation.as_markov import as_markov_game
 from diffgames.studies.certificate_parameters import CertificateParameters, certify
 from diffgames.studies.context import RunContext
-from diffgames.studies.learning_parameters import learn, tenth
+from diffgames.studies.learned import Task, run_learned, run_learned_seeds
+from diffgames.studies.learning_parameters import tenth
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.verification.certificate import Certificate
 
@@ -83,12 +85,19 @@ def study_of_differential_game(game: DifferentialGame, name: str) -> Study:
 
 
 def _study(game_of: Callable[[Any], AbstractMarkovGame], name: str, kind: str, shows: str, config: type) -> Study:
+    def prepare(config: CertificateParameters, context: RunContext) -> Task:
+        game = game_of(config)
+        start_key, train_key, _, _ = jax.random.split(context.key, 4)
+        start = initial_profile(game, start_key, config.width, config.recurrent)
+        return Task(game, start, train_key, tuple(role.name for role in game.roles))
+
     return Study(
         name=name,
         source=f"{kind}, a game of the user's own",
         shows=shows,
         config=config,
-        run=lambda config, context: _run(game_of(config), config, context),
+        run=partial(run_learned, prepare, _finish),
+        run_seeds=partial(run_learned_seeds, prepare, _finish),
         verify=lambda config, profile, context: _certify(game_of(config), profile, config, context),
         presets={"quick": QUICK, "paper": {}},
         headline={
@@ -108,13 +117,12 @@ def _study(game_of: Callable[[Any], AbstractMarkovGame], name: str, kind: str, s
     )
 
 
-def _run(game: AbstractMarkovGame, config: CertificateParameters, context: RunContext) -> StudyResult:
-    """Learn, measure, certify."""
-    names = tuple(role.name for role in game.roles)
-    start_key, train_key, value_key, _ = jax.random.split(context.key, 4)
-    result, speed = learn(
-        config, context, game, initial_profile(game, start_key, config.width, config.recurrent), train_key, names
-    )
+def _finish(
+    config: CertificateParameters, context: RunContext, task: Task, result: TrainResult, speed: float
+) -> StudyResult:
+    """Measure what was learned, and certify it."""
+    game, names = task.game, task.roles
+    value_key = jax.random.split(context.key, 4)[2]
     returns, _ = evaluate(game, result.profile, value_key, config.evaluation_episodes)
     curves = {name: np.asarray(result.history["reward"][name], np.float64).mean(axis=-1) for name in names}
     return StudyResult(
