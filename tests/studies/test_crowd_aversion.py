@@ -5,10 +5,40 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from diffgames.errors import InvalidInput
 from diffgames.solvers.distributed_paths import Noise, graded_grid, trajectory
 from diffgames.solvers.policies import centred, linear_gains, settled
 from diffgames.solvers.policy_gradient import Schedule, learn_potential
 from diffgames.studies.crowd_aversion import AversionConfig, game_of
+from diffgames.studies.crowd_solution import marks, sample_paths
+
+ASYMMETRIC = {"weights": ((0.0, 1.0), (0.2, 0.0)), "symmetric": False, "targets": ((1.0,), (0.0,)), "rates": (0.1,)}
+
+
+def test_velocities_are_steered_with_cucker_smale_and_positions_reported():
+    """On the line: states (position, velocity), accelerations move velocities; only positions are targets and marks."""
+    config = AversionConfig(kernel="cucker-smale", speed=3.0, start=(0.0,), **ASYMMETRIC)
+    game, grid = game_of(config), graded_grid(1.0, 8)
+    assert (game.state_size, game.control_size) == (2, 1)
+    paths = sample_paths(game, lambda t, x, y: 1.0 + 0.0 * x[:1], grid, jax.random.key(0), 64)
+    assert paths["mean"].shape == (9, 2, 1) and marks(paths, 1.0).shape == (2, 3, 1)
+    np.testing.assert_allclose(paths["mean"][-1].mean(), 0.5 * (1.0 - 1.0 / 8), atol=0.05)  # Euler's ½ t²
+    assert 0.0 < paths.attrs["velocities_apart"] < 3.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"kernel": "cucker-smale"}, "kernel"),  # its curvature is unbounded, and α needs it
+        ({"kernel": "gaussian", "symmetric": True}, "weights"),
+        ({"kernel": "gaussian", "common_rate": -1.0}, "common_rate"),
+        ({"kernel": "gaussian", "rates": (0.1, -0.1)}, "rates"),
+    ],
+)
+def test_what_has_no_alpha_or_is_no_crowd_is_refused_before_learning(changes, key):
+    with pytest.raises(InvalidInput) as caught:
+        game_of(AversionConfig(start=(0.0,), **(ASYMMETRIC | changes)))
+    assert caught.value.key == key
 
 
 @pytest.mark.slow

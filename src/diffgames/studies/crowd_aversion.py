@@ -8,6 +8,8 @@ Forces between pairs cancel in the crowd's centre, which moves like a lone playe
 v t, v = w d/(2c + w T), and so to 5/6 of the common target d. That mean paths stop short is the equilibrium.
 """
 
+import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -16,11 +18,11 @@ import jax
 from diffgames.errors import InvalidInput
 from diffgames.games import networks
 from diffgames.games.distributed import DistributedGame
-from diffgames.games.kernels import AbstractKernel, Gaussian, Quadratic, SmoothedIndicator
+from diffgames.games.kernels import AbstractKernel, CuckerSmale, Gaussian, Quadratic, SmoothedIndicator
 from diffgames.studies.context import RunContext
 from diffgames.studies.crowd_flocking import outcome
 from diffgames.studies.crowd_parameters import CrowdParameters, Matrix, build_game
-from diffgames.studies.crowd_solution import certify, solve
+from diffgames.studies.crowd_solution import CrowdSolution, certify, solve
 from diffgames.studies.crowd_words import HEADLINE
 from diffgames.studies.study import Parameter, Study, StudyResult
 from diffgames.verification.certificate import Certificate
@@ -50,12 +52,22 @@ class AversionConfig(CrowdParameters):
         int, Parameter(unit="steps", meaning="Euler steps of the last epochs of the gains, and of judging", minimum=2)
     ] = 100
     kernel: Annotated[
-        Literal["gaussian", "indicator", "quadratic"], Parameter(meaning="interaction kernel (Example 6.1)")
+        Literal["gaussian", "indicator", "quadratic", "cucker-smale"],
+        Parameter(meaning="interaction kernel (Example 6.1); with cucker-smale players steer their velocities"),
     ] = "gaussian"
     kernel_height: Annotated[float, Parameter(meaning="h of the kernel; negative turns aversion into attraction")] = 0.5
     kernel_rate: Annotated[float, Parameter(unit="1/length²", meaning="c in exp(−c |z|²)", minimum=1e-9)] = 100.0
     radius: Annotated[float, Parameter(unit="length", meaning="personal space of the indicator", minimum=1e-9)] = 0.1
     smoothing: Annotated[float, Parameter(unit="length", meaning="softness of its edge", minimum=1e-9)] = 0.05
+    exponent: Annotated[float, Parameter(meaning="β of cucker-smale", minimum=0.0)] = 0.5
+    speed: Annotated[
+        float | None,
+        Parameter(
+            unit="length/time",
+            meaning="bound of velocities' differences, for α with cucker-smale; null: none",
+            minimum=0.0,
+        ),
+    ] = None
     weights: Annotated[
         Matrix | None, Parameter(shape="players x players", meaning="q_ij, i's care for j; null: 1 for all")
     ] = None
@@ -68,18 +80,21 @@ def kernel_of(config: AversionConfig) -> AbstractKernel:
         return Gaussian(config.kernel_rate, config.kernel_height)
     if config.kernel == "quadratic":
         return Quadratic(config.kernel_height)
+    if config.kernel == "cucker-smale":
+        return CuckerSmale(config.exponent, config.kernel_height, math.inf if config.speed is None else config.speed)
     return SmoothedIndicator(config.radius, config.smoothing, config.kernel_height)
 
 
 def game_of(config: AversionConfig) -> DistributedGame:
     """The game of the parameters."""
-    n = len(config.targets)
-    if config.weights is None:
-        return build_game(config, kernel_of(config), networks.complete(n))
-    if len({len(row) for row in config.weights}) != 1:
-        raise InvalidInput("weights", config.weights, f"a {n} x {n} matrix")
-    weights = networks.checked_weights(config.weights, n, symmetric=config.symmetric)
-    return build_game(config, kernel_of(config), weights)
+    n, kernel, weights = len(config.targets), kernel_of(config), networks.complete(len(config.targets))
+    if config.weights is not None:
+        if len({len(row) for row in config.weights}) != 1:
+            raise InvalidInput("weights", config.weights, f"a {n} x {n} matrix")
+        weights = networks.checked_weights(config.weights, n, symmetric=config.symmetric)
+    if networks.imbalance(weights) > 0:
+        kernel.curvature()  # α needs it: refused here, before anything is learned
+    return build_game(config, kernel, weights, kinetic=config.kernel == "cucker-smale")
 
 
 def run(config: AversionConfig, context: RunContext) -> StudyResult:
@@ -88,7 +103,18 @@ def run(config: AversionConfig, context: RunContext) -> StudyResult:
     solve_key, certify_key = jax.random.split(context.key)
     solution = solve(config, context, game, "aversion", solve_key)
     certificate = certify(config, context, game, solution.policy, "aversion", certify_key)
-    return outcome(config, {"aversion": solution}, {"aversion": certificate})
+    found = outcome(config, {"aversion": solution}, {"aversion": certificate})
+    return dataclasses.replace(found, warnings=[*found.warnings, *_beyond(config, solution)])
+
+
+def _beyond(config: AversionConfig, solution: CrowdSolution) -> list[str]:
+    """Whether velocities were further apart than α's bound supposes."""
+    apart = solution.paths.attrs.get("velocities_apart", 0.0)
+    if config.speed is None or apart <= config.speed:
+        return []
+    return [
+        f"velocities differ by up to {apart:.3g} on sampled paths, more than speed = {config.speed:g} in alpha_bound"
+    ]
 
 
 def verify(config: AversionConfig, profile: dict[str, Any], context: RunContext) -> Certificate:

@@ -104,7 +104,9 @@ class CrowdParameters(JudgementParameters, DescentParameters, MotionParameters):
     """All of them."""
 
 
-def build_game(config: MotionParameters, kernel: AbstractKernel, weights: Weights) -> DistributedGame:
+def build_game(
+    config: MotionParameters, kernel: AbstractKernel, weights: Weights, *, kinetic: bool = False
+) -> DistributedGame:
     """The crowd game of the parameters; `InvalidInput` where shapes do not fit."""
     targets = config.targets
     if not targets or len({len(row) for row in targets}) != 1:
@@ -129,6 +131,7 @@ def build_game(config: MotionParameters, kernel: AbstractKernel, weights: Weight
         common_rate=config.common_rate,
         horizon=config.horizon,
         normalise=config.normalise,
+        kinetic=kinetic,
     )
 
 

@@ -210,9 +210,14 @@ def _coupled(game, policy, grids: tuple[Grid, Grid, Grid], parts: int, key: PRNG
 
 
 def sample_paths(game: DistributedGame, policy: Policy, grid: Grid, key: PRNGKeyArray, paths: int) -> xr.Dataset:
-    """Mean positions and speeds over `paths` paths, their spread, and a few single paths."""
+    """Mean positions and efforts over `paths` paths, their spread, and a few single paths.
+
+    Of position–velocity states the largest difference of two players' velocities is kept too, as an attribute.
+    """
     found = eqx.filter_jit(trajectory)(game, policy, grid, draw_noise(game, grid, key, paths))
-    x, u = np.asarray(found.x, float), np.asarray(found.u, float)
+    states, u, d = np.asarray(found.x, float), np.asarray(found.u, float), game.control_size
+    x, v = states[:, :d], states[:, d:]
+    apart = {} if not v.size else {"velocities_apart": max(_diameter(one) for one in v.transpose(0, 2, 1, 3))}
     axes = ("time", "player", "axis")
     return xr.Dataset(
         {
@@ -222,7 +227,13 @@ def sample_paths(game: DistributedGame, policy: Policy, grid: Grid, key: PRNGKey
             "sample": (("path", *axes), x[..., :24].transpose(3, 0, 2, 1), {"units": "length"}),
         },
         coords={"time": np.asarray(found.times, float)},
+        attrs=apart,
     )
+
+
+def _diameter(v: Float[np.ndarray, "players axes paths"]) -> float:
+    """The largest distance between two players on any path."""
+    return max(float(np.sqrt(np.sum((v - v[i]) ** 2, axis=1).max())) for i in range(len(v)))
 
 
 def marks(paths: xr.Dataset, horizon: float) -> Float[np.ndarray, "players marks axes"]:
