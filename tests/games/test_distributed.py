@@ -109,6 +109,19 @@ def test_the_hub_simulates_the_same_game():
     assert np.all(np.abs(own.mean(axis=1) - np.asarray(paths.cost)) < 4.0 * spread)
 
 
+def test_weighted_marks_are_drawn_as_often_as_they_should():
+    """Two sources of unlike weights, several jumps a step: mean zero (compensated), variance λ E z² T."""
+    marks, weights = jnp.array([[1.0, -0.5, 0.2], [0.3, 2.0, -1.0]]), jnp.array([[0.1, 0.3, 0.6], [0.5, 0.25, 0.25]])
+    noise = JumpNoise(jnp.array([[12.0, 5.0]]), jnp.ones((1, 1, 2)), marks, weights)
+    lone = crowd_game(Quadratic(), np.zeros((1, 1)), np.zeros((1, 1)), start=np.zeros(1), noise=0.0)
+    game = DistributedGame(lone.costs, lone.initial, 1.0, jumps=(noise,))
+    drawn = draw_noise(game, graded_grid(1.0, 2), jax.random.key(0), 40_000, dtype=jnp.float64).increments.sum(axis=0)
+    variance = float(noise.rate[0] @ noise.moment(2))
+    fourth = float(noise.rate[0] @ noise.moment(4)) + 3.0 * variance**2
+    assert abs(float(drawn.mean())) < 4.0 * np.sqrt(variance / drawn.size)
+    assert float(drawn.var()) == pytest.approx(variance, abs=4.0 * np.sqrt((fourth - variance**2) / drawn.size))
+
+
 def test_curvatures_bound_sampled_hessians():
     kernels = [Gaussian(3.0, 2.0), Quadratic(1.7), SmoothedIndicator(0.4, 0.2, 1.3)]
     z = jax.random.uniform(jax.random.key(0), (4000, 2), minval=-0.8, maxval=0.8)
@@ -139,6 +152,7 @@ def test_the_soft_indicator_is_a_mollified_ball():
         (lambda: crowd_game(Quadratic(), networks.complete(4), TARGETS[:, 0]), "targets"),
         (lambda: crowd_game(Quadratic(), networks.complete(3), TARGETS), "weights"),
         (lambda: JumpNoise(jnp.array([-0.5]), jnp.ones((3, 1, 1)), jnp.ones((1, 1))), "rate"),
+        (lambda: JumpNoise(jnp.ones(1), jnp.ones((3, 1, 1)), jnp.ones((1, 2)), jnp.array([[0.5, 0.6]])), "weights"),
         (lambda: networks.checked_weights(UNEVEN, 4, symmetric=True), "weights"),
         (lambda: networks.groups(((1, 2), (2, 3)), 3), "groups"),
         (lambda: CuckerSmale().curvature(), "kernel"),
