@@ -203,16 +203,17 @@ def _figure(config: DecayConfig, sizes: np.ndarray, bounds: dict[str, Any], foun
         values = np.asarray(bounds[name])
         power, logs = predicted(config, kind, parameter)
         rate = sizes**power * np.log(sizes) ** logs
-        text = f"N^{power:.3g}" if power else ""
-        text += f" (log N)^{logs:g}" if logs else ""
+        text = rf"$N^{{{power:.3g}}}$" if power else ""
+        text += r" $\log N$" if logs == 1.0 else rf" $(\log N)^{{{logs:g}}}$" if logs else ""
         axis.loglog(sizes, values, "o-", color=colour, label=name.replace("rho", "ρ").replace("beta", "β"))
         axis.loglog(sizes, rate * values[-1] / rate[-1], "--", color=colour, lw=1, label=f"predicted {text.strip()}")
         lower = np.asarray([np.nan if value is None else value for value in found[name]])
         axis.loglog(sizes, lower, "v", color=colour, mfc="none")
     for axis, title in zip(axes, ("exponential decay of asymmetry", "polynomial decay of asymmetry"), strict=True):
         label(axis, x=("players N", ""), y=("α, bound of equation 6.6", "cost"), title=f"{config.graph}: {title}")
-        axis.plot([], [], "v", color="0.4", mfc="none", label="found by search")
-        axis.legend()
+        if any(value is not None for values in found.values() for value in values):
+            axis.plot([], [], "v", color="0.4", mfc="none", label="found by search")
+        axis.legend(loc="lower left", fontsize=8)  # what falls leaves that corner free
     return figure
 
 
