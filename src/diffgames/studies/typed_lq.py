@@ -30,6 +30,7 @@ from diffgames.solvers.boundary_value import boundary_costates, boundary_escape
 from diffgames.studies.context import RunContext
 from diffgames.studies.linear_quadratic_words import escaped, over_time
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
+from diffgames.studies.typed_simulation import simulate_types
 from diffgames.verification.certificate import Certificate
 from diffgames.verification.linear_response import matrix_gaps
 
@@ -59,6 +60,8 @@ class TypedConfig:
     reading: Annotated[
         Reading, Parameter(meaning="who decides: every agent, a maker per type (open, feedback), one planner")
     ] = "mfg"
+    agents: Annotated[int, Parameter(unit="agents", meaning="simulated agents of each type", minimum=2)] = 2000
+    steps: Annotated[int, Parameter(unit="steps", meaning="time steps of the simulation", minimum=2)] = 200
 
 
 def game_of(config: TypedConfig, horizon: float | None = None) -> TypedGame:
@@ -83,6 +86,18 @@ def run(config: TypedConfig, context: RunContext) -> StudyResult:
         private = solve(private_game(game))
         certificate = certify(game, solution, mean, covariance)
         series = follow(game, config.reading, solution, private, mean, covariance)
+        context.progress.update("simulating", 0.7)
+        crowd = simulate_types(
+            game,
+            config.reading,
+            (solution, private),
+            (mean, covariance),
+            context.key,
+            agents=config.agents,
+            steps=config.steps,
+        )
+        expected = float(np.asarray(config.share) @ series["cost"][-1])
+        context.log(f"mean cost of an agent {expected:.6g}, simulated {crowd['cost'][0]:.6g} ± {crowd['cost'][1]:.2g}")
     size = (game.types, game.states)
     first, last = series["xi"][0].reshape(size), series["mean"][-1].reshape(size)
     headline = {
@@ -93,15 +108,19 @@ def run(config: TypedConfig, context: RunContext) -> StudyResult:
         "cost": series["cost"][-1].tolist(),
         "escape_time": escape,
         "route_error": _route_error(config, game, mean, first, series["P"][0]),
+        "simulated_cost": crowd["cost"].tolist(),
     }
     kept = {key: value for key, value in series.items() if key != "time"}
     return StudyResult(
         headline=headline,
         certificate=certificate,
-        arrays={"law": over_time(kept, series["time"])},
+        arrays={
+            "law": over_time(kept, series["time"]),
+            "simulated": over_time({key: crowd[key] for key in ("mean", "deviation")}, crowd["time"]),
+        },
         profile=solution.profile,
         figures={
-            "means": lambda: means_figure(game, series),
+            "means": lambda: means_figure(game, series, crowd),
             "feedback": lambda: feedback_figure(game, series),
         },
     )
@@ -204,17 +223,21 @@ def follow(
     return {"time": np.asarray(time)} | {key: np.asarray(value) for key, value in series.items()}
 
 
-def means_figure(game: TypedGame, series: dict[str, np.ndarray]) -> Figure:
-    """Mean of every type with two standard deviations, and x̄."""
+def means_figure(game: TypedGame, series: dict[str, np.ndarray], crowd: dict[str, np.ndarray]) -> Figure:
+    """Mean of every type with two standard deviations, and x̄; simulated agents as dots on theory."""
     figure, axes = new_figure()
     for t in range(min(game.types, len(COLOURS) - 1)):
         centre, width = series["mean"][:, t, 0], 2 * np.sqrt(series["covariance"][:, t, 0, 0])
         axes[0].plot(series["time"], centre, color=COLOURS[t], label=f"type {t}")
         band(axes[0], series["time"], centre - width, centre + width, colour=COLOURS[t])
+        every = slice(None, None, max(crowd["time"].size // 16, 1))
+        time, seen, spread = (crowd[key][every] for key in ("time", "mean", "deviation"))
+        axes[0].plot(time, seen[:, t, 0], "o", color=COLOURS[t], markersize=3)
+        for side in (-2, 2):
+            axes[0].plot(time, seen[:, t, 0] + side * spread[:, t, 0], ".", color=COLOURS[t], markersize=3)
     axes[0].plot(series["time"], series["xbar"][:, 0], "--", color="black", label="x̄")
-    label(
-        axes[0], x=("time", ""), y=("state", ""), title="Means, ±2 sd" + (" (first state)" if game.states > 1 else "")
-    )
+    name = "first state" if game.states > 1 else "state"
+    label(axes[0], x=("time", ""), y=(name, ""), title="Means ±2 sd: theory (lines), agents (dots)")
     axes[0].legend()
     return figure
 
@@ -311,6 +334,9 @@ STUDY = Study(
             unit="time",
             meaning="first time-to-go at which P, or det Ψ22, breaks down, searched up to 10 T; null: none",
             optional=True,
+        ),
+        "simulated_cost": Headline(
+            shape="2", unit="cost", meaning="mean cost of the simulated agents by share, Σ λ_τ J_τ, and standard error"
         ),
         "route_error": Headline(
             meaning="largest difference of ξ(0) to the boundary value problem; null for feedback Nash", optional=True
