@@ -32,6 +32,7 @@ from diffgames.solvers.policies import Centred, Sum, centred, linear_gains, resi
 from diffgames.solvers.policy_gradient import learn_potential
 from diffgames.solvers.potential_lq import exact, exact_on_grid, is_linear_quadratic
 from diffgames.studies.context import RunContext
+from diffgames.studies.crowd_grid import fits_a_grid, potential_on_grid
 from diffgames.studies.crowd_parameters import (
     CrowdParameters,
     deviator_budget,
@@ -130,10 +131,13 @@ def solve(
     coarse = graded_grid(config.horizon, 16)
     alpha_found = search_alpha(game, bound, coarse, search_key, updates=config.alpha_updates)
     optimum = exact(game) if is_linear_quadratic(game) else None
+    on_grid = potential_on_grid(game, paths) if optimum is None and fits_a_grid(game) else None
     headline = {
         "potential": values["extrapolated"],
         "potential_standard_error": values["standard_error"],
         "potential_exact": None if optimum is None else optimum.potential,
+        "potential_grid": None if on_grid is None else on_grid[0],
+        "potential_grid_change": None if on_grid is None else on_grid[1],
         "learning_error": None if optimum is None else values["extrapolated"] - optimum.potential,
         "time_error": values["fine_steps"] - values["extrapolated"]
         if optimum is None

@@ -19,6 +19,16 @@ HEADLINE = {
         optional=True,
         normalisation=_COST,
     ),
+    "potential_grid": Headline(
+        shape="networks",
+        unit="cost",
+        meaning="minimum of the potential by equation 4.3 on a grid, for two coordinates in all, not quadratic",
+        optional=True,
+        normalisation=_COST,
+    ),
+    "potential_grid_change": Headline(
+        shape="networks", unit="cost", meaning="what halving the cells last changed in `potential_grid`", optional=True
+    ),
     "learning_error": Headline(
         shape="networks", unit="cost", meaning="potential − potential_exact, in continuous time", optional=True
     ),
