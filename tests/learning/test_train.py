@@ -119,6 +119,13 @@ def test_seeds_side_by_side_are_the_runs_one_by_one():
         np.testing.assert_allclose(alone.history["reward"]["archer"], result.history["reward"]["archer"], atol=2e-4)
 
 
+def test_games_of_other_shapes_are_not_learned_side_by_side():
+    games = [Aim(steps=3), Aim(steps=4)]
+    profiles, keys = [initial_profile(games[0], jax.random.key(0), 8)] * 2, [jax.random.key(1)] * 2
+    with pytest.raises(InvalidInput, match="differ in their arrays alone"):
+        train_seeds(games, profiles, FAST, keys, 1, learn=("archer",))
+
+
 def test_float64_around_does_not_change_a_bit():
     """Explicit dtypes: the same numbers inside and outside an x64 context."""
     game, results = Aim(), []

@@ -211,8 +211,19 @@ def _update_seeds(games, profiles, states, config):
 
 
 def _stacked(trees: Sequence[Any]) -> Any:
-    """One tree whose arrays have a leading axis; what is no array is the first's."""
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves) if eqx.is_array(leaves[0]) else leaves[0], *trees)
+    """One tree whose arrays have a leading axis; what is no array must be the same in all."""
+    allowed = "games that differ in their arrays alone, to be learned together"
+
+    def stack(*leaves: Any) -> Any:
+        if isinstance(leaves[0], jax.Array | np.ndarray):
+            return jnp.stack(leaves)
+        if any(leaf != leaves[0] for leaf in leaves):
+            raise InvalidInput("games", leaves, allowed)
+        return leaves[0]
+
+    if any(jax.tree.structure(tree) != jax.tree.structure(trees[0]) for tree in trees):
+        raise InvalidInput("games", [type(tree).__name__ for tree in trees], allowed)
+    return jax.tree.map(stack, *trees)
 
 
 def advance(

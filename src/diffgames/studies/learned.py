@@ -11,7 +11,6 @@ from typing import Any
 from jaxtyping import PRNGKeyArray
 
 from diffgames.errors import RunFailed
-from diffgames.games.markov import AbstractMarkovGame
 from diffgames.learning.policy import Profile
 from diffgames.learning.train import Outcome, TrainResult
 from diffgames.studies.context import RunContext
@@ -23,7 +22,7 @@ from diffgames.studies.study import StudyResult
 class Task:
     """What is learned: the game, the policies it starts from, the key, the roles that learn; and notes for `finish`."""
 
-    game: AbstractMarkovGame
+    game: Any  # an AbstractMarkovGame of the kind that the study knows
     start: Profile
     key: PRNGKeyArray
     roles: tuple[str, ...]

@@ -11,6 +11,7 @@ and only the providers learn. With `profile=RUN` nothing is trained: the profile
 the parameters describe, its observations scaled by that market's own units.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,7 +24,7 @@ from jaxtyping import PRNGKeyArray
 from diffgames.errors import InvalidInput
 from diffgames.learning.policy import FixedProbabilities, Profile
 from diffgames.learning.rollout import evaluate
-from diffgames.learning.train import initial_profile
+from diffgames.learning.train import TrainResult, initial_profile
 from diffgames.markets import behaviour
 from diffgames.markets.ecn_samples import PARTS
 from diffgames.markets.environment import OTCMarket
@@ -33,7 +34,8 @@ from diffgames.records import load_profile
 from diffgames.studies import otc_figures
 from diffgames.studies.certificate_parameters import CertificateParameters, certify
 from diffgames.studies.context import RunContext
-from diffgames.studies.learning_parameters import learn, tenth
+from diffgames.studies.learned import Task, run_learned, run_learned_seeds
+from diffgames.studies.learning_parameters import tenth
 from diffgames.studies.market_parameters import MarketParameters, build_market, fit_exchanges
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.verification.certificate import Certificate
@@ -55,17 +57,36 @@ class OTCConfig(CertificateParameters, MarketParameters):
 
 
 def run(config: OTCConfig, context: RunContext) -> StudyResult:
-    """Fit, learn, measure, certify."""
+    """Fit, learn (or take the profile that is given), measure, certify."""
+    if config.profile is None:
+        return run_learned(_prepare, _finish, config, context)
+    return _finish(config, context, _prepare(config, context), None, None)
+
+
+def run_seeds(config: OTCConfig, context: RunContext, seeds: Sequence[int]) -> list[StudyResult]:
+    """Several seeds, learned together; each fits its own exchange."""
+    if config.profile is None:
+        return run_learned_seeds(_prepare, _finish, config, context, seeds)
+    return [run(config, context.of_seed(seed)) for seed in seeds]
+
+
+def _prepare(config: OTCConfig, context: RunContext) -> Task:
     market, reports = _market(config, context)
-    keys = jax.random.split(context.key, 4)
+    start_key, train_key, _, _ = jax.random.split(context.key, 4)
     fixed = _fixed_takers(config)
     if config.profile is None:
-        start = initial_profile(market, keys[0], config.width, config.recurrent) | fixed
-        learners = tuple(role for role in ROLES if role not in fixed)
-        result, speed = learn(config, context, market, start, keys[1], learners)
-        profile, history = result.profile, result.history
+        start = initial_profile(market, start_key, config.width, config.recurrent)
     else:
-        profile, history, speed = _loaded(config.profile, market) | fixed, {}, None
+        start = _loaded(config.profile, market)
+    return Task(market, start | fixed, train_key, tuple(role for role in ROLES if role not in fixed), notes=reports)
+
+
+def _finish(
+    config: OTCConfig, context: RunContext, task: Task, result: TrainResult | None, speed: float | None
+) -> StudyResult:
+    """Measure the profile that was learned or given, and certify it."""
+    market, reports, keys = task.game, task.notes, jax.random.split(context.key, 4)
+    profile, history = (task.start, {}) if result is None else (result.profile, result.history)
     returns, record = evaluate(market, profile, keys[2], config.evaluation_episodes)
     certificate = _certify(config, context, market, profile, keys[3])
     rewards = {name: np.asarray(value) for name, value in history.get("reward", {}).items()}
@@ -246,6 +267,7 @@ STUDY = Study(
     shows="liquidity providers learn to skew and hedge while takers learn when to trade, on a fitted exchange",
     config=OTCConfig,
     run=run,
+    run_seeds=run_seeds,
     verify=verify,
     presets={
         "quick": {
