@@ -63,10 +63,10 @@ def test_values_and_controls_solve_the_hamilton_jacobi_equations(seed, states, r
 @pytest.mark.slow
 def test_any_gain_is_differentiable_in_any_number_of_the_game():
     """One gradient of a random sum of gains, against central differences along directions and in single numbers."""
-    game = random_game(0, 2, 2, ((0,), (1, 2)), (1, 2, 1), crowd=True)
+    game = random_game(0, 2, 2, ((0,), (1,)), (1, 2), crowd=True)
     game = eqx.tree_at(lambda g: (g.horizon, g.discount), game, (jnp.asarray(0.7), jnp.asarray(0.15)))
     numbers, words = eqx.partition(game, eqx.is_inexact_array)
-    weights = jnp.asarray(np.random.default_rng(3).normal(size=(2, 4, 3)))
+    weights = jnp.asarray(np.random.default_rng(3).normal(size=(2, 3, 3)))
 
     @jax.jit
     def total(numbers):
