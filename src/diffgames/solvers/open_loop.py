@@ -24,7 +24,7 @@ from jaxtyping import Array, Float
 
 from diffgames.errors import InvalidInput
 from diffgames.games.linear_quadratic import Coefficients, LinearQuadraticGame
-from diffgames.numerics.precision import in_double
+from diffgames.numerics.precision import in_double, keeping_double
 from diffgames.solvers.backward import integrate_to_go
 from diffgames.solvers.base import Outcome
 from diffgames.solvers.riccati import TIGHT, float64
@@ -71,6 +71,7 @@ def open_loop_nash(
     return time, found.values[1][::-1]
 
 
+@keeping_double
 def open_loop_gain(
     game: LinearQuadraticGame, t: Float[Array, ""] | float, costates: Float[Array, "N n n"]
 ) -> Float[Array, "K n"]:
