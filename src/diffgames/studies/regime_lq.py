@@ -31,6 +31,7 @@ from diffgames.solvers.regimes import (
 )
 from diffgames.studies.context import RunContext
 from diffgames.studies.linear_quadratic_words import escaped, over_time
+from diffgames.studies.regime_simulation import EveryRegime, paths_figure, simulate_regimes
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.verification.certificate import Certificate
 from diffgames.verification.linear_response import matrix_gaps
@@ -81,6 +82,8 @@ class RegimeConfig:
         Rows, Parameter(shape="regimes × regimes", unit="1/time", meaning="rates the stabilizer can take", minimum=0.0)
     ] = ((0.0, 0.3, 0.05), (0.0, 0.0, 0.2), (0.0, 0.0, 0.0))
     T: Annotated[float, Parameter(unit="time", meaning="horizon", minimum=1e-9)] = 1.0
+    paths: Annotated[int, Parameter(unit="paths", meaning="simulated paths", minimum=2)] = 16_384
+    steps: Annotated[int, Parameter(unit="steps", meaning="time steps of a path", minimum=2)] = 400
     switching: Annotated[
         Literal["exogenous", "strategic"], Parameter(meaning="whether regimes switch by chance or are fought over")
     ] = "strategic"
@@ -118,6 +121,8 @@ def run(config: RegimeConfig, context: RunContext) -> StudyResult:
         }
         certificate = verify(config, profile, context)
         committed = _committed(config, game, switching, solution)
+        context.progress.update("simulating", 0.8)
+        seen = simulate_regimes(*stored_play(game, profile), context.key, paths=config.paths, steps=config.steps)
     inner, outer = np.asarray(solution.inner.values)[:, 0], np.asarray(solution.outer.value)
     first = np.asarray(solution.rates)[0]
     n = inner.shape[-1] - 1
@@ -133,14 +138,20 @@ def run(config: RegimeConfig, context: RunContext) -> StudyResult:
             "poincare": poincare_constant(first),
             "gap_sensitivity": gap_sensitivity(first).tolist(),
             **committed,
+            "simulated_cost": seen["cost"].tolist(),
             "escape_time": escape,
         },
         certificate=certificate,
         arrays={
-            "values": over_time({"S": inner, "K": outer, "rates": np.asarray(solution.rates)}, solution.inner.time)
+            "values": over_time({"S": inner, "K": outer, "rates": np.asarray(solution.rates)}, solution.inner.time),
+            "paths": over_time({key: seen[key] for key in seen if key not in ("time", "cost")}, seen["time"]),
         },
         profile={key: np.asarray(value) for key, value in profile.items()},
-        figures={"values": lambda: values_figure(solution), "gains": lambda: gains_figure(solution)},
+        figures={
+            "values": lambda: values_figure(solution),
+            "gains": lambda: gains_figure(solution),
+            "paths": lambda: paths_figure(seen),
+        },
     )
 
 
@@ -151,37 +162,39 @@ def verify(config: RegimeConfig, profile: Any, context: RunContext) -> Certifica
     """
     with jax.enable_x64(True):
         game = game_of(config)
-        stored = {key: jnp.asarray(value, jnp.float64) for key, value in profile.items()}
-        rates = Track(stored["time"], stored["rates"], jnp.zeros_like(stored["rates"]))
-        played = LinearQuadraticGame(
-            **{
-                name: getattr(game, name)
-                for name in ("drift", "players", "horizon", "diffusion", "jump_scale", "jump_rate", "tiers", "blocks")
-            },
-            generator=Switched(rates),
-        )
-        total = stored["gain"].shape[2]
-        still = jnp.broadcast_to(jnp.eye(total), (*stored["gain"].shape[:2], total, total))
-        blank = jnp.zeros_like(still)
-
-        def track(value: Any, slope: Any) -> Track:
-            return Track(stored["time"], value, slope)
-
-        feedback = LinearFeedback(
-            gain=track(stored["gain"], stored["slope"]),
-            crowd_gain=track(0 * stored["gain"], 0 * stored["gain"]),
-            reaction=track(still, blank),
-            crowd_reaction=track(blank, blank),
-            sizes=game.control_sizes,
-        )
-        one = jnp.ones((game.size, game.size)) / game.regime_count
-        second = jnp.broadcast_to(one, (game.regime_count, game.size, game.size))
+        played, feedback = stored_play(game, profile)
+        second = EveryRegime(game.size - 1, game.regime_count).second
         certificate = matrix_gaps(played, feedback, second)
         if config.switching == "exogenous":
             return certificate
-        efforts = (Switched(track(stored[name], 0 * stored[name])) for name in ("attack_effort", "stabilize_effort"))
+        efforts = (Switched(_held(profile, name)) for name in ("attack_effort", "stabilize_effort"))
         outer = outer_gaps(game, switching_for(config), feedback.gain, Efforts(*efforts), second)
         return Certificate(entries=(*certificate.entries, *outer), how=certificate.how)
+
+
+def stored_play(game: LinearQuadraticGame, profile: Any) -> tuple[LinearQuadraticGame, LinearFeedback]:
+    """The game at the stored rates, and the stored gains as its profile."""
+    gain, slope = (jnp.asarray(profile[name], jnp.float64) for name in ("gain", "slope"))
+    time = jnp.asarray(profile["time"], jnp.float64)
+    names = ("drift", "players", "horizon", "diffusion", "jump_scale", "jump_rate", "tiers", "blocks")
+    rates = Switched(_held(profile, "rates"))
+    played = LinearQuadraticGame(**{name: getattr(game, name) for name in names}, generator=rates)
+    total = gain.shape[2]
+    still = jnp.broadcast_to(jnp.eye(total), (*gain.shape[:2], total, total))
+    feedback = LinearFeedback(
+        gain=Track(time, gain, slope),
+        crowd_gain=Track(time, 0 * gain, 0 * gain),
+        reaction=Track(time, still, 0 * still),
+        crowd_reaction=Track(time, 0 * still, 0 * still),
+        sizes=game.control_sizes,
+    )
+    return played, feedback
+
+
+def _held(profile: Any, name: str) -> Track:
+    """A stored series over time, as what is held between its times."""
+    value = jnp.asarray(profile[name], jnp.float64)
+    return Track(jnp.asarray(profile["time"], jnp.float64), value, jnp.zeros_like(value))
 
 
 def _committed(
@@ -293,6 +306,11 @@ STUDY = Study(
             unit="cost × time",
             meaning="the same where efforts are held for all time: max–min and min–max over such policies",
             optional=True,
+        ),
+        "simulated_cost": Headline(
+            shape="2",
+            unit="cost",
+            meaning="inner cost of simulated paths from x = (1, …, 1), every regime alike, and its standard error",
         ),
         "escape_time": Headline(
             unit="time",
