@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from diffgames.markets.agents import clipped_normal
+from diffgames.markets.market_state import BUY, HOLD, SELL
 from toy_market import random_play
 
 
@@ -122,21 +123,36 @@ def test_hedging_all_leaves_the_flow_of_the_step(build_market):
         np.testing.assert_allclose(record.hedged, -before, atol=1e-5)
 
 
-def test_a_large_order_moves_the_book_and_the_reference_price(build_market):
-    """The market's mid after a large purchase is above that of the same random path without it, on average."""
+def test_a_taker_s_large_order_moves_the_reference_price_and_it_stays_moved(build_market):
+    """Against the same random path without it: up after a purchase, down after a sale, and no less ten steps later."""
     market = build_market(takers=(1,), quantity=clipped_normal([60.0], 0.0, 0.0, 100.0), probability=1.0)
     tweaks = jnp.asarray([[1.0, 0.0, 0.0]] * 3, jnp.float32)
+    steps, episodes = 11, 200
 
-    def price_after(key, decision):
-        state = market.reset(key)
-        decision = jnp.full((1,), decision, jnp.int32)
-        state, _, _ = market.step(state, {"provider": tweaks, "taker": decision}, key)
-        return state.price
+    @jax.jit
+    def prices(keys, first):
+        decisions = jnp.zeros((steps, 1), jnp.int32).at[0, 0].set(first)
 
-    keys = jax.random.split(jax.random.key(7), 200)
-    moved = jax.vmap(price_after, in_axes=(0, None))(keys, 1) - jax.vmap(price_after, in_axes=(0, None))(keys, 0)
-    mean, error = float(jnp.mean(moved)), float(jnp.std(moved)) / np.sqrt(200)
-    assert mean > 0.5 and mean > 5 * error
+        def episode(key):
+            reset, play = jax.random.split(key)
+
+            def body(state, now):
+                decision, key = now
+                state, _, record = market.step(state, {"provider": tweaks, "taker": decision}, key)
+                return state, (state.price, record.taker_volume)
+
+            return jax.lax.scan(body, market.reset(reset), (decisions, jax.random.split(play, steps)))[1]
+
+        return jax.vmap(episode)(keys)
+
+    keys = jax.random.split(jax.random.key(7), episodes)
+    (held, nothing), *others = (prices(keys, jnp.int32(first)) for first in (HOLD, BUY, SELL))
+    assert np.asarray(nothing).max() == 0
+    for sign, (price, volume) in zip((1, -1), others, strict=True):
+        moved = sign * (np.asarray(price, np.float64) - np.asarray(held, np.float64))
+        mean, error = moved.mean(axis=0), moved.std(axis=0) / np.sqrt(episodes)
+        assert (np.asarray(volume)[:, 0] > 50).all() and mean[0] > 0.5 and mean[0] > 5 * error[0]
+        assert abs(mean[-1] - mean[0]) < 0.1 * mean[0] + 3 * error[-1]
 
 
 def test_takers_see_the_quotes_they_will_pay(build_market):

@@ -54,7 +54,7 @@ def market_day(record: StepRecord, episode: int = 0, provider: int = 0) -> Figur
         at["best_ask"][:, 0],
         step="mid",
         color="0.85",
-        label="exchange: best bid to best ask",
+        label=("first exchange" if at["best_bid"].shape[1] > 1 else "exchange") + ": best bid to best ask",
     )
     top.step(steps, at["price"], where="mid", color="0.35", label="reference price $P_t$")
     top.step(steps, at["provider_ask"][:, provider], where="mid", color="tab:red", lw=1, label="provider's ask")
