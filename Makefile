@@ -24,6 +24,7 @@ test: environment
 	@cd "$(ROOT)" && $(PY) -m pytest -q $(WORKERS)
 
 slow: environment
+	@cd "$(ROOT)" && sh scripts/install twins
 	@cd "$(ROOT)" && $(PY) -m pytest -q -m slow $(WORKERS)
 
 # as users run it who never set JAX's flag for 64 bits: learning, the market, precision, every example of the docs

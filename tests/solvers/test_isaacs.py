@@ -150,6 +150,29 @@ def test_random_games_with_regimes_and_jumps_match_their_riccati_equations(n, re
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("n", "regimes", "size"), [(1, 3, 41), (2, 2, 17), (3, 2, 9)])
+def test_implicit_and_stationary_play_the_same_games(n, regimes, size):
+    """Regimes and jumps in every dimension: implicit steps near explicit ones by O(dt), stationary = a long horizon."""
+    game, grid = stochastic(n, regimes, seed=n), Grid(tuple(Axis(f"x{d}", -2.4, 2.4, size) for d in range(n)))
+
+    def value(game, stepping):
+        found = solve_isaacs(game, grid, search=Affine(), stepping=stepping, leak_tolerance=None)
+        assert float(found.isaacs_gap) == 0.0
+        return np.asarray(found.value[0])
+
+    explicit = value(game, Stepping(steps=400, keep=1))  # far more than stability wants: its own error in time is small
+    apart = [
+        np.abs(value(game, Stepping("implicit", steps=steps, keep=1)) - explicit).max() / np.abs(explicit).max()
+        for steps in (10, 20)
+    ]
+    assert 0.45 < apart[1] / apart[0] < 0.6 and apart[1] < 0.02, apart
+    discounted = dataclasses.replace(game, discount=2.0)
+    endless = value(dataclasses.replace(discounted, horizon=np.inf), Stepping("stationary"))
+    long = value(dataclasses.replace(discounted, horizon=6.0), Stepping(keep=1))
+    np.testing.assert_allclose(endless, long, atol=2e-4 * np.abs(endless).max())
+
+
+@pytest.mark.slow
 def test_four_dimensions_with_regimes_and_jumps():
     """As above on 7⁴ and 13⁴ points: too coarse to be near, but of second order, and the extrapolation is."""
     game, x, found = stochastic(4, 2, seed=4), np.full(4, 0.3), []

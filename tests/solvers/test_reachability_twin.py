@@ -1,4 +1,4 @@
-"""Values of hj_reachability (extra `bench`) point by point: other parameters than the benchmark's, other dynamics.
+"""Values of hj_reachability (extra `twins`) point by point: other parameters than the benchmark's, other dynamics.
 
 The peer freezes a value that would rise and takes steps of 0.75 of its bound, ours takes the better of the value and
 the goal and steps of 0.9: differences of a few thousandths, where cells are 0.1 to 0.5 wide, that shrink with them.
@@ -16,6 +16,7 @@ from diffgames.solvers.grid_sweep import Stopping
 from diffgames.solvers.isaacs import Stepping, solve_isaacs
 
 hj = pytest.importorskip("hj_reachability")
+pytestmark = pytest.mark.slow  # `make slow` installs the peer
 
 
 def ours(drift, bounds, goal, grid, horizon):
