@@ -136,7 +136,7 @@ def best_responses(
     progress: Callable[[int, Mapping[str, Any]], None] | None = None,
     labels: Sequence[str] | None = None,
 ) -> list[BestResponse]:
-    """The best deviators found for several agents of one role, trained side by side as one mapped computation."""
+    """The best deviators found for several agents of one role, trained by one compiled update."""
     for name, least in (("updates", 1), ("evaluations", 1), ("validation_episodes", 2), ("episodes", 2)):
         if locals()[name] < least:
             raise InvalidInput(name, locals()[name], f"an integer ≥ {least}")
@@ -211,15 +211,13 @@ def _begin(
 def _improve(
     deviations: Deviation, profile: Profile, learners: LearnerState, config: PPOConfig
 ) -> tuple[LearnerState, Float[Array, "agents starts"]]:
-    """One update of every member."""
+    """One update of every member, one after another: each fills the machine, and compiles in half the time of all."""
 
     def member(index, state):
         state, metrics = advance(Deviation(deviations.game, deviations.target, index), profile, state, config)
         return state, metrics["reward"][DEVIATOR][0]
 
-    return eqx.filter_vmap(lambda index, row: eqx.filter_vmap(lambda state: member(index, state))(row))(
-        deviations.index, learners
-    )
+    return _each(lambda agent: _each(lambda state: member(agent[0], state), agent[1]), (deviations.index, learners))
 
 
 @eqx.filter_jit
@@ -237,12 +235,19 @@ def _returns(
     compiled function with the same shapes: it is the market that takes long to compile.
     """
 
-    def agent(index, policy, draws):
+    def agent(one):
+        index, policy, draws = one
         deviation = Deviation(deviations.game, deviations.target, index)
         lived, _ = play(deviation, {**profile, DEVIATOR: policy}, key, episodes, {DEVIATOR: draws})
         return jnp.sum(lived[DEVIATOR].reward[:, :, 0], axis=0)
 
-    return eqx.filter_vmap(agent)(deviations.index, policies, explore)
+    return _each(agent, (deviations.index, policies, explore))
+
+
+def _each(function: Callable[[Any], Any], items: Any) -> Any:
+    """`function` of every item along the leading axis of a tree's arrays, in turn, its results stacked."""
+    arrays, rest = eqx.partition(items, eqx.is_array)
+    return jax.lax.map(lambda item: function(eqx.combine(item, rest)), arrays)
 
 
 def _own(deviations: Deviation, profile: Profile) -> AbstractPolicy:
