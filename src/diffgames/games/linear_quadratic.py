@@ -8,8 +8,9 @@ population of players like p plays once everyone does the same. In continuous ti
     z → J_ij z at a switch i → j, which has the rate μ_ij,
     cost of p:  E[ ∫₀ᵀ e^{−ρt} (zᵀQ_pi z + uᵀR_pi u + 2 zᵀN_pi u) dt + e^{−ρT} zᵀG_pi z ],
 
-in discrete time z⁺ = A_i z + B_i u + B̄_i ū + Σ_k C_ik z ξ_k, the regime moving by the probabilities 1 + μ a step, and
-sums of e^{−ρt} (…) in place of the integral. There is no factor ½. Player p minimises (sign +1) or maximises (−1).
+in discrete time z⁺ = A_i z + B_i u + B̄_i ū + Σ_k C_ik z ξ_k + Σ_l E_il z (n_il − λ_il), ξ_k of variance one, n_il
+Poisson counts of mean λ_il, the regime moving by the probabilities 1 + μ a step, and sums of e^{−ρt} (…) in place of
+the integral. There is no factor ½. Player p minimises (sign +1) or maximises (−1).
 
 The crowd plays the player's own feedback evaluated at the crowd's state: u_p = U_p z gives ū_p = U_p J z, with the
 *crowd map* J whose rows at an own block read the crowd's block (z = (x, m, 1): J z = (m, m, 1)). That is the
@@ -64,7 +65,7 @@ class Player(eqx.Module):
 
 
 class Coefficients(NamedTuple):
-    """The matrices of a game at one time: regime first, for costs player first."""
+    """The matrices of a game at one time: regime first, for costs player first. Discrete time's jumps are diffusion."""
 
     drift: Float[Array, "m n n"]
     input: Float[Array, "m n K"]
@@ -178,6 +179,17 @@ class LinearQuadraticGame(eqx.Module):
             jnp.zeros((m, n, total), a.dtype) if player.cross_cost is None else at(player.cross_cost, t)
             for player in self.players
         ]
+        noise, scale, rate = (
+            jnp.zeros(shape, a.dtype) if value is None else at(value, t)
+            for value, shape in (
+                (self.diffusion, (m, 0, n, n)),
+                (self.jump_scale, (m, 0, n, n)),
+                (self.jump_rate, (m, 0)),
+            )
+        )
+        if self.discrete:  # a compensated count of a step is noise of variance λ: it is kept as √λ E ξ
+            noise = jnp.concatenate([noise, jnp.sqrt(rate)[..., None, None] * scale], axis=1)
+            scale, rate = scale[:, :0], rate[:, :0]
         return Coefficients(
             drift=a,
             input=jnp.concatenate([at(player.own_input, t) for player in self.players], axis=-1),
@@ -185,9 +197,9 @@ class LinearQuadraticGame(eqx.Module):
             state_cost=symmetric(stacked("state_cost")),
             control_cost=symmetric(stacked("control_cost")),
             cross_cost=jnp.stack(cross),
-            diffusion=jnp.zeros((m, 0, n, n), a.dtype) if self.diffusion is None else at(self.diffusion, t),
-            jump_scale=jnp.zeros((m, 0, n, n), a.dtype) if self.jump_scale is None else at(self.jump_scale, t),
-            jump_rate=jnp.zeros((m, 0), a.dtype) if self.jump_rate is None else at(self.jump_rate, t),
+            diffusion=noise,
+            jump_scale=scale,
+            jump_rate=rate,
         )
 
     def rates(self, t: Any, values: Any) -> Float[Array, "m m"]:

@@ -130,8 +130,6 @@ def _check_numbers(game: "LinearQuadraticGame") -> None:
             raise InvalidInput("crowd_map", last.tolist(), "zeros and 1 as last row: the crowd sees the constant 1")
     if _known(game.horizon) and not np.all(np.asarray(game.horizon) > 0):
         raise InvalidInput("horizon", game.horizon, "a positive time")
-    if game.discrete and game.jump_scale is not None:
-        raise InvalidInput("jump_scale", "an array", "None in discrete time")
     if (game.jump_scale is None) != (game.jump_rate is None):
         raise InvalidInput("jump_rate", game.jump_rate, "an array [regimes, laws] exactly where jump_scale is one")
     if game.generator is not None and not callable(game.generator) and _known(game.generator):
