@@ -257,7 +257,7 @@ def _bench(options: argparse.Namespace) -> int:
 
     from diffgames.runtime import prepare_jax
 
-    prepare_jax()
+    prepare_jax(compile_fast=False)
     try:
         figures: dict[str, Any] = import_module(BENCHMARKS[options.name]).run()
     except ModuleNotFoundError as missing:

@@ -31,9 +31,24 @@ def compilation_cache() -> Path | None:
     return folder if os.access(folder, os.W_OK) else None
 
 
-def prepare_jax() -> None:
-    """Make float64 available and keep compiled programs between processes; what the user has set stands."""
+def compiler_flags() -> str:
+    """XLA's flags: the user's, and LLVM's second level of optimisation unless the user states a level.
+
+    The default, the third, takes a third longer to compile a market and makes it no faster; the order book gains 5%.
+    """
+    stated = os.environ.get("XLA_FLAGS", "")
+    level = "--xla_backend_optimization_level"
+    return stated if level in stated else f"{stated} {level}=2".strip()
+
+
+def prepare_jax(compile_fast: bool = True) -> None:
+    """Make float64 available and keep compiled programs; what the user has set stands.
+
+    Without `compile_fast` programs are compiled as XLA does by default: for long steady work, as in benchmarks.
+    """
     settings = {"JAX_ENABLE_X64": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    if compile_fast:
+        os.environ["XLA_FLAGS"] = compiler_flags()
     cache = compilation_cache()
     if cache is not None:
         settings["JAX_COMPILATION_CACHE_DIR"] = str(cache)

@@ -271,7 +271,7 @@ STUDY = Study(
     verify=verify,
     presets={
         "quick": {
-            "updates": 120,
+            "updates": 100,
             "width": 64,
             "passes": 6,
             "learning_rate": 1e-3,
