@@ -60,6 +60,24 @@ def test_the_grid_of_small_crowds_finds_the_riccati_optimum():
 
 
 @pytest.mark.slow
+def test_two_players_of_unlike_weights_are_answered_on_a_grid_of_four_axes():
+    """Positions and sensitivities, jumps included: the Riccati equation of (X, Y) says the same."""
+    weights = ((0.0, 1.6), (0.4, 0.0))
+    config = AversionConfig(
+        kernel="quadratic", kernel_height=0.8, targets=((0.6,), (-0.4,)), start=(0.0,), rates=(0.4,), weights=weights,
+        symmetric=False, terminal_weight=1.0, effort=0.25, noise=0.2, normalise=False,
+    )  # fmt: skip
+    game, grid = game_of(config), graded_grid(1.0, 20)
+    paths = sample_paths(
+        game, lambda t, x, y: jnp.asarray([[[0.5], [-0.3]]], x.dtype) - 0.5 * x, grid, jax.random.key(0), 200
+    )
+    assert fits_a_grid(game)
+    found, best = potential_on_grid(game, paths), exact(game).potential
+    assert found is not None and found[0] == pytest.approx(best, rel=0.01)
+    assert abs(found[0] - best) < abs(found[1]) < 0.1 * best
+
+
+@pytest.mark.slow
 def test_the_centre_of_the_crowd_moves_as_if_alone_and_stops_short_of_the_target():
     """A lone player of the same costs moves at v = w d/(2c + w T), so that the crowd's centre is at v t."""
     config = AversionConfig(fine_steps=30)

@@ -4,7 +4,8 @@ One planner moves all players; the state is (X_1, …, X_N), followed by (Y_1, �
 
     min_u E[ ∫₀ᵀ F(t, X, Y, u) dt + G(X_T, Y_T) ].
 
-`solvers.hjb.solve_hjb` takes it where N d ≤ 2 or 3: an answer that shares nothing with learning but the game.
+`solvers.hjb.solve_hjb` takes it where all these are four coordinates at most: an answer that shares nothing with
+learning but the game.
 """
 
 import equinox as eqx
