@@ -16,15 +16,18 @@ from diffgames.solvers.isaacs import Stepping
 STRIKE, RATE = 100.0, 0.05
 
 
-def option(sigma: float, horizon: float, jumps: tuple[JumpLaw, ...] = (), mean: float = 0.0) -> DifferentialGame:
-    """The logarithm of a price under the pricing measure; its owner, who has no control, earns the put's payoff."""
+def option(
+    sigma: float, horizon: float, jumps: tuple[JumpLaw, ...] = (), mean: float = 0.0, side: float = -1.0
+) -> DifferentialGame:
+    """The logarithm of a price under the pricing measure; its owner, who has no control, earns a put's payoff (side
+    −1) or a call's (1)."""
     return DifferentialGame(
         players=("owner",),
         control_sizes=(0,),
         drift=lambda t, x, u, i: jnp.full(1, RATE - 0.5 * sigma**2 - mean),
         diffusion=lambda t, x, u, i: jnp.full((1, 1), sigma),
         running_cost=lambda t, x, u, i: jnp.zeros(1),
-        terminal_cost=lambda x, i: jnp.maximum(STRIKE - jnp.exp(x), 0.0),
+        terminal_cost=lambda x, i: jnp.maximum(side * (jnp.exp(x) - STRIKE), 0.0),
         initial=PointLaw(jnp.array([np.log(100.0)])),
         horizon=horizon,
         discount=RATE,
@@ -33,8 +36,11 @@ def option(sigma: float, horizon: float, jumps: tuple[JumpLaw, ...] = (), mean: 
     )
 
 
-def test_merton_puts_with_jumps():
-    """Merton's published puts: σ = .15, λ = .1, log-jumps N(−.9, .45²), T = .25."""
+@pytest.mark.parametrize(
+    ("side", "published"), [(-1.0, (9.285418, 3.149026, 1.401186)), (1.0, (0.527638, 4.391246, 12.643406))]
+)
+def test_merton_puts_and_calls_with_jumps(side, published):
+    """Merton's published values: σ = .15, λ = .1, log-jumps N(−.9, .45²), T = .25."""
     intensity, mean, deviation = 0.1, -0.9, 0.45
     law = JumpLaw(
         rate=lambda t, x, u, i: jnp.asarray(intensity),
@@ -42,11 +48,11 @@ def test_merton_puts_with_jumps():
         marks=NormalMarks(jnp.array(mean), jnp.array(deviation), nodes=24),
         compensated=False,
     )
-    game = option(0.15, 0.25, (law,), intensity * (np.exp(mean + deviation**2 / 2) - 1))
-    grid = Grid((Axis("log price", np.log(100) - 4.0, np.log(100) + 1.2, 521),))
+    game = option(0.15, 0.25, (law,), intensity * (np.exp(mean + deviation**2 / 2) - 1), side)
+    grid = Grid((Axis("log price", np.log(100) - 4.0, np.log(100) + 1.2, 2081),))
     found = solve_hjb(game, grid, stepping=Stepping(keep=1))
     values = [float(found.at(jnp.array([np.log(s)]))) for s in (90.0, 100.0, 110.0)]
-    np.testing.assert_allclose(values, [9.285418, 3.149026, 1.401186], rtol=2e-3)
+    np.testing.assert_allclose(values, published, rtol=2e-3)
 
 
 def test_the_perpetual_put_is_stopped_where_it_should_be():

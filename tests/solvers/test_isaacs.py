@@ -222,20 +222,24 @@ def test_isaacs_condition_is_measured():
 
 
 @eqx.filter_jit
-def one_step(sweep: Sweep, values, dt):
-    return sweep.explicit_step(None, jnp.zeros(()), dt, values, None)[0]
+def one_step(sweep: Sweep, values, dt, implicit):
+    step = sweep.implicit_step if implicit else sweep.explicit_step
+    return step(None, dt, dt, values, None)[0]
 
 
-@pytest.fixture(scope="module", params=["affine", "levels", "lax_friedrichs"])
+@pytest.fixture(
+    scope="module", params=["affine", "levels", "lax_friedrichs", "affine implicit", "lax_friedrichs implicit"]
+)
 def step(request):
-    """One explicit step of a game in two dimensions with two regimes and jumps, at its stability bound."""
+    """One step of a game in two dimensions with two regimes and jumps, at its stability bound or ten times as long."""
+    name, _, implicit = request.param.partition(" ")
     grid = Grid((Axis("x0", -1.0, 1.0, 7), Axis("x1", -1.0, 1.0, 8, "periodic")))
     view = grid_game(stochastic(2, 2, seed=5), grid)
-    search = {"levels": Levels(3, 0), "affine": Affine(), "lax_friedrichs": Affine("lax_friedrichs")}[request.param]
+    search = {"levels": Levels(3, 0), "affine": Affine(), "lax_friedrichs": Affine("lax_friedrichs")}[name]
     search = search.fitted(view) if isinstance(search, Affine) else search
     sweep = Sweep(view, search, Stopping(), "upper", True)
-    dt = 1.0 / sweep.fastest(jnp.zeros(1))[0]
-    return lambda values: np.asarray(one_step(sweep, jnp.asarray(values), dt)), (2, grid.size)
+    dt = (10.0 if implicit else 1.0) / sweep.fastest(jnp.zeros(1))[0]
+    return lambda values: np.asarray(one_step(sweep, jnp.asarray(values), dt, bool(implicit))), (2, grid.size)
 
 
 @given(seed=st.integers(0, 2**31), size=st.floats(0.01, 10.0))
