@@ -201,7 +201,7 @@ STUDY = Study(
     config=SurvivalConfig,
     run=run,
     presets={"quick": {"paths": 20_000, "steps": 200}, "paper": {}},
-    minutes={"quick": 1, "paper": 8},
+    minutes={"quick": 0.5, "paper": 1},
     headline={
         "survival": Headline(shape=_SHAPE, meaning="share of paths that hit neither limit"),
         "survival_low": Headline(shape=_SHAPE, meaning="lower end of its 95% interval"),
