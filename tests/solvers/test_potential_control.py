@@ -46,7 +46,7 @@ def on_grid(game, cells):
 
 
 def test_the_planners_problem_of_unlike_weights_costs_what_the_riccati_recursion_says():
-    """Equation 4.3 on (x, y): the hub simulates it under the best feedback of the same Euler steps, with jumps."""
+    """Equation 4.3 on (x − y, y): the hub simulates it under the best feedback of the same Euler steps, with jumps."""
     weights = np.array([[0, 1.6, 0.4], [0.1, 0, 1.0], [0.9, 0.3, 0]])
     targets = np.array([[0.6, 0.1], [-0.4, 0.3], [0.2, -0.5]])
     game = crowd_game(Quadratic(1.5), weights, targets, effort=0.25, rates=0.6, jump_size=0.2, noise=0.15,
@@ -58,7 +58,8 @@ def test_the_planners_problem_of_unlike_weights_costs_what_the_riccati_recursion
     def follow(change):
         def profile(t, z, i):
             k = jnp.minimum(jnp.round(t * steps), steps - 1).astype(jnp.int32)
-            u = -(gain[k] @ z.reshape(2 * n, d) + offset[k])
+            free, y = z.reshape(2, n, d)
+            u = -(gain[k] @ jnp.concatenate([free + y, y]) + offset[k])
             return ((u + change).reshape(-1),)
 
         planner = potential_control(game, sensitivity=True)

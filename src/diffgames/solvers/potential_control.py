@@ -1,11 +1,12 @@
 """The potential of a distributed game as a control problem of the hub: equation 4.3 for grids, or any other solver.
 
-One planner moves all players; the state is (X_1, …, X_N), followed by (Y_1, …, Y_N) where the costs are not symmetric:
+One planner moves all players; the state is X = (X_1, …, X_N), or (X − Y, Y) where the costs are not symmetric:
 
     min_u E[ ∫₀ᵀ F(t, X, Y, u) dt + G(X_T, Y_T) ].
 
-`solvers.hjb.solve_hjb` takes it where all these are four coordinates at most: an answer that shares nothing with
-learning but the game.
+In these coordinates noise moves the first half alone and controls the second alone, X − Y being what X would be without
+controls: a grid may be coarse along the first. `solvers.hjb.solve_hjb` takes it where all these are four coordinates at
+most: an answer that shares nothing with learning but the game.
 """
 
 import equinox as eqx
@@ -25,21 +26,28 @@ def potential_control(
     n, d, k = game.player_count, game.state_size, game.control_size
     size = n * d
 
+    def positions(z: Array) -> Array:
+        return z[:size] + z[size:] if sensitivity else z
+
+    def columns(flat: Array) -> Array:
+        return flat.reshape(n, d).T[:, :, None]
+
     def split(z: Array) -> tuple[Array, Array]:
-        x = z[:size].reshape(n, d).T[:, :, None]
-        return x, (z[size:].reshape(n, d).T[:, :, None] if sensitivity else x)
+        return columns(positions(z)), columns(z[-size:])
 
     def separate(u: Array) -> tuple[Array, ...]:
         return tuple(u.reshape(n, k))
 
     def drift(t, z, u, i):
-        x, y = split(z)
         controls = u[0].reshape(n, k).T[:, :, None]
-        moves = [game.velocity(t, part, controls)[:, :, 0].T.reshape(-1) for part in ((x, y) if sensitivity else (x,))]
-        return jnp.concatenate(moves)
+        moved = game.velocity(t, columns(z[-size:]), controls)[:, :, 0].T.reshape(-1)
+        if not sensitivity:
+            return moved
+        free = game.velocity(t, columns(z[:size]), jnp.zeros_like(controls))[:, :, 0].T.reshape(-1)
+        return jnp.concatenate([free, moved])
 
     def diffusion(t, z, u, i):
-        loaded = hub.diffusion(t, z[:size], separate(u[0]), i)
+        loaded = hub.diffusion(t, positions(z), separate(u[0]), i)
         return jnp.concatenate([loaded, jnp.zeros_like(loaded)]) if sensitivity else loaded
 
     def running(t, z, u, i):
@@ -80,5 +88,6 @@ class _Padded(eqx.Module):
         i: Int[Array, ""],
     ) -> Float[Array, " n"]:
         half = z.shape[0] // 2 if self.sensitivity else z.shape[0]
-        size = self.law.size(t, z[:half], u, mark, i)
+        x = z[:half] + z[half:] if self.sensitivity else z
+        size = self.law.size(t, x, u, mark, i)
         return jnp.concatenate([size, jnp.zeros_like(size)]) if self.sensitivity else size

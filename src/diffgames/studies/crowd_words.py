@@ -27,7 +27,7 @@ HEADLINE = {
         normalisation=_COST,
     ),
     "potential_grid_change": Headline(
-        shape="networks", unit="cost", meaning="what refining the cells last changed in `potential_grid`", optional=True
+        shape="networks", unit="cost", meaning="what halving the cells last changed in `potential_grid`", optional=True
     ),
     "learning_error": Headline(
         shape="networks", unit="cost", meaning="potential − potential_exact, in continuous time", optional=True
