@@ -74,6 +74,7 @@ def test_nobody_gains_against_the_feedback_found(played, fine):
     assert all(-1e-9 < entry.gain < 2e-5 * value for entry in found.entries), found
 
 
+@pytest.mark.slow
 def test_what_the_certificate_finds_is_the_feedbacks_own_loss(played, fine):
     """It is the same on every grid that resolves it, and falls at least as the square of the feedback's spacing:
     controls off by ε cost ε², and they are off by the spacing or less."""
