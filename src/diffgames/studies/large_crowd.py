@@ -188,9 +188,8 @@ def run(config: LargeCrowdConfig, context: RunContext) -> StudyResult:
         checkpoint=context.checkpoint.slot("gains"),
         progress=lambda epoch, loss: context.progress.update("learning", epoch / config.epochs, potential=loss),
     )
-    context.progress.update("exact sums over pairs", 0.0)
     exact = eqx.tree_at(lambda g: g.costs.interaction, game, interaction_of(config, "pairs", 0, error_key))
-    values = exact_values(exact, found.policy, grid, config.evaluation_paths, value_key)
+    values = exact_values(context, exact, found.policy, grid, config.evaluation_paths, value_key)
     noise = draw_noise(game, grid, jax.random.fold_in(value_key, config.evaluation_paths), config.paths)
     path = eqx.filter_jit(trajectory)(game, found.policy, grid, noise)
     errors = approximation_errors(config, path.x[config.steps // 2, :, :, :1], error_key)
@@ -228,7 +227,7 @@ def patience(config: LargeCrowdConfig) -> float:
 
 
 def exact_values(
-    game: DistributedGame, policy: Policy, grid: Grid, paths: int, key: PRNGKeyArray
+    context: RunContext, game: DistributedGame, policy: Policy, grid: Grid, paths: int, key: PRNGKeyArray
 ) -> Float[np.ndarray, " paths"]:
     """The potential of every path, two paths at a time: N² pairs each are much."""
 
@@ -236,7 +235,10 @@ def exact_values(
     def two(key: PRNGKeyArray) -> Float[Array, " two"]:
         return potential_of_paths(game, policy, grid, draw_noise(game, grid, key, 2))
 
-    parts = [np.asarray(two(jax.random.fold_in(key, k)), float) for k in range(-(-paths // 2))]
+    parts, pairs = [], -(-paths // 2)
+    for k in range(pairs):
+        context.progress.update("exact sums over pairs", k / pairs)
+        parts.append(np.asarray(two(jax.random.fold_in(key, k)), float))
     return np.concatenate(parts)[:paths]
 
 
