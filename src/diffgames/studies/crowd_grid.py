@@ -15,6 +15,7 @@ import xarray as xr
 
 from diffgames.games.crowd import CrowdCosts
 from diffgames.games.distributed import DistributedGame
+from diffgames.games.interaction import Pairs
 from diffgames.numerics.grid import Axis, Grid
 from diffgames.solvers.affine_search import Affine
 from diffgames.solvers.distributed_paths import draw_noise, graded_grid, trajectory
@@ -30,7 +31,7 @@ FREE = 11
 def fits_a_grid(game: DistributedGame) -> bool:
     """Whether `potential_on_grid` takes the game: a crowd of two coordinates in all, velocities controlled."""
     small = game.player_count * game.state_size <= 2 and game.input is None
-    return small and isinstance(game.costs, CrowdCosts) and hasattr(game.costs.interaction, "antisymmetric")
+    return small and isinstance(game.costs, CrowdCosts) and isinstance(game.costs.interaction, Pairs)
 
 
 def potential_on_grid(game: DistributedGame, paths: xr.Dataset) -> tuple[float, float] | None:
@@ -42,9 +43,9 @@ def potential_on_grid(game: DistributedGame, paths: xr.Dataset) -> tuple[float, 
     steps = np.diff(paths["time"].values)[:, None, None]
     fastest = float(np.abs(np.diff(paths["mean"].values, axis=0) / steps).max())
     speed = 2.0 * max(fastest, float(np.sqrt(paths["effort"].values.max())))
-    assert isinstance(game.costs, CrowdCosts)
+    assert isinstance(game.costs, CrowdCosts) and isinstance(game.costs.interaction, Pairs)  # see `fits_a_grid`
     targets = np.asarray(game.costs.targets, float)
-    sensitivity = bool(getattr(game.costs.interaction, "antisymmetric"))  # noqa: B009 - see `fits_a_grid`
+    sensitivity = game.costs.interaction.antisymmetric
     start, room = np.asarray(game.initial, float).reshape(-1), 3.0 * deviation + 0.2
     low = (np.minimum(samples.min(axis=(0, 1)), targets) - room).reshape(-1)
     high = (np.maximum(samples.max(axis=(0, 1)), targets) + room).reshape(-1)
@@ -52,19 +53,18 @@ def potential_on_grid(game: DistributedGame, paths: xr.Dataset) -> tuple[float, 
         spread = np.maximum(4.0 * _free_deviation(game), 0.05 * (high - low))  # also where there is no noise
         low, high = np.concatenate([start - spread, low - start]), np.concatenate([start + spread, high - start])
         start = np.concatenate([start, np.zeros_like(start)])
-    values, leak = [], None
+    values = []
     for moved in MOVED[sensitivity]:
         cells = [FREE] * (start.size // 2) + [moved] * (start.size // 2) if sensitivity else [moved] * start.size
         ends = enumerate(zip(low, high, cells, strict=True))
-        grid = Grid(tuple(Axis(f"z{k + 1}", float(a), float(b), points) for k, (a, b, points) in ends))
+        grid = Grid(tuple(Axis(f"x{k + 1}", float(a), float(b), points) for k, (a, b, points) in ends))
         planner = potential_control(game, sensitivity=sensitivity, bound=speed)
         found = solve_hjb(planner, grid, search=Affine(), leak_tolerance=1.0)
+        if found.leak_at_start is None or not float(found.leak_at_start) < 0.01:
+            return None
         values.append(float(found.at(jnp.asarray(start))))
-        leak = found.leak_at_start
-    if leak is None or not float(leak) < 0.01:  # of the finer grid: wide cells spread more
-        return None
     change = values[1] - values[0]
-    return values[1] + change * sensitivity, change
+    return values[1] + (change if sensitivity else 0.0), change
 
 
 def _free_deviation(game: DistributedGame) -> np.ndarray:

@@ -235,9 +235,9 @@ def exact_values(
     def two(key: PRNGKeyArray) -> Float[Array, " two"]:
         return potential_of_paths(game, policy, grid, draw_noise(game, grid, key, 2))
 
-    parts, pairs = [], -(-paths // 2)
-    for k in range(pairs):
-        context.progress.update("exact sums over pairs", k / pairs)
+    parts, calls = [], -(-paths // 2)
+    for k in range(calls):
+        context.progress.update("exact sums over pairs", k / calls)
         parts.append(np.asarray(two(jax.random.fold_in(key, k)), float))
     return np.concatenate(parts)[:paths]
 
