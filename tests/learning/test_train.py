@@ -23,6 +23,7 @@ from diffgames.learning.train import Outcome, initial_profile, train, train_seed
 from toy_games import Aim, Door, Duopoly, Recall
 
 FAST = PPOConfig(learning_rate=1e-2, passes=8, minibatch=256, episodes=64)
+SEEDS = range(4)
 
 
 def learned(game, config, updates, *, seed=0, recurrent=False, width=16, **options):
@@ -39,25 +40,43 @@ def same(first, second) -> bool:
     return all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True))
 
 
+def annealed(config, updates):
+    """The rate falls to a hundredth: at a constant one a policy that has learned may be thrown off again, since
+    advantages are standardised however small they are."""
+    return dataclasses.replace(config, final_learning_rate=config.learning_rate / 100, annealing_updates=updates)
+
+
+def every_return(game, config, updates, roles, profiles=None, *, recurrent=False):
+    """Profiles of four trainings from four seeds, and the mean returns [training] of each role."""
+    if profiles is None:
+        profiles = [initial_profile(game, jax.random.key(seed), 16, recurrent) for seed in SEEDS]
+    keys = [jax.random.key(seed + 1) for seed in SEEDS]
+    trained = train_seeds([game] * len(SEEDS), profiles, annealed(config, updates), keys, updates, learn=roles)
+    profiles = [result.profile for result in trained]
+    returns = {role.name: [mean_return(game, profile, role.name) for profile in profiles] for role in game.roles}
+    return profiles, returns
+
+
 def test_a_continuous_and_a_discrete_optimum_are_reached():
     """Aim's optimum is 0 (standing still gives −1/3 per episode), Door's is 4 (guessing gives 1)."""
-    aim, door = Aim(), Door()
-    assert mean_return(aim, learned(aim, FAST, 40).profile, "archer") > -0.02
-    assert mean_return(door, learned(door, FAST, 20).profile, "guest") > 3.9
+    assert min(every_return(Aim(), FAST, 40, ("archer",))[1]["archer"]) > -0.02
+    assert min(every_return(Door(), FAST, 20, ("guest",))[1]["guest"]) > 3.9
 
 
 def test_a_follower_answers_and_a_leader_leads():
-    """Stackelberg's duopoly: the leader earns nearly its optimum, 1/8 a step (at once both would have 1/9)."""
-    game = Duopoly()
-    profile = learned(game, dataclasses.replace(FAST, learning_rate=3e-3, episodes=128), 80).profile
-    leader, follower = (mean_return(game, profile, name) / game.horizon for name in ("leader", "follower"))
-    assert leader > 0.96 / 8 and leader > follower + 0.02
+    """Stackelberg's duopoly, learned backwards: the follower answers a leader who tries everything, then the leader
+    earns nearly its optimum, 1/8 a step (at once both would have 1/9)."""
+    game, config = Duopoly(), dataclasses.replace(FAST, learning_rate=5e-3, episodes=128)
+    answered, _ = every_return(game, config, 60, ("follower",))
+    _, returns = every_return(game, config, 60, ("leader",), answered)
+    for leader, follower in zip(returns["leader"], returns["follower"], strict=True):
+        assert leader / game.horizon > 0.96 / 8 and leader > follower + 0.02 * game.horizon
 
 
 def test_only_a_recurrent_policy_remembers():
     game = Recall()
-    assert mean_return(game, learned(game, FAST, 50, recurrent=True).profile, "witness") > 0.95
-    assert mean_return(game, learned(game, FAST, 15).profile, "witness") < 0.65
+    assert min(every_return(game, FAST, 30, ("witness",), recurrent=True)[1]["witness"]) > 0.95
+    assert max(every_return(game, FAST, 15, ("witness",))[1]["witness"]) < 0.65
 
 
 class Slot:
