@@ -95,3 +95,11 @@ def test_bad_input_is_named():
     ):
         with pytest.raises(InvalidInput, match=match):
             call()
+
+
+def test_a_record_has_the_intervals_it_was_asked_for():
+    """0.3 / 0.1 is 2.9999… in floating point."""
+    assert synthetic_record(seconds=0.3, interval=0.1).mid.size == 3
+    for seconds, interval in ((600.0, 1000.0), (1.0, 0.0), (np.inf, 1.0), (1e18, 1.0)):
+        with pytest.raises(InvalidInput, match=r"seconds|interval"):
+            synthetic_record(seconds=seconds, interval=interval)

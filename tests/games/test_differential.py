@@ -51,6 +51,10 @@ def test_sizes_are_read_off_the_functions():
         ({"generator": jnp.array([[0.5, 0.5], [0.2, 0.8]])}, "probabilities"),
         ({"generator": jnp.array([[0.5, -0.5], [0.2, -0.2]])}, "off the diagonal"),
         ({"generator": jnp.array([[-0.5, 0.6], [0.2, -0.2]])}, "row 0 sums to 0.1"),
+        ({"generator": jnp.array([[-0.5, jnp.nan], [0.2, -0.2]])}, "finite rates"),
+        ({"generator": jnp.array([[-jnp.inf, jnp.inf], [0.2, -0.2]])}, "finite rates"),
+        ({"generator": jnp.array([[-1e6, 1e6], [0.2, -0.1]])}, "row 1 sums to 0.1"),
+        ({"generator": jnp.array([[-1e-9, 2e-9], [0.0, 0.0]])}, "row 0 sums to 1e-09"),
     ],
 )
 def test_a_slip_in_the_data_is_named(changes, key):
@@ -72,6 +76,21 @@ def test_a_slip_in_the_data_is_named(changes, key):
 def test_a_function_of_the_wrong_shape_is_named(changes, key):
     with pytest.raises(InvalidInput, match=key):
         duel(**changes).check()
+
+
+@pytest.mark.parametrize(
+    ("build", "key"),
+    [
+        (lambda: DiscreteMarks(jnp.zeros((2, 1)), jnp.array([1.5, -0.5])), "probabilities"),
+        (lambda: DiscreteMarks(jnp.zeros((2, 1)), jnp.array([jnp.nan, 1.0])), "probabilities"),
+        (lambda: DiscreteMarks(jnp.zeros((2, 1)), jnp.array([0.5, 0.4])), "probabilities"),
+        (lambda: NormalMarks(jnp.array(0.0), jnp.array(-1.0)), "deviation"),
+        (lambda: NormalMarks(jnp.array(jnp.inf), jnp.array(1.0)), "mean"),
+    ],
+)
+def test_laws_of_marks_that_are_none_are_named(build, key):
+    with pytest.raises(InvalidInput, match=key):
+        build()
 
 
 def test_unknown_player():

@@ -5,14 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.linalg import expm
-from scipy.stats import poisson
 
 from diffgames.errors import InvalidInput
 from diffgames.games.differential import DifferentialGame, GaussianLaw, PointLaw
 from diffgames.games.jumps import FixedMark, JumpLaw, NormalMarks
 from diffgames.simulation.paths import simulate
 from diffgames.simulation.rollout import Scheme, run_batch
-from diffgames.simulation.stepping import poisson_count
 
 CHAIN = jnp.array([[-0.9, 0.7, 0.2], [0.6, -0.8, 0.2], [0.5, 1.0, -1.5]])
 
@@ -99,17 +97,6 @@ def test_running_and_terminal_cost_are_discounted():
     np.testing.assert_allclose(found.standard_error, [0.0], atol=1e-12)
 
 
-def test_poisson_counts_invert_the_distribution_function():
-    uniforms = jnp.linspace(0.0005, 0.9995, 1000)
-    for mean in (0.01, 0.7, 3.0):
-        count, cut, log_probability = jax.vmap(lambda u, m=mean: poisson_count(jnp.asarray(m), u, 25))(uniforms)
-        np.testing.assert_array_equal(count, poisson.ppf(np.asarray(uniforms), mean))
-        np.testing.assert_allclose(log_probability, poisson.logpmf(np.asarray(count), mean), rtol=1e-9)
-        assert float(cut[0]) < 1e-12
-    _, cut, _ = poisson_count(jnp.asarray(2.0), jnp.asarray(0.5), 3)
-    np.testing.assert_allclose(cut, poisson.sf(3, 2.0), rtol=1e-12)
-
-
 def test_compensated_jumps_are_martingales_of_the_right_variance():
     """Two laws of jumps, several in a step: E X_T = x₀, Var = Σ λ E γ² T; uncompensated ones drift by λ E γ T."""
     still = {"drift": lambda t, x, u, i: 0 * x, "diffusion": lambda t, x, u, i: jnp.zeros((1, 1))}
@@ -119,28 +106,58 @@ def test_compensated_jumps_are_martingales_of_the_right_variance():
         marks = FixedMark(jnp.array([-0.2])) if size is None else normal
         return JumpLaw(lambda t, x, u, i: jnp.asarray(rate), lambda t, x, u, z, i: z, marks, compensated)
 
-    game = one_player(**still, jumps=(law(30.0, None), law(4.0, "normal")))
-    scheme = Scheme(max_jumps=14)
-    found = simulate(game, idle, jax.random.key(1), paths=40_000, steps=10, scheme=scheme)
-    variance = 30.0 * 0.04 + 4.0 * (0.09 + 0.16)
-    assert float(found.truncation) < 1e-3
+    game = one_player(**still, jumps=(law(30.0, None), law(40.0, "normal")))
+    found = simulate(game, idle, jax.random.key(1), paths=40_000, steps=5)
+    variance = 30.0 * 0.04 + 40.0 * (0.09 + 0.16)
     assert abs(float(found.cost[0]) - 1.0) < 4 * float(found.standard_error[0])
     np.testing.assert_allclose(found.deviation[-1, 0] ** 2, variance, rtol=0.03)
-    cut = simulate(game, idle, jax.random.key(1), paths=1000, steps=10, scheme=Scheme(max_jumps=2))
-    np.testing.assert_allclose(cut.truncation, 10 * (poisson.sf(2, 3.0) + poisson.sf(2, 0.4)), rtol=1e-9)
-    drifting = one_player(**still, jumps=(law(4.0, "normal", compensated=False),))
-    found = simulate(drifting, idle, jax.random.key(2), paths=40_000, steps=10, scheme=scheme)
-    assert abs(float(found.cost[0]) - (1.0 + 4.0 * 0.3)) < 4 * float(found.standard_error[0])
+    drifting = one_player(**still, jumps=(law(50.0, None, compensated=False), law(40.0, "normal", compensated=False)))
+    found = simulate(drifting, idle, jax.random.key(2), paths=40_000, steps=5, antithetic=True)
+    assert abs(float(found.cost[0]) - (1.0 - 50.0 * 0.2 + 40.0 * 0.3)) < 4 * float(found.standard_error[0])
+    np.testing.assert_allclose(found.deviation[-1, 0] ** 2, 50.0 * 0.04 + 40.0 * 0.25, rtol=0.03)
+
+
+def test_sums_of_many_jumps_are_differentiated():
+    """Costs linear in θ, the size of some twenty jumps a step: ∂J = J/θ, path by path, whatever closes over θ."""
+    marks = NormalMarks(jnp.array(0.3), jnp.array(0.4))
+
+    def cost(theta):
+        law = JumpLaw(lambda t, x, u, i: jnp.asarray(40.0), lambda t, x, u, z, i: theta * z**2 + u[0], marks, False)
+        game = one_player(drift=lambda t, x, u, i: 0 * x, diffusion=lambda t, x, u, i: jnp.zeros((1, 1)), jumps=(law,))
+        profile = lambda t, x, i: (theta[None],)  # noqa: E731 - a profile is a function
+        return jnp.mean(run_batch(game, profile, jax.random.key(0), 2000, 2, Scheme(refine=2)).costs[0]) - 1.0
+
+    value, slope = jax.jit(jax.value_and_grad(cost))(jnp.asarray(1.5))
+    np.testing.assert_allclose(value, 1.5 * slope, rtol=1e-10)
+    np.testing.assert_allclose(slope, 40.0 * (1 + 0.09 + 0.16), rtol=0.02)
+
+
+@pytest.mark.parametrize("rate", [-1.0, np.nan, np.inf, 1e12])
+def test_rates_that_are_none_are_told_not_simulated(rate):
+    """Of a jump and of a switch, from a time on; under a transformation the paths are NaN."""
+
+    def late(t):
+        return jnp.where(t > 0.4, rate, 1.0)
+
+    jumps = (JumpLaw(lambda t, x, u, i: late(t), lambda t, x, u, z, i: z, FixedMark(jnp.ones(1))),)
+    with pytest.raises(InvalidInput, match=r"jumps\[0\].rate"):
+        simulate(one_player(jumps=jumps), idle, jax.random.key(0), paths=4, steps=4)
+    cost = jax.jit(lambda key: simulate(one_player(jumps=jumps), idle, key, paths=4, steps=4).cost)
+    assert np.isnan(cost(jax.random.key(0))).all()
+    if not rate > 1:
+        chain = one_player(generator=lambda t, x, u, i: jnp.stack([-late(t), late(t)]))
+        with pytest.raises(InvalidInput, match="generator"):
+            simulate(chain, idle, jax.random.key(0), paths=4, steps=4)
 
 
 def test_jumps_proportional_to_the_state_stay_a_martingale():
     law = JumpLaw(
-        rate=lambda t, x, u, i: 3.0 * x[0] / (1.0 + x[0]),
+        rate=lambda t, x, u, i: 30.0 * x[0] ** 2 / (1.0 + x[0] ** 2),
         size=lambda t, x, u, z, i: x * jnp.expm1(z),
         marks=NormalMarks(jnp.array(-0.2), jnp.array(0.3)),
     )
     game = one_player(drift=lambda t, x, u, i: 0 * x, jumps=(law,))
-    found = simulate(game, idle, jax.random.key(8), paths=40_000, steps=20, scheme=Scheme(max_jumps=6))
+    found = simulate(game, idle, jax.random.key(8), paths=40_000, steps=5)
     assert abs(float(found.cost[0]) - 1.0) < 4 * float(found.standard_error[0])
 
 
@@ -252,7 +269,7 @@ def test_score_function_gradient_of_controlled_intensities():
     )
 
     def cost(theta, key):
-        batch = run_batch(game, lambda t, x, i: (theta[None],), key, 1000, 10, Scheme(max_jumps=8), score=True)
+        batch = run_batch(game, lambda t, x, i: (theta[None],), key, 1000, 10, Scheme(), score=True)
         return jnp.mean(batch.costs[0])
 
     gradients = jax.vmap(jax.jit(jax.grad(cost)), in_axes=(None, 0))(

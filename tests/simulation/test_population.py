@@ -1,5 +1,7 @@
 """Populations: moments of the McKean–Vlasov limit, fluctuations of order N^{-1/2}, costs, jumps, bounded memory."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -91,12 +93,28 @@ def test_the_same_key_repeats_and_a_part_empty_chunk_counts_nobody_twice():
 
 def test_memory_does_not_grow_with_the_steps():
     def bytes_needed(players, steps):
-        lowered = eqx.filter_jit(module._simulate).lower(flock(), still, jax.random.key(0), (players, steps, 16_384), 4)
+        lowered = eqx.filter_jit(module._simulate).lower(flock(), still, jax.random.key(0), (players, steps, 16_384))
         return lowered.compile().compiled.memory_analysis().temp_size_in_bytes
 
     few, many = bytes_needed(200_000, 10), bytes_needed(200_000, 1_000)
     assert many < 1.1 * few + 1e5
     assert few < 200_000 * 4 * 2 * 8 + 16_384 * 4 * 200  # a few copies of the state, and the work of one chunk
+
+
+def test_many_jumps_a_step_are_all_counted():
+    """Rate 50 in ten steps, of size one and of normal sizes; a rate that turns negative is told."""
+    mark = FixedMark(jnp.asarray([0.0, 1.0], jnp.float32))
+    count = JumpLaw(lambda t, x, u, i: jnp.asarray(50.0, x.dtype), lambda t, x, u, z, i: z, mark, False)
+    marks = NormalMarks(jnp.asarray(1.0, jnp.float32), jnp.asarray(0.5, jnp.float32))
+    normal = JumpLaw(count.rate, lambda t, x, u, z, i: jnp.concatenate([z, 0 * z]), marks, False)
+    population = dataclasses.replace(flock(jumps=False), jumps=(count, normal), drift=lambda t, x, m, u: 0 * x)
+    found = simulate_population(population, still, jax.random.key(0), players=5_000, steps=10)
+    spread = np.array([50 * 1.25, 50.0]) + 0.3**2 + NOISE**2
+    np.testing.assert_allclose(found.statistic[-1], [51.0, 49.0], atol=4 * np.sqrt(spread.max() / 5_000))
+    np.testing.assert_allclose(found.spread[-1] ** 2, spread, rtol=0.1)
+    turning = dataclasses.replace(population, jumps=(dataclasses.replace(count, rate=lambda t, x, u, i: 0.5 - t),))
+    with pytest.raises(InvalidInput, match="rate"):
+        simulate_population(turning, still, jax.random.key(0), players=10, steps=10)
 
 
 def test_slips_are_named():

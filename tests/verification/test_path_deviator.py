@@ -1,5 +1,6 @@
 """A trained deviator finds the gaps that are known, no more and (nearly) no less, and nothing at an equilibrium."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +11,7 @@ from diffgames.equilibria import Nash, Stackelberg
 from diffgames.errors import InvalidInput
 from diffgames.games.differential import DifferentialGame, PointLaw
 from diffgames.games.jumps import FixedMark, JumpLaw
+from diffgames.simulation import as_markov_game
 from diffgames.verification.path_deviator import PathSearch, trained_gaps
 
 SMALL = PathSearch(updates=120, paths=256, steps=32, validation_paths=2048, test_paths=8192, evaluations=3)
@@ -105,11 +107,62 @@ def test_controlled_intensities_are_learned_by_the_score_function():
     def constant(theta):
         return 0.5 * theta + (4 - theta) ** 2 + theta
 
-    search = PathSearch(updates=150, paths=512, steps=20, max_jumps=6, validation_paths=4096, test_paths=8192)
+    search = PathSearch(updates=150, paths=512, steps=20, validation_paths=4096, test_paths=8192)
     found = trained_gaps(game, lambda t, x, i: (jnp.full(1, 1.5),), jax.random.key(2), search=search)["counter"]
     best_constant = min(constant(theta) for theta in np.linspace(0, 6, 601))
     np.testing.assert_allclose(found.value, -constant(1.5), atol=0.3)
     assert found.lower > constant(1.5) - best_constant  # feedback beats every constant
+
+
+class Flow(eqx.Module):
+    """Intensity R e^{−2u} of fills."""
+
+    size: jax.Array
+
+    def __call__(self, t, x, u, i):
+        return self.size * jnp.exp(-2 * u[0][0])
+
+
+class Quote(eqx.Module):
+    """The same offset whatever happens."""
+
+    offset: jax.Array
+
+    def __call__(self, t, x, i):
+        return (self.offset[None],)
+
+
+def test_a_maker_with_many_fills_a_step_is_judged_on_all_of_them():
+    """Cash grows by the quote u at intensity R e^{−2u}: R u e^{−2u} a unit of time, most of it at u = ½."""
+    game = DifferentialGame(
+        players=("maker",),
+        control_sizes=(1,),
+        drift=lambda t, x, u, i: 0 * x,
+        diffusion=lambda t, x, u, i: jnp.zeros((1, 1)),
+        running_cost=lambda t, x, u, i: 0 * x,
+        terminal_cost=lambda x, i: x,
+        initial=PointLaw(jnp.zeros(1)),
+        horizon=1.0,
+        jumps=(JumpLaw(Flow(jnp.asarray(1500.0)), lambda t, x, u, z, i: u[0], FixedMark(jnp.ones(1)), False),),
+        signs=(-1,),
+        bounds=((0.05, 3.0),),
+    )
+    search = PathSearch(updates=60, paths=256, steps=10, validation_paths=1024, test_paths=4096, evaluations=2)
+    gaps = []
+    for flow, quote in ((1500.0, 1.0), (2000.0, 0.5)):
+        judged = eqx.tree_at(lambda g: g.jumps[0].rate.size, game, jnp.asarray(flow))
+        found = trained_gaps(judged, Quote(jnp.asarray(quote)), jax.random.key(0), search=search)["maker"]
+        np.testing.assert_allclose(found.value, flow * quote * np.exp(-2 * quote), rtol=0.01)
+        gaps.append(found)
+    exact = 1500.0 * (0.5 * np.exp(-1.0) - np.exp(-2.0))
+    assert exact - 2.0 < gaps[0].gain < exact + 4 * gaps[0].standard_error
+    assert not gaps[1].lower > 0
+    market = as_markov_game(game, 0.1)
+    hold = {"maker": jnp.ones((1, 1), jnp.float32)}
+    keys = jax.random.split(jax.random.key(1), 2000)
+    start = market.reset(keys[0])
+    reward = jax.vmap(lambda key: market.step(start, hold, key)[2].state[0])(keys)
+    assert abs(float(reward.mean()) - 15 * 10 * np.exp(-2.0)) < 4 * float(reward.std()) / np.sqrt(2000)
 
 
 @pytest.mark.slow

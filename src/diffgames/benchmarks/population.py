@@ -23,7 +23,6 @@ from diffgames.simulation.population import Population
 PLAYERS = (10_000, 100_000, 1_000_000)
 STEPS = 20
 CHUNK = 65_536
-MAX_JUMPS = 2  # more in a step have a probability of 2e-5
 PULL, NOISE, COMMON, INTENSITY, MARK = 0.6, 0.9, 0.2, 1.0, 0.3
 
 
@@ -108,7 +107,7 @@ def _follow(t: Any, x: Any, m: Any) -> Any:
 def _compiled(players: int, jumps: bool) -> tuple[Any, tuple[Any, ...]]:
     """The compiled simulation and its arguments."""
     sizes = (players, STEPS, min(CHUNK, players))
-    arguments = (bank_population(jumps), _follow, jax.random.key(0), sizes, MAX_JUMPS)
+    arguments = (bank_population(jumps), _follow, jax.random.key(0), sizes)
     return module._simulate.lower(*arguments).compile(), arguments
 
 

@@ -11,6 +11,7 @@ regimes come from the hidden Markov model of `hidden_markov`; a trade belongs to
 From LOBSTER files executions of one instant against one side make one market order, hidden ones included.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,10 +105,17 @@ def synthetic_record(
     price: float = 100.0,
     seed: int = 0,
 ) -> MarketRecord:
-    """A record drawn from the model itself with these parameters (dollars, seconds): regimes, price, market orders."""
+    """A record drawn from the model itself with these parameters (dollars, seconds): regimes, price, market orders.
+
+    It has round(seconds / interval) mid prices, at least two.
+    """
     from scipy.linalg import expm
 
-    rng, steps = np.random.default_rng(seed), int(seconds / interval)
+    if not (math.isfinite(interval) and interval > 0):
+        raise InvalidInput("interval", interval, "a positive, finite time")
+    if not (math.isfinite(seconds) and 2 <= round(seconds / interval) <= 100_000_000):
+        raise InvalidInput("seconds", seconds, f"at least two (at most 10⁸) intervals of {interval:g}")
+    rng, steps = np.random.default_rng(seed), round(seconds / interval)
     odds = np.cumsum(expm(np.asarray(generator) * interval), axis=1)
     regime = np.zeros(steps, int)
     for t, draw in enumerate(rng.uniform(size=steps - 1)):

@@ -175,21 +175,28 @@ class DifferentialGame(eqx.Module):
 
 
 def check_generator(generator: np.ndarray, key: str = "generator") -> None:
-    """`InvalidInput` unless off-diagonal rates are ≥ 0 and rows sum to zero; says what looks like the slip."""
+    """`InvalidInput` unless rates are finite and ≥ 0 off the diagonal and rows sum to zero; says what is amiss.
+
+    A row may sum to 1e-6 of its own largest rate: what writing rates with few digits leaves.
+    """
     if generator.ndim < 2 or generator.shape[-1] != generator.shape[-2]:
         raise InvalidInput(key, f"shape {generator.shape}", "a square matrix of rates")
+    if not np.all(np.isfinite(generator)):
+        raise InvalidInput(key, generator.tolist(), "finite rates")
     diagonal = np.eye(generator.shape[-1], dtype=bool)
     rates = np.where(diagonal, 0.0, generator)
     if rates.min() < 0:
         raise InvalidInput(key, generator.tolist(), "rates ≥ 0 off the diagonal")
-    rows = np.abs(generator.sum(axis=-1))
-    if rows.max() > 1e-6 * max(1.0, np.abs(generator).max()):
+    rows, sizes = generator.sum(axis=-1).ravel(), np.abs(generator).max(axis=-1).ravel()
+    wrong = np.flatnonzero(np.abs(rows) > 1e-6 * sizes)
+    if wrong.size:
         if np.abs(generator[..., diagonal]).max() == 0.0:
             hint = "the diagonal is zero, put the negative row sums there"
-        elif np.allclose(generator.sum(axis=-1), 1.0):
+        elif np.allclose(rows, 1.0):
             hint = "rows sum to one, which is a matrix of probabilities, not of rates"
         else:
-            hint = f"row {int(rows.argmax())} sums to {generator.sum(axis=-1).flat[rows.argmax()]:.3g}"
+            worst = wrong[np.argmax(np.abs(rows[wrong]) / sizes[wrong])]
+            hint = f"row {int(worst) % generator.shape[-1]} sums to {rows[worst]:.3g}"
         raise InvalidInput(key, generator.tolist(), f"rows that sum to zero ({hint})")
 
 

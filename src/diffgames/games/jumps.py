@@ -18,7 +18,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from diffgames.errors import InvalidInput
 
 
 class AbstractMarks(eqx.Module):
@@ -53,6 +56,13 @@ class DiscreteMarks(AbstractMarks):
     values: Float[Array, "nodes marks"]
     probabilities: Float[Array, " nodes"]
 
+    def __check_init__(self):
+        if isinstance(self.probabilities, Tracer) or not isinstance(self.probabilities, jax.Array | np.ndarray):
+            return
+        odds = np.asarray(self.probabilities)
+        if not (np.all(odds >= 0) and np.abs(odds.sum() - 1) <= 1e-6):  # NaN is neither
+            raise InvalidInput("probabilities", odds.tolist(), "numbers ≥ 0 that sum to one")
+
     def sample(self, key: PRNGKeyArray) -> Float[Array, " marks"]:
         """One of the values."""
         uniform = jax.random.uniform(key, (), self.values.dtype)
@@ -70,6 +80,15 @@ class NormalMarks(AbstractMarks):
     mean: Float[Array, ""]
     deviation: Float[Array, ""]
     nodes: int = eqx.field(static=True, default=16)
+
+    def __check_init__(self):
+        for name in ("mean", "deviation"):
+            value = getattr(self, name)
+            if isinstance(value, Tracer) or not isinstance(value, jax.Array | np.ndarray):
+                continue
+            if not np.all(np.isfinite(value)) or (name == "deviation" and np.any(np.asarray(value) < 0)):
+                words = "a finite number" + (" ≥ 0" if name == "deviation" else "")
+                raise InvalidInput(name, np.asarray(value).tolist(), words)
 
     def sample(self, key: PRNGKeyArray) -> Float[Array, " marks"]:
         """A draw of N(mean, deviation²)."""

@@ -16,7 +16,11 @@ UNROLLED = 8
 
 
 def poisson_counts(uniform: Float[Array, "*shape"], mean: Float[Array, "*#shape"]) -> Float[Array, "*shape"]:
-    """Counts of laws with `mean` (an array of the same rank, broadcast), to the resolution of the uniforms."""
+    """Counts of laws with `mean` (an array of the same rank, broadcast), to the resolution of the uniforms.
+
+    As steps of the mean they have derivative zero, which is what they are given; NaN counts none.
+    """
+    uniform, mean = jax.lax.stop_gradient(uniform), jax.lax.stop_gradient(mean)
     counts, probability = jnp.zeros_like(uniform), jnp.exp(-mean)
     below = probability
     for k in range(1, UNROLLED + 1):

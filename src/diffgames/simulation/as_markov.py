@@ -58,7 +58,6 @@ class MarkovView(AbstractMarkovGame):
     limits: tuple[tuple[float, float] | None, ...] = eqx.field(static=True)
     steps: int = eqx.field(static=True)
     substeps: int = eqx.field(static=True)
-    max_jumps: int = eqx.field(static=True)
 
     @property
     def order(self) -> tuple[int, ...]:
@@ -101,9 +100,9 @@ class MarkovView(AbstractMarkovGame):
             x, i, cost = carry
             t = (state.step * self.substeps + k).astype(dtype) * h
             u = self._controls(t, x, i, actions)
-            draws = jax.tree.map(lambda leaf: leaf[..., 0], draw(game, key, k, 1, False, (1, self.max_jumps)))
+            draws = jax.tree.map(lambda leaf: leaf[..., 0], draw(game, key, k, 1, False, 1))
             cost = cost + h * jnp.exp(-discount * t) * game.running_cost(t, x, u, i)
-            move = euler_step(game, t, h, x, i, u, draws, self.max_jumps, self.transition)
+            move = euler_step(game, t, h, x, i, u, draws, self.transition)
             return (move.state, move.regime, cost), None
 
         start = (state.state, state.regime, jnp.zeros(len(game.players), dtype))
@@ -156,7 +155,6 @@ def as_markov_game(
     centre: float | Sequence[float] = 0.0,
     scale: float | Sequence[float] = 1.0,
     substeps: int = 1,
-    max_jumps: int = 4,
     horizon: float | None = None,
 ) -> MarkovView:
     """The Markov game in which the players of `game` decide every `dt` (in the game's unit of time).
@@ -195,7 +193,6 @@ def as_markov_game(
         limits=limits,
         steps=steps,
         substeps=substeps,
-        max_jumps=max_jumps,
     )
 
 

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from diffgames.errors import InvalidInput
 from diffgames.numerics.precision import keeping_double
+from diffgames.simulation.jumps import first_fault, report_fault
 from diffgames.simulation.population import CrowdProfile, Population, advance
 
 
@@ -46,7 +47,6 @@ def couple(
     players: int,
     steps: int,
     replications: int,
-    max_jumps: int = 4,
 ) -> Coupled:
     """Simulate `replications` populations of `players` players next to their copies; `limit(t)` is m(t).
 
@@ -58,7 +58,9 @@ def couple(
     if population.common is not None:
         raise InvalidInput("common", "a common noise", "None: the crowd of the limit is a function of time here")
     keys = jax.random.split(key, replications)
-    return _couple(population, profile, limit, keys, (players, steps, max_jumps))
+    found, fault = _couple(population, profile, limit, keys, (players, steps))
+    report_fault(fault)
+    return found
 
 
 @eqx.filter_jit
@@ -67,9 +69,9 @@ def _couple(
     profile: CrowdProfile,
     limit: Callable,
     keys: Key[Array, " replications"],
-    sizes: tuple[int, int, int],
-) -> Coupled:
-    players, steps, max_jumps = sizes
+    sizes: tuple[int, int],
+) -> tuple[Coupled, Array]:
+    players, steps = sizes
 
     def crowd_of(x: Array) -> Array:
         return jnp.mean(jax.vmap(population.statistic, in_axes=-1, out_axes=-1)(x), axis=-1)
@@ -79,20 +81,22 @@ def _couple(
         x = jax.vmap(population.initial, out_axes=-1)(jax.random.split(start_key, players))
         h = jnp.asarray(population.horizon, x.dtype) / steps
 
-        def step(carry: tuple[Array, Array, Array], k: Array) -> tuple[tuple[Array, Array, Array], None]:
-            x, y, largest = carry
+        def step(carry: tuple[Array, ...], k: Array) -> tuple[tuple[Array, ...], None]:
+            x, y, largest, fault = carry
             t, own = k.astype(x.dtype) * h, jax.random.fold_in(noise_key, k)
-            x, _ = advance(population, profile, t, h, x, crowd_of(x), None, own, max_jumps)
-            y, _ = advance(population, profile, t, h, y, limit(t).astype(y.dtype), None, own, max_jumps)
-            return (x, y, jnp.maximum(largest, _distance(x, y))), None
+            x, _, wrong = advance(population, profile, t, h, x, crowd_of(x), None, own)
+            y, _, other = advance(population, profile, t, h, y, limit(t).astype(y.dtype), None, own)
+            fault = first_fault(jnp.stack([fault, wrong, other], axis=-1))
+            return (x, y, jnp.maximum(largest, _distance(x, y)), fault), None
 
-        first = (x, x, jnp.zeros((), x.dtype))
-        (x, y, largest), _ = jax.lax.scan(step, first, jnp.arange(steps, dtype=jnp.int32))
+        first = (x, x, jnp.zeros((), x.dtype), jnp.zeros(len(population.jumps) + 1, x.dtype))
+        (x, y, largest, fault), _ = jax.lax.scan(step, first, jnp.arange(steps, dtype=jnp.int32))
         off = crowd_of(x) - limit(jnp.asarray(population.horizon, x.dtype)).astype(x.dtype)
-        return _distance(x, y), largest, jnp.sum(off**2), off, x, y
+        return _distance(x, y), largest, jnp.sum(off**2), off, x, y, fault
 
-    coupling, largest, crowd, mean, x, y = jax.lax.map(one, keys)
-    return Coupled(coupling=coupling, largest=largest, crowd=crowd, mean=mean, state=x, limit_state=y)
+    coupling, largest, crowd, mean, x, y, fault = jax.lax.map(one, keys)
+    found = Coupled(coupling=coupling, largest=largest, crowd=crowd, mean=mean, state=x, limit_state=y)
+    return found, first_fault(fault.T)
 
 
 def _distance(x: Array, y: Array) -> Array:

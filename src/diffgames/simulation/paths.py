@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from diffgames.errors import InvalidInput
 from diffgames.games.differential import DifferentialGame, Profile
 from diffgames.numerics.precision import keeping_double
+from diffgames.simulation.jumps import first_fault, report_fault
 from diffgames.simulation.rollout import Batch, Scheme, run_batch
 
 
@@ -28,7 +29,6 @@ class Paths(eqx.Module):
     `mean`, `deviation` (standard deviation across paths) and `occupation` (share of paths in each regime) are over all
     paths at every time. `state` and `regime` hold every `keep`-th time of every path and `control` what was played
     from each of these times but the last; they are None where nothing is kept. `costs` are per path, `cost` their mean.
-    `truncation` is the expected number of steps of a path at which `max_jumps` cut a jump off.
     """
 
     time: Float[Array, " times"]
@@ -38,7 +38,6 @@ class Paths(eqx.Module):
     costs: Float[Array, "paths players"]
     cost: Float[Array, " players"]
     standard_error: Float[Array, " players"]
-    truncation: Float[Array, ""]
     state: Float[Array, "paths kept n"] | None
     regime: Int[Array, "paths kept"] | None
     control: tuple[Float[Array, "paths kept_controls _"], ...] | None
@@ -76,7 +75,9 @@ def simulate(
 
     `game` is a `DifferentialGame` or offers `as_differential()`. `keep` = k keeps every k-th step of every path (k
     divides `steps`), 0 keeps statistics alone. `horizon` cuts the game there; a game without end needs it, and then has
-    no terminal cost. With `antithetic`, paths come in pairs on opposite Brownian increments and uniforms.
+    no terminal cost. With `antithetic`, paths come in pairs on opposite Brownian increments and uniforms. Raises
+    `InvalidInput` for a jump or switching rate that is negative or no number where a path meets it (under a
+    transformation of JAX such paths are NaN).
     """
     game = as_differential(game)
     scheme = scheme if scheme is not None else Scheme()
@@ -88,7 +89,9 @@ def simulate(
     if keep and steps % keep:
         raise InvalidInput("keep", keep, f"a divisor of steps = {steps}, or 0")
     game = with_horizon(game, horizon)
-    return _simulate(game, profile, key, (paths, steps, keep), antithetic, scheme)
+    found, fault = _simulate(game, profile, key, (paths, steps, keep), antithetic, scheme)
+    report_fault(fault)
+    return found
 
 
 def as_differential(game: Any) -> DifferentialGame:
@@ -130,7 +133,7 @@ def _simulate(
     sizes: tuple[int, int, int],
     antithetic: bool,
     scheme: Scheme,
-) -> Paths:
+) -> tuple[Paths, Array]:
     game.check()
     paths, steps, keep = sizes
 
@@ -162,7 +165,7 @@ def _simulate(
         state, regime, *control = (
             jnp.concatenate([_paths_first(part) for part in leaf]) for leaf in zip(*kept, strict=True)
         )
-    return Paths(
+    found = Paths(
         time=jnp.linspace(0.0, 1.0, steps + 1, dtype=costs.dtype) * jnp.asarray(game.horizon, costs.dtype),
         mean=mean,
         deviation=deviation,
@@ -170,13 +173,13 @@ def _simulate(
         costs=costs,
         cost=jnp.mean(costs, axis=0),
         standard_error=error,
-        truncation=average(lambda stack: stack.truncation),
         state=state,
         regime=regime,
         control=tuple(control) if keep else None,
         players=game.players,
         keep=keep,
     )
+    return found, first_fault(jnp.concatenate([jnp.moveaxis(stack.fault, 0, -1) for stack, _ in parts], axis=-1))
 
 
 def _paths_first(stack: Array) -> Array:

@@ -21,9 +21,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from diffgames.errors import InvalidInput
-from diffgames.games.jumps import FixedMark, JumpLaw, draw_marks
+from diffgames.games.jumps import JumpLaw
 from diffgames.numerics.precision import keeping_double
-from diffgames.simulation.stepping import poisson_count
+from diffgames.simulation.jumps import JumpDraws, first_fault, jump, jump_draws, report_fault
 
 CrowdProfile = Callable[[Float[Array, ""], Float[Array, " d"], Float[Array, " s"]], Float[Array, " k"]]
 
@@ -82,14 +82,18 @@ def simulate_population(
     players: int,
     steps: int,
     chunk: int = 65_536,
-    max_jumps: int = 4,
 ) -> Crowd:
-    """Simulate `players` players in `steps` Euler–Maruyama steps, `chunk` of them at a time."""
-    for name, value in (("players", players), ("steps", steps), ("chunk", chunk), ("max_jumps", max_jumps)):
+    """Simulate `players` players in `steps` Euler–Maruyama steps, `chunk` of them at a time.
+
+    Raises `InvalidInput` for a jump rate that is negative or no number where a player meets it.
+    """
+    for name, value in (("players", players), ("steps", steps), ("chunk", chunk)):
         if value < 1:
             raise InvalidInput(name, value, "an integer, at least 1")
     chunk = min(chunk, players)
-    return _simulate(population, profile, key, (players, steps, chunk), max_jumps)
+    crowd, fault = _simulate(population, profile, key, (players, steps, chunk))
+    report_fault(fault)
+    return crowd
 
 
 def advance(
@@ -101,47 +105,40 @@ def advance(
     crowd: Float[Array, " s"],
     shared: Float[Array, " common"] | None,
     key: PRNGKeyArray,
-    max_jumps: int,
-) -> tuple[Float[Array, "d players"], Float[Array, " players"]]:
-    """One step of a chunk of players (last axis), and their running cost over it; `shared` = ΔW⁰/√h."""
+) -> tuple[Float[Array, "d players"], Float[Array, " players"], Float[Array, " sources"]]:
+    """One step of a chunk of players (last axis), and their running cost over it; `shared` = ΔW⁰/√h.
+
+    Last what `simulation.jumps.report_fault` reports.
+    """
     count, dtype = x.shape[1], x.dtype
     noises = jax.eval_shape(population.diffusion, t, x[:, 0], crowd, profile_shape(population, profile)).shape[1]
     normal_key, jump_key, mark_key = jax.random.split(key, 3)
     normals = jax.random.normal(normal_key, (noises, count), dtype)
     laws = len(population.jumps)
     uniforms = jax.random.uniform(jump_key, (laws, count), dtype) if laws else jnp.zeros((0, count), dtype)
-    marks = []
+    draws = []
     for index, law in enumerate(population.jumps):
-        if isinstance(law.marks, FixedMark):
-            marks.append(None)
-            continue
-        drawn = draw_marks(law.marks, jax.random.fold_in(mark_key, index), (max_jumps, count))
-        marks.append(jnp.moveaxis(drawn, 1, -1))
+        own, more = (jax.random.fold_in(mark_key, number)[None] for number in (index, laws + index))
+        draws.append(jump_draws(law, own, more, uniforms[index][None]))
     regime = jnp.zeros((), jnp.int32)
 
-    def one(x: Array, normal: Array, uniform: Array, marks: list) -> tuple[Array, Array]:
+    def one(x: Array, normal: Array, draws: list[JumpDraws]) -> tuple[Array, Array, Array]:
         u = profile(t, x, crowd)
         moved = x + h * population.drift(t, x, crowd, u)
         moved = moved + jnp.sqrt(h) * (population.diffusion(t, x, crowd, u) @ normal)
         if population.common is not None:
             assert shared is not None
             moved = moved + jnp.sqrt(h) * (population.common(t, x, crowd, u) @ shared)
-        for index, law in enumerate(population.jumps):
-            rate = jnp.asarray(law.rate(t, x, (u,), regime), dtype)
-            if law.compensated:
-                moved = moved - h * rate * law.mean_size(t, x, (u,), regime)
-            number = poisson_count(rate * h, uniform[index], max_jumps)[0]
-            if marks[index] is None:
-                size = law.size(t, x, (u,), law.marks.quadrature()[0][0], regime)
-                moved = moved + number.astype(dtype) * size
-                continue
-            sizes = jax.vmap(lambda mark, law=law: law.size(t, x, (u,), mark, regime))(marks[index])
-            there = jnp.arange(max_jumps, dtype=jnp.int32) < number
-            moved = moved + jnp.sum(jnp.where(there[:, None], sizes, 0.0), axis=0)
-        return moved, h * population.running_cost(t, x, crowd, u)
+        faults = []
+        for law, drawn in zip(population.jumps, draws, strict=True):
+            jumped = jump(law, t, h, x, (u,), regime, drawn)
+            moved = moved + jumped.change
+            faults.append(jumped.fault)
+        none = jnp.zeros((), dtype)  # there is no generator
+        return moved, h * population.running_cost(t, x, crowd, u), jnp.stack([*faults, none])
 
-    axes = [None if mark is None else -1 for mark in marks]
-    return jax.vmap(one, in_axes=(-1, -1, -1, axes), out_axes=-1)(x, normals, uniforms, marks)
+    x, cost, faults = jax.vmap(one, in_axes=(-1, -1, -1), out_axes=-1)(x, normals, draws)
+    return x, cost, first_fault(faults)
 
 
 def profile_shape(population: Population, profile: CrowdProfile) -> Any:
@@ -168,8 +165,8 @@ def sums(population: Population, x: Float[Array, "d players"], present: Float[Ar
 
 @eqx.filter_jit
 def _simulate(
-    population: Population, profile: CrowdProfile, key: PRNGKeyArray, sizes: tuple[int, int, int], max_jumps: int
-) -> Crowd:
+    population: Population, profile: CrowdProfile, key: PRNGKeyArray, sizes: tuple[int, int, int]
+) -> tuple[Crowd, Array]:
     players, steps, chunk = sizes
     chunks = -(-players // chunk)
     start_key, noise_key, common_key = jax.random.split(key, 3)
@@ -188,28 +185,29 @@ def _simulate(
     discount = jnp.asarray(population.discount, dtype)
     total = jnp.sum(jax.lax.map(lambda part: sums(population, *part), (x, present)), axis=0) / players
 
-    def step(carry: tuple[Array, Array, Array], k: Array) -> tuple[tuple[Array, Array, Array], Array]:
-        x, cost, moments = carry
+    def step(carry: tuple[Array, ...], k: Array) -> tuple[tuple[Array, ...], Array]:
+        x, cost, moments, fault = carry
         t, step_key = k.astype(dtype) * h, jax.random.fold_in(noise_key, k)
         shared = common_noise(population, profile, jax.random.fold_in(common_key, k))
 
-        def part(inputs: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array]:
+        def part(inputs: tuple[Array, Array, Array, Array]) -> tuple[Array, ...]:
             number, x, cost, present = inputs
             own = jax.random.fold_in(step_key, number)
-            x, spent = advance(population, profile, t, h, x, moments[0], shared, own, max_jumps)
-            return x, cost + jnp.exp(-discount * t) * spent, sums(population, x, present)
+            x, spent, wrong = advance(population, profile, t, h, x, moments[0], shared, own)
+            return x, cost + jnp.exp(-discount * t) * spent, sums(population, x, present), wrong
 
-        x, cost, parts = jax.lax.map(part, (numbers, x, cost, present))
-        return (x, cost, jnp.sum(parts, axis=0) / players), moments
+        x, cost, parts, wrong = jax.lax.map(part, (numbers, x, cost, present))
+        fault = jnp.where(fault != 0, fault, first_fault(wrong.T))
+        return (x, cost, jnp.sum(parts, axis=0) / players, fault), moments
 
-    first = (x, jnp.zeros((chunks, chunk), dtype), total)
-    (x, cost, last), moments = jax.lax.scan(step, first, jnp.arange(steps, dtype=jnp.int32))
+    first = (x, jnp.zeros((chunks, chunk), dtype), total, jnp.zeros(len(population.jumps) + 1, dtype))
+    (x, cost, last, fault), moments = jax.lax.scan(step, first, jnp.arange(steps, dtype=jnp.int32))
     moments = jnp.concatenate([moments, last[None]])
     terminal = jax.vmap(jax.vmap(population.terminal_cost, in_axes=(-1, None)), in_axes=(0, None))(x, last[0])
     cost = cost + jnp.exp(-discount * jnp.asarray(population.horizon, dtype)) * terminal
     mean = jnp.sum(cost * present) / players
     scatter = jnp.sum(present * (cost - mean) ** 2)
-    return Crowd(
+    crowd = Crowd(
         time=jnp.linspace(0.0, 1.0, steps + 1, dtype=dtype) * jnp.asarray(population.horizon, dtype),
         statistic=moments[:, 0],
         spread=jnp.sqrt(jnp.maximum(moments[:, 1] - moments[:, 0] ** 2, 0.0)),
@@ -217,3 +215,4 @@ def _simulate(
         standard_error=jnp.sqrt(scatter / max(players - 1, 1)) / math.sqrt(players),
         state=jnp.moveaxis(x, 1, 2).reshape(-1, x.shape[1])[:players],
     )
+    return crowd, fault

@@ -14,27 +14,30 @@ from jax.scipy.linalg import expm
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from diffgames.games.differential import DifferentialGame, Profile
+from diffgames.simulation.jumps import first_fault
 from diffgames.simulation.stepping import draw, euler_step
 
 
 class Scheme(eqx.Module):
     """Finer points of the simulation.
 
-    - `max_jumps`: most jumps of one law in a step (`Paths.truncation` tells how much that cuts)
     - `refine`: parts into which the randomness of a step is split (see `simulation.stepping`)
     - `chunk`: most paths at once
     """
 
-    max_jumps: int = eqx.field(static=True, default=4)
     refine: int = eqx.field(static=True, default=1)
     chunk: int = eqx.field(static=True, default=8192)
 
 
 class Batch(eqx.Module):
-    """A batch of paths (last axis): costs, moments over the batch at every time, and every `keep`-th step."""
+    """A batch of paths (last axis): costs, moments over the batch at every time, and every `keep`-th step.
+
+    `fault` has one entry per jump law and one for the generator: 0, or a rate that was met and is none
+    (`simulation.jumps.report_fault`).
+    """
 
     costs: Float[Array, "players paths"]
-    truncation: Float[Array, ""]
+    fault: Float[Array, " sources"]
     mean: Float[Array, "times n"]
     scatter: Float[Array, "times n"]
     occupation: Float[Array, "times regimes"]
@@ -47,7 +50,7 @@ class _Carry(eqx.Module):
     state: Float[Array, "n paths"]
     regime: Int[Array, " paths"]
     costs: Float[Array, "players paths"]
-    truncation: Float[Array, ""]
+    fault: Float[Array, " sources"]
     log_likelihood: Float[Array, " paths"]
 
 
@@ -83,10 +86,10 @@ def run_batch(
     @jax.checkpoint
     def advance(carry, k):
         t, u = act(k, carry)
-        draws = draw(game, noise_key, k, paths, antithetic, (scheme.refine, scheme.max_jumps))
+        draws = draw(game, noise_key, k, paths, antithetic, scheme.refine)
 
         def one(x, i, u, draws):
-            return euler_step(game, t, h, x, i, u, draws, scheme.max_jumps, transition), game.running_cost(t, x, u, i)
+            return euler_step(game, t, h, x, i, u, draws, transition), game.running_cost(t, x, u, i)
 
         move, rate = jax.vmap(one, in_axes=-1, out_axes=-1)(carry.state, carry.regime, u, draws)
         term = _scored(h * jnp.exp(-discount * t) * rate, carry.log_likelihood if score else None)
@@ -95,7 +98,7 @@ def run_batch(
             state=move.state,
             regime=move.regime,
             costs=carry.costs + term,
-            truncation=carry.truncation + jnp.mean(move.truncation),
+            fault=jnp.where(carry.fault != 0, carry.fault, first_fault(jax.lax.stop_gradient(move.fault))),
             log_likelihood=likelihood,
         )
         return after, _moments(move.state, move.regime, regimes)
@@ -106,7 +109,7 @@ def run_batch(
         return carry, (moments, kept)
 
     zeros = jnp.zeros((len(game.players), paths), dtype)
-    first = _Carry(state=x, regime=i, costs=zeros, truncation=jnp.zeros((), dtype), log_likelihood=zeros[0])
+    first = _Carry(state=x, regime=i, costs=zeros, fault=jnp.zeros(len(game.jumps) + 1, dtype), log_likelihood=zeros[0])
     ks = jnp.arange(steps, dtype=jnp.int32).reshape(-1, keep or steps)
     last, (moments, kept) = jax.lax.scan(block, first, ks)
     terminal = jax.vmap(game.terminal_cost, in_axes=-1, out_axes=-1)(last.state, last.regime)
@@ -122,7 +125,7 @@ def run_batch(
         control = kept[2]
     return Batch(
         costs=last.costs + _scored(terminal, last.log_likelihood if score else None),
-        truncation=last.truncation,
+        fault=last.fault,
         mean=mean,
         scatter=scatter,
         occupation=occupation,

@@ -250,7 +250,7 @@ def _check_samples(found: GridGame, active: list[int]) -> GridGame:
             words = "a size that no player with an objective controls: where jumps land on the grid is fixed beforehand"
             raise InvalidInput(f"jumps[{index}].size", f"sizes that the controls move by {float(distance):.3g}", words)
     for key, rate in zip(("jump rate", "switching rate"), np.asarray(least), strict=True):
-        if rate < 0:
+        if not rate >= 0:  # NaN is not
             raise InvalidInput(key, float(rate), "an intensity ≥ 0 at every state, time and control")
     if len(active) == 2 and float(off) > 1e-8 * max(1.0, float(largest_cost)):
         words = "the same costs with signs (1, -1), or opposite costs with equal signs: two adversaries"

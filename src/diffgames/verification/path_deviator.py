@@ -33,6 +33,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from diffgames.equilibria import Nash, OwnPolicy, Stackelberg, natural_concept
 from diffgames.errors import InvalidInput
 from diffgames.games.differential import Controls, DifferentialGame, Profile
+from diffgames.simulation.jumps import report_fault
 from diffgames.simulation.rollout import Scheme, run_batch
 from diffgames.verification.certificate import LOWER_BOUND, Budget, Certificate, CurvePoint, Gap, gap_of_pairs
 
@@ -56,10 +57,9 @@ class PathSearch:
     evaluations: int = 5
     validation_paths: int = 4096
     test_paths: int = 16384
-    max_jumps: int = 4
 
     def __post_init__(self):
-        least = {"updates": 1, "paths": 2, "steps": 1, "knots": 2, "width": 0, "evaluations": 1, "max_jumps": 1}
+        least = {"updates": 1, "paths": 2, "steps": 1, "knots": 2, "width": 0, "evaluations": 1}
         least |= {"validation_paths": 4, "test_paths": 4}
         for name, low in least.items():
             if getattr(self, name) < low:
@@ -151,9 +151,11 @@ def path_gap(
 ) -> tuple[Deviator, Gap]:
     """The best deviator found in a one-player problem whose player plays `own` in the profile, and what it gains."""
     start_key, train_key, validation_key, test_key, network_key = jax.random.split(key, 5)
-    label, scheme = problem.players[0], Scheme(max_jumps=search.max_jumps)
-    best = current = _starting_point(problem, own, start_key, search, scheme)
-    costs = partial(_costs, problem, steps=search.steps, scheme=scheme)
+    label = problem.players[0]
+    current, fault = _starting_point(problem, own, start_key, search)
+    report_fault(fault)
+    best = current
+    costs = partial(_costs, problem, steps=search.steps)
     base = costs(own, validation_key, paths=search.validation_paths)
     gain, selected, curves = 0.0, "no deviation", {}  # the player's own control gains nothing on itself
     rungs = ["affine"] + (["network"] if search.width else [])
@@ -166,7 +168,7 @@ def path_gap(
         curve = [CurvePoint(updates=0, gain=gain, standard_error=0.0)]
         for done, until in pairwise(points):
             keys = jax.random.split(jax.random.fold_in(train_key, number * search.updates + done), until - done)
-            current, memory = _descend(problem, current, memory, keys, search, scheme)
+            current, memory = _descend(problem, current, memory, keys, search)
             difference = base - costs(current, validation_key, paths=search.validation_paths)
             now = float(jnp.mean(difference))
             error = float(jnp.std(difference)) / np.sqrt(difference.size - 1)
@@ -190,28 +192,28 @@ def path_gap(
 
 @eqx.filter_jit
 def _costs(
-    problem: DifferentialGame, policy: Profile, key: PRNGKeyArray, *, paths: int, steps: int, scheme: Scheme
+    problem: DifferentialGame, policy: Profile, key: PRNGKeyArray, *, paths: int, steps: int
 ) -> Float[Array, " pairs"]:
     """Costs of antithetic pairs, extrapolated in the step; equal keys give equal randomness, whoever plays."""
-    costs = _extrapolated(problem, policy, key, paths, steps, scheme, score=False)
+    costs = _extrapolated(problem, policy, key, paths, steps, score=False)
     return costs.reshape(2, -1).mean(axis=0)
 
 
 def _extrapolated(
-    problem: DifferentialGame, policy: Profile, key: PRNGKeyArray, paths: int, steps: int, scheme: Scheme, score: bool
+    problem: DifferentialGame, policy: Profile, key: PRNGKeyArray, paths: int, steps: int, score: bool
 ) -> Float[Array, " paths"]:
     """2 J(h/2) − J(h), path by path on the same Brownian motion."""
-    coarse = Scheme(max_jumps=scheme.max_jumps, refine=2)
-    fine = run_batch(problem, policy, key, paths, 2 * steps, scheme, antithetic=True, score=score)
+    coarse = Scheme(refine=2)
+    fine = run_batch(problem, policy, key, paths, 2 * steps, Scheme(), antithetic=True, score=score)
     return 2 * fine.costs[0] - run_batch(problem, policy, key, paths, steps, coarse, True, score=score).costs[0]
 
 
 @eqx.filter_jit
 def _starting_point(
-    problem: DifferentialGame, own: OwnPolicy, key: PRNGKeyArray, search: PathSearch, scheme: Scheme
-) -> Deviator:
-    """A deviator that deviates by nothing yet, in the units of paths under the profile."""
-    batch = run_batch(problem, own, key, 2 * (search.paths // 2), search.steps, scheme, antithetic=True, keep=1)
+    problem: DifferentialGame, own: OwnPolicy, key: PRNGKeyArray, search: PathSearch
+) -> tuple[Deviator, Array]:
+    """A deviator that deviates by nothing yet, in the units of paths under the profile; a rate that is none, or 0."""
+    batch = run_batch(problem, own, key, 2 * (search.paths // 2), search.steps, Scheme(), antithetic=True, keep=1)
     assert batch.control is not None
     dtype, n, k = batch.mean.dtype, batch.mean.shape[1], problem.control_sizes[0]
     spread = jnp.sqrt(jnp.mean(batch.scatter, axis=0) / batch.costs.shape[1])
@@ -220,10 +222,11 @@ def _starting_point(
     times = jnp.linspace(0.0, 1.0, search.steps + 1, dtype=dtype)
     knots = jnp.linspace(0.0, 1.0, search.knots, dtype=dtype)
     centre = jax.vmap(lambda values: jnp.interp(knots, times, values), in_axes=1, out_axes=1)(batch.mean)
+    rounding = 1e-9 * jnp.max(jnp.abs(batch.mean), axis=0)  # of a state that does not move, in its own unit
     frame = Frame(
         centre=centre,
-        spread=jnp.where(spread > 1e-9, spread, 1.0),
-        size=jnp.where(size > 1e-9, size, 1.0),
+        spread=jnp.where(spread > rounding, spread, jnp.where(rounding > 0, 1e9 * rounding, 1.0)),
+        size=jnp.where(size > 0, size, 1.0),
         horizon=horizon,
     )
     regimes = problem.regime_count
@@ -232,7 +235,7 @@ def _starting_point(
         gain=jnp.zeros((search.knots, regimes, k, n), dtype),
         network=None,
     )
-    return Deviator(own=own, frame=frame, correction=correction, bounds=problem.bounds[0])
+    return Deviator(own=own, frame=frame, correction=correction, bounds=problem.bounds[0]), batch.fault
 
 
 def _with_network(deviator: Deviator, problem: DifferentialGame, key: PRNGKeyArray, search: PathSearch) -> Deviator:
@@ -248,7 +251,7 @@ def _with_network(deviator: Deviator, problem: DifferentialGame, key: PRNGKeyArr
 
 @eqx.filter_jit
 def _descend(
-    problem: DifferentialGame, deviator: Deviator, memory: Any, keys: Array, search: PathSearch, scheme: Scheme
+    problem: DifferentialGame, deviator: Deviator, memory: Any, keys: Array, search: PathSearch
 ) -> tuple[Deviator, Any]:
     """One Adam step per key; a step whose gradient is not finite is skipped."""
     optimiser = optax.adam(optax.cosine_decay_schedule(search.learning_rate, search.updates))
@@ -257,7 +260,7 @@ def _descend(
     def cost(learned, key):
         policy = eqx.tree_at(lambda d: d.correction, deviator, eqx.combine(learned, fixed))
         paths = 2 * (search.paths // 2)
-        return jnp.mean(_extrapolated(problem, policy, key, paths, search.steps, scheme, score=True))
+        return jnp.mean(_extrapolated(problem, policy, key, paths, search.steps, score=True))
 
     def step(carry, key):
         learned, memory = carry
