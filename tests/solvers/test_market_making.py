@@ -16,7 +16,14 @@ from diffgames.solvers.market_making_closed import (
     log_exponential,
     short_horizon_quotes,
 )
-from diffgames.studies.market_maker_parameters import ATTACK, GENERATOR, STABILIZE
+from diffgames.studies.market_maker_parameters import (
+    ATTACK,
+    GENERATOR,
+    STABILIZE,
+    MarketMakingParameters,
+    game_of,
+)
+from market_units import in_units
 
 MIDDLE = 10
 STRATEGIC = {"generator": GENERATOR, "attack": ATTACK, "stabilize": STABILIZE, "switching": "strategic"}
@@ -201,6 +208,19 @@ def test_many_games_at_once_are_the_games_one_by_one(exogenous):
     assert np.all(batch.finished)
     close(batch.theta[1, 0], exogenous.theta[0], 1e-6)
     assert np.all(np.diff(np.asarray(batch.theta)[:, 0, 0, MIDDLE]) < 0), "more risk aversion is worth less"
+
+
+@pytest.mark.parametrize(("price", "time"), [(1e-8, 1.0), (1e-15, 1 / 31_536_000.0), (1e15, 31_536_000.0), (1.0, 1e15)])
+def test_units_of_price_and_time_do_not_matter(price, time):
+    """Quotes, efforts and certainty equivalents are the same numbers in other units, to rounding."""
+    for switching in ("exogenous", "strategic"):
+        game = game_of(MarketMakingParameters(xi=0.05), switching)
+        own, other = (solve_market_maker(g, steps=10) for g in (game, in_units(game, price, time)))
+        for name, unit in (("theta", price), ("ask", price), ("stress", price * time), ("rates", 1 / time)):
+            wanted = np.asarray(getattr(own, name))
+            size = np.nanmax(np.abs(wanted))
+            np.testing.assert_allclose(getattr(other, name) / unit, wanted, rtol=0, atol=1e-9 * size)
+        np.testing.assert_allclose(other.attack_effort, own.attack_effort, atol=1e-9)
 
 
 def test_the_solution_can_be_differentiated():

@@ -6,7 +6,8 @@ import pytest
 from diffgames.solvers.market_making import solve_market_maker
 from diffgames.studies.market_maker import profile_of
 from diffgames.studies.market_maker_parameters import MarketMakingParameters, game_of
-from diffgames.verification.market_maker import certify_market_maker, profile_value
+from diffgames.verification.market_maker import TOLERANCE, certify_market_maker, profile_value
+from market_units import in_units
 
 RICH = MarketMakingParameters(
     predator="ce",
@@ -29,10 +30,15 @@ def reference():
     return game, profile_of(game, solve_market_maker(game))
 
 
+def integrators(profile) -> float:
+    """What the integrators of two values leave undecided: a hundred times LSODA's relative tolerance."""
+    return 100 * TOLERANCE * max(np.abs(profile[name]).max() for name in ("theta", "stress"))
+
+
 def test_nobody_gains_at_the_equilibrium(reference):
     certificate = certify_market_maker(*reference)
     assert [entry.label for entry in certificate.entries] == ["market maker", "predator", "attacker", "stabilizer"]
-    assert certificate.gap < 1e-6 and not certificate.significant
+    assert certificate.gap < integrators(reference[1]) and not certificate.significant
     assert np.abs(profile_value(*reference) - reference[1]["theta"][0]).max() < 1e-5
 
 
@@ -41,12 +47,31 @@ def test_nobody_gains_where_efforts_are_free(changes):
     game = game_of(MarketMakingParameters(**changes), "strategic")
     profile = profile_of(game, solve_market_maker(game))
     assert set(np.unique(profile["attack_effort"])) == {0.0, 1.0}
-    assert certify_market_maker(game, profile).gap < 5e-6
+    assert certify_market_maker(game, profile).gap < integrators(profile)
 
 
 def test_nobody_gains_with_everything_at_once():
     game = game_of(RICH, "strategic")
-    assert certify_market_maker(game, profile_of(game, solve_market_maker(game))).gap < 1e-5
+    profile = profile_of(game, solve_market_maker(game))
+    assert certify_market_maker(game, profile).gap < integrators(profile)
+
+
+@pytest.mark.parametrize(("price", "time"), [(1e-12, 1.0), (1e9, 31_536_000.0)])
+def test_gaps_are_those_of_the_same_game_in_other_units(reference, price, time):
+    """What halved efforts and quotes moved by 5% of a spread cost, to the integrators' errors."""
+    game, profile = reference
+    width = 0.05 * float(np.nanmax(profile["ask"]))
+    wrong = profile | {"ask": profile["ask"] + width, "attack_effort": 0.5 * profile["attack_effort"]}
+    units = {"time": time, "predator": price / time, "stress": price * time}
+    units |= dict.fromkeys(("theta", "ask", "bid"), price)
+    other = {name: np.asarray(table) * units.get(name, 1.0) for name, table in wrong.items()}
+    found = certify_market_maker(in_units(game, price, time), other)
+    for entry in certify_market_maker(game, wrong).entries:
+        unit = price if entry.label in ("market maker", "predator") else price * time
+        slack = integrators(profile)
+        np.testing.assert_allclose(found[entry.label].gain / unit, entry.gain, rtol=1e-6, atol=slack)
+        if entry.gain > slack:  # elsewhere no starting state is the worst
+            np.testing.assert_allclose(found[entry.label].value / unit, entry.value, atol=slack)
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ Shapes: N regimes, K = 2Q + 1 inventories in the order −Q, …, Q, Z trade siz
 consistent units: σ in price/√time, A in 1/time, k in 1/price, γ in 1/(price · inventory).
 """
 
+import dataclasses
 from typing import Literal
 
 import equinox as eqx
@@ -228,6 +229,45 @@ def terminal_value(game: MarketMakingGame) -> Float[Array, "N K"]:
     q = jnp.asarray(game.inventory, game.sigma.dtype)
     value = -game.terminal_penalty * jnp.abs(q) - game.terminal_quadratic * q**2
     return jnp.broadcast_to(value[None, :], (game.regimes, q.shape[0]))
+
+
+class Units(eqx.Module):
+    """A unit of price, 1/k of the most sensitive regime, and of time, the horizon: what makes a game free of units."""
+
+    price: Float[Array, ""]
+    time: Float[Array, ""]
+
+    @property
+    def stress(self) -> Float[Array, ""]:
+        """Unit of U, certainty equivalents times time; that of certainty equivalents is the price's."""
+        return self.price * self.time
+
+
+def dimensionless(game: MarketMakingGame) -> tuple[MarketMakingGame, Units]:
+    """The same game with k = 1 in its most sensitive regime and horizon 1, and the units it is now measured in.
+
+    Tolerances mean the same in it whatever units prices and times are given in; θ and the offsets are to be multiplied
+    by `price`, U by `stress`, rates to be divided by `time`.
+    """
+    unit = Units(price=1.0 / jnp.max(game.k), time=game.horizon)
+    p, t = unit.price, unit.time
+    inverse_price = {name: getattr(game, name) * p for name in ("gamma", "k")}
+    rates = ("ask_flow", "bid_flow", "jump_rate", "generator", "attack", "stabilize")
+    per_time = {name: getattr(game, name) * t for name in rates}
+    prices = ("jump_mean", "jump_deviation", "terminal_penalty", "terminal_quadratic", "effort_attack")
+    price = {name: getattr(game, name) / p for name in (*prices, "effort_stabilize")}
+    drifts = {name: getattr(game, name) * t / p for name in ("drift", "running_penalty")}
+    scaled = dataclasses.replace(
+        game,
+        **inverse_price,
+        **per_time,
+        **price,
+        **drifts,
+        sigma=game.sigma * jnp.sqrt(t) / p,
+        xi=game.xi * t / (p**2 if game.predator == "utility" else p),
+        horizon=jnp.ones_like(t),
+    )
+    return scaled, unit
 
 
 def stack_games(games: list[MarketMakingGame]) -> MarketMakingGame:

@@ -152,7 +152,7 @@ def _matrices(
     push = _rates("stabilize", zero if stabilize is None else stabilize, count)
     left = base - stabilize_max * push
     np.fill_diagonal(left, 0.0)
-    if left.min() < -1e-12:
+    if left.min() < -1e-12 * np.abs(base).max():
         i, j = np.unravel_index(int(left.argmin()), left.shape)
         raise InvalidInput(
             "stabilize",

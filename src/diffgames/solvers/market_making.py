@@ -30,6 +30,7 @@ from diffgames.games.market_making import (
     Efforts,
     MarketMakingGame,
     best_side,
+    dimensionless,
     efforts,
     modulated,
     moved,
@@ -89,7 +90,8 @@ def solve_market_maker(
 ) -> MarketMakerSolution:
     """Solve one game; `steps` is the number of intervals of the stored time grid, not of the integration.
 
-    `tolerance` is the relative and absolute tolerance of the integration; `closed_form=False` integrates also where the
+    `tolerance` is the relative and absolute tolerance of the integration, in units of the game's own (price 1/k, time
+    T), so that the units it is given in do not matter; `closed_form=False` integrates also where the
     matrix exponential would do. The implicit pair works to 1e-8 at best. Raises `RunFailed` when neither integration
     gets there. Free efforts that slide are found as the limit of small costs, as nearly as `sliding` says.
     """
@@ -122,7 +124,9 @@ def _limit_of_small_costs(game: MarketMakingGame, steps: int, tolerance: float) 
         paying = dataclasses.replace(game, **dict.fromkeys(free, jnp.full((), cost, game.horizon.dtype)))
         return _solve(paying, steps, max(tolerance, 1e-9), "explicit", SLIDING_STEPS)
 
-    idle = at_cost(1e12)
+    bounds = {"effort_attack": "attack_max", "effort_stabilize": "stabilize_max"}
+    still = dataclasses.replace(game, **{bounds[name]: jnp.zeros_like(game.horizon) for name in free})
+    idle = _solve(still, steps, max(tolerance, 1e-9), "explicit", SLIDING_STEPS)
     scale = max(float(jnp.max(jnp.abs(part))) for part in jax.vmap(lambda stress: pulls(game, stress))(idle.stress))
     best = change = None
     for cut in range(2, 2 + MOST_CUTS):
@@ -198,26 +202,30 @@ def initial_state(game: MarketMakingGame) -> dict[str, Array]:
 def _integrate(
     game: MarketMakingGame, steps: int, tolerance: Any, method: str, most: int
 ) -> tuple[dict[str, Array], Array]:
-    """State at τ = 0, T/S, …, T and whether the integration got there."""
+    """θ (and U) at τ = 0, T/S, …, T and whether the integration got there."""
     import diffrax
     import optimistix
 
+    scaled, unit = dimensionless(game)
     rule = diffrax.Tsit5() if method == "explicit" else diffrax.Kvaerno5()
-    tau = jnp.linspace(0.0, 1.0, steps + 1, dtype=game.horizon.dtype) * game.horizon
     found = diffrax.diffeqsolve(
         diffrax.ODETerm(backward_field),
         rule,
-        t0=jnp.zeros_like(game.horizon),
-        t1=game.horizon,
+        t0=jnp.zeros_like(scaled.horizon),
+        t1=scaled.horizon,
         dt0=None,
-        y0=initial_state(game),
-        args=game,
-        saveat=diffrax.SaveAt(ts=tau),
+        y0=initial_state(scaled),
+        args=scaled,
+        saveat=diffrax.SaveAt(ts=jnp.linspace(0.0, 1.0, steps + 1, dtype=game.horizon.dtype)),
         stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance, norm=optimistix.max_norm),
         max_steps=most,
         throw=False,
     )
-    return found.ys, found.result == diffrax.RESULTS.successful  # pyright: ignore[reportReturnType]
+    assert found.ys is not None
+    state = {"theta": unit.price * found.ys["theta"]}
+    if "stress" in found.ys:
+        state["stress"] = unit.stress * found.ys["stress"]
+    return state, found.result == diffrax.RESULTS.successful
 
 
 @eqx.filter_jit

@@ -34,7 +34,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from diffgames.errors import InvalidInput, RunFailed
-from diffgames.games.market_making import Efforts, MarketMakingGame, best_side
+from diffgames.games.market_making import Efforts, MarketMakingGame, best_side, dimensionless
 from diffgames.solvers.market_making import (
     MarketMakerSolution,
     backward_field,
@@ -60,6 +60,7 @@ def solve_committed(
     if game.switching != "strategic":
         raise InvalidInput("reading", "committed", "feedback, where nobody plays over regimes (switching)")
     with jax.enable_x64(True):
+        own_units, (game, unit) = game, dimensionless(game)
         feedback = solve_market_maker(game, steps=steps)
         start = {"attack": feedback.attack_effort[::-1], "stabilize": feedback.stabilize_effort[::-1]}
         substeps = _substeps(game, feedback)
@@ -68,11 +69,13 @@ def solve_committed(
         if not float(gap) <= LARGEST_GAP * (1 + abs(float(value))):
             raise RunFailed(
                 f"no fixed point of the committed policies found: after {most} iterations they move by "
-                f"{float(residual):.3g} and could gain {float(gap):.3g} of {float(value):.6g}",
+                f"{float(residual):.3g} and could gain {float(gap * unit.stress):.3g} of "
+                f"{float(value * unit.stress):.6g}",
                 "raise the costs effort_attack and effort_stabilize, or use reading=feedback",
             )
         effort = Efforts(attack=tables["attack"], stabilize=tables["stabilize"])
-        return solution_from(game, path["theta"], path["stress"], effort, jnp.all(jnp.isfinite(path["theta"])))
+        theta, stress = unit.price * path["theta"], unit.stress * path["stress"]
+        return solution_from(own_units, theta, stress, effort, jnp.all(jnp.isfinite(path["theta"])))
 
 
 def committed_gains(
@@ -84,6 +87,7 @@ def committed_gains(
     of the gain.
     """
     with jax.enable_x64(True):
+        game, unit = dimensionless(game)
         played = {"attack": jnp.asarray(attack)[::-1], "stabilize": jnp.asarray(stabilize)[::-1]}
         substeps = _substeps(game, solve_market_maker(game, steps=attack.shape[0] - 1))
         value = float(_value(played, game, substeps)[0])
@@ -95,7 +99,7 @@ def committed_gains(
                 free = (name == "attack", name == "stabilize")
                 tables, _, _ = _iterate(game, played | {name: other}, 1e-6, 25, substeps, free)
                 best = max(best, sign * (float(_value(tables, game, substeps)[0]) - value))
-            found[name] = (sign * value, best)
+            found[name] = (sign * value * float(unit.stress), best * float(unit.stress))
         return found
 
 

@@ -16,17 +16,20 @@ certainty equivalents for the first two players, in units of stress × time for 
 from collections.abc import Callable, Mapping
 from typing import Any, no_type_check
 
+import jax
 import numpy as np
 from scipy.integrate import solve_ivp
 
 from diffgames.errors import RunFailed
-from diffgames.games.market_making import MarketMakingGame
+from diffgames.games.market_making import MarketMakingGame, Units, dimensionless
 from diffgames.solvers.market_making_committed import committed_gains
 from diffgames.verification.certificate import Certificate, Gap
 
 HOW = "exact: one-sided best responses on the inventory grid by another integrator (LSODA)"
 TOLERANCE = 1e-9
+"""Of LSODA, relative and absolute, in the game's own units; over a horizon some thirty times as much adds up."""
 NODES = 40
+EFFORTS = ("attack_effort", "stabilize_effort")
 
 
 @no_type_check  # its methods are called tens of thousands of times, by this module alone
@@ -43,7 +46,7 @@ class _Frozen:
         self.time = np.asarray(profile["time"], float)
         self.table = {
             name: np.nan_to_num(np.asarray(profile[name], float), nan=np.inf)
-            for name in ("ask", "bid", "theta", "attack_effort", "stabilize_effort")
+            for name in ("ask", "bid", "theta", *EFFORTS)
         }
         self.push = np.asarray(profile["predator"], float)
         base, attack, stabilize = (np.array(m) for m in (game.generator, game.attack, game.stabilize))
@@ -128,21 +131,23 @@ def certify_market_maker(game: MarketMakingGame, profile: Mapping[str, Any]) -> 
     [S, N, K, Z] (NaN where closed) and `predator` [N, K], the push w. Intervals are gain ± the distance between the
     stored value and that of the table's evaluation: what the interpolation and the integrators leave undecided.
     """
-    frozen = _Frozen(game, profile)
+    frozen, unit = _frozen(game, profile)
+    game = frozen.game
     played, best = frozen.played, frozen.best
     hurt = frozen.push * frozen.q + frozen.pay()
-    unit = frozen.xi * (frozen.gamma if game.predator == "utility" else 1.0)
-    worst = np.broadcast_to(-0.5 * unit * frozen.q**2, hurt.shape)
+    pushing = frozen.xi * (frozen.gamma if game.predator == "utility" else 1.0)
+    worst = np.broadcast_to(-0.5 * pushing * frozen.q**2, hurt.shape)
     value = _certainty_equivalent(frozen, played, hurt)
     blur = float(np.abs(value - frozen.table["theta"][0]).max())
-    entries = [_entry("market maker", value, _certainty_equivalent(frozen, best, hurt) - value, blur)]
+    price, stress_unit = float(unit.price), float(unit.stress)
+    entries = [_entry("market maker", value, _certainty_equivalent(frozen, best, hurt) - value, blur, price)]
     if frozen.xi > 0:
-        entries.append(_entry("predator", -value, value - _certainty_equivalent(frozen, played, worst), blur))
+        entries.append(_entry("predator", -value, value - _certainty_equivalent(frozen, played, worst), blur, price))
     if game.switching == "strategic":
         stress = _stress(frozen, "")
-        blur = float(np.abs(stress - np.asarray(profile["stress"])[0]).max())
-        entries.append(_entry("attacker", stress, _stress(frozen, "attack") - stress, blur))
-        entries.append(_entry("stabilizer", -stress, stress - _stress(frozen, "stabilize"), blur))
+        blur = float(np.abs(stress - np.asarray(profile["stress"])[0] / stress_unit).max())
+        entries.append(_entry("attacker", stress, _stress(frozen, "attack") - stress, blur, stress_unit))
+        entries.append(_entry("stabilizer", -stress, stress - _stress(frozen, "stabilize"), blur, stress_unit))
     return Certificate(tuple(entries), HOW)
 
 
@@ -172,8 +177,19 @@ def certify_committed(game: MarketMakingGame, profile: Mapping[str, Any]) -> Cer
 
 def profile_value(game: MarketMakingGame, profile: Mapping[str, Any]) -> np.ndarray:
     """θ(0) [N, K] of the stored profile by policy evaluation, independent of the solver."""
-    frozen = _Frozen(game, profile)
-    return _certainty_equivalent(frozen, frozen.played, frozen.push * frozen.q + frozen.pay())
+    frozen, unit = _frozen(game, profile)
+    hurt = frozen.push * frozen.q + frozen.pay()
+    return float(unit.price) * _certainty_equivalent(frozen, frozen.played, hurt)
+
+
+def _frozen(game: MarketMakingGame, profile: Mapping[str, Any]) -> tuple[_Frozen, Units]:
+    """Game and profile in units of the game's own, in which LSODA's absolute tolerance has a meaning."""
+    with jax.enable_x64(True):
+        scaled, unit = dimensionless(game)
+    price, time = float(unit.price), float(unit.time)
+    units = {"time": time, "theta": price, "ask": price, "bid": price, "predator": price / time}
+    tables = {name: np.asarray(profile[name], float) / units.get(name, 1.0) for name in (*units, *EFFORTS)}
+    return _Frozen(scaled, tables), unit
 
 
 @no_type_check
@@ -245,13 +261,13 @@ def _integrate(field: Callable, start: np.ndarray, horizon: float) -> np.ndarray
     return found.y[:, -1]
 
 
-def _entry(label: str, value: np.ndarray, gain: np.ndarray, blur: float) -> Gap:
+def _entry(label: str, value: np.ndarray, gain: np.ndarray, blur: float, unit: float) -> Gap:
     where = np.unravel_index(int(gain.argmax()), gain.shape)
-    most = float(gain[where])
+    most, blur = float(gain[where]) * unit, blur * unit
     regime, inventory = int(where[0]), int(where[1]) - (value.shape[1] - 1) // 2
     return Gap(
         label=label,
-        value=float(value[where]),
+        value=float(value[where]) * unit,
         gain=most,
         standard_error=0.0,
         interval=(most - blur, most + blur),
