@@ -1,14 +1,18 @@
 """Simulating quotes in the full market-making game: fills, price, jumps, predator and regime controller together.
 
-Over a step of length h the quotes of the table at (t, regime, inventory) stand; every side and size is filled at most
-once, with probability 1 − e^{−Λh} (or Λh, the discretisation of Avellaneda & Stoikov's tables, `linear_fills`), unless
-the inventory would leave the grid; then the price moves by (b + w)h + σ√h ξ and the compensated jump, and the regime
-switches with the odds P(i → i) = e^{μ_ii h}, P(i → j) = (1 − e^{μ_ii h}) μ_ij/(−μ_ii). The wealth m + qS starts at zero
-and moves by the offsets earned and the inventory times the price change; means are of first order in h. Everything a
-step needs is one row of a table, [regime × inventory, columns], so that a path reads one contiguous row per step; paths
-are simulated in chunks.
+Time is cut into S equal steps over which the quotes and switching rates of a table stand, [step, regime, inventory];
+within them nothing is discretised. Every path goes from event to event: with the sum Λ of all intensities (fills per
+side and size where they stay on the inventory grid, price jumps, switches) the next event comes after an exponential
+time, or the step ends before, and is each with its share of Λ. In between the price moves by (b + w)dt + σ dW and the
+compensation of its jumps; the wealth m + qS starts at zero and moves by the offsets earned and the inventory times the
+price change. Its lowest point between two events is drawn from the law of the Brownian bridge, so that a loss limit is
+watched at all times. All that is left of the step is that quotes stand still over it.
 
-`simulate_quotes` maps over a first axis of several (strategy, environment) pairs on the same random numbers.
+A path is *ruined* where its wealth falls by `loss_limit` from the highest it had at any event or end of a step (a
+trailing stop): the inventory is then sold at the book's price, `cost` below its worth at the mid, and `ended` keeps
+what is left, while the path goes on for the statistics of its inventory.
+`simulate_quotes` maps over a first axis of several (strategy, environment) pairs on the same random numbers; paths are
+simulated in chunks, in float32.
 """
 
 import equinox as eqx
@@ -24,18 +28,19 @@ CHUNK = 8192
 
 
 class Surroundings(eqx.Module):
-    """What quotes meet: switching rates (zero diagonal) per time, the predator's push, the regime at the start."""
+    """What quotes meet: switching rates (zero diagonal) per time, the predator's push and its pay per time."""
 
-    rates: Float[Array, "S N N K"]
-    push: Float[Array, "N K"]
-    start: int = eqx.field(static=True, default=0)
+    rates: Float[Array | np.ndarray, "*batch S N N K"]
+    push: Float[Array | np.ndarray, "N K"]
+    pay: Float[Array | np.ndarray, "N K"]
 
 
 class Outcomes(eqx.Module):
     """Per path: final wealth m + qS, final inventory, largest |inventory|, lowest wealth, largest drawdown, fills.
 
     `paid` is what the predator paid, in certainty equivalents: E[−e^{−γ(wealth + paid)}] is the game's objective.
-    `turbulent` is the share of the time outside regime 0.
+    `turbulent` is the share of the time outside regime 0. `ended` is the wealth with forced liquidation at ruin, the
+    final wealth elsewhere. Drawdowns are from the highest wealth at an event or end of a step to the lowest after it.
     """
 
     wealth: Float[Array, "*batch paths"]
@@ -46,6 +51,15 @@ class Outcomes(eqx.Module):
     fills: Float[Array, "*batch paths"]
     paid: Float[Array, "*batch paths"]
     turbulent: Float[Array, "*batch paths"]
+    ruined: Float[Array, "*batch paths"]
+    ended: Float[Array, "*batch paths"]
+
+
+def predator_push(game: MarketMakingGame, strength: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Push w = −strength · w*q [N, K] of a predator of `strength` times ξ, its best at any quotes, and what it pays."""
+    slope = float(game.predator_drift) * strength
+    push = np.broadcast_to(-slope * game.inventory.astype(float), (game.regimes, game.inventory.size))
+    return push, np.abs(0.5 * push * game.inventory)
 
 
 def step_table(
@@ -54,43 +68,38 @@ def step_table(
     bid: Float[np.ndarray, "S N K Z"],
     around: Surroundings,
     *,
-    linear_fills: bool = False,
+    cost: Float[np.ndarray, "N K"] | None = None,
 ) -> Float[np.ndarray, "S rows columns"]:
-    """Everything a step needs, one row per (regime, inventory); quotes are NaN or infinite where a side is closed.
+    """Everything an event needs, one row per (regime, inventory); quotes are NaN or infinite where a side is closed.
 
-    Columns: per size and side (fill probability, wealth earned); price drift, deviation, pay of the predator, jump
-    odds, mean and deviation; cumulative odds of the next regime.
+    Columns: intensities summed up over fills (per size ask, then bid), jump and next regime; what the fills earn;
+    price drift, deviation, pay of the predator, jump mean and deviation, cost of selling the inventory at the book.
     """
     steps, n, count = ask.shape[:3]
-    h = float(game.horizon) / steps
-    k, parts = np.asarray(game.k), []
+    k, rates, earned = np.asarray(game.k), [], []
     for index, size in enumerate(game.sizes):
-        for table, flow in ((ask, game.ask_flow), (bid, game.bid_flow)):
-            offset = np.nan_to_num(np.asarray(table, float)[..., index], nan=np.inf)
-            rate = np.asarray(flow)[None, :, None, index] * np.exp(-k[None, :, None] * offset)
-            odds = rate * h if linear_fills else -np.expm1(-rate * h)
-            parts += [np.clip(odds, 0.0, 1.0), np.where(np.isinf(offset), 0.0, size * offset)]
-    push = np.asarray(around.push)
-    unit = float(game.xi) * (float(game.gamma) if game.predator == "utility" else 1.0)
-    jump_drift = np.asarray(game.jump_rate * game.jump_mean)
-    pay = push**2 / (2 * unit) * h if unit > 0 else 0.0 * push
+        for table, flow, sign in ((ask, game.ask_flow, -1), (bid, game.bid_flow, 1)):
+            stays = np.abs(game.inventory + sign * size) <= game.inventory_max
+            offset = np.where(stays, np.nan_to_num(np.asarray(table, float)[..., index], nan=np.inf), np.inf)
+            rates.append(np.asarray(flow)[None, :, None, index] * np.exp(-k[None, :, None] * offset))
+            earned.append(np.where(np.isinf(offset), 0.0, size * offset))
+    switching = np.array(around.rates, float)
+    if switching.min() < -1e-9:
+        raise InvalidInput("rates", float(switching.min()), "switching intensities ≥ 0 after modulation")
+    switching[:, np.arange(n), np.arange(n)] = 0.0
+    flat = np.zeros((n, count))
+    jumps = np.asarray(game.jump_rate)[:, None] + flat
+    events = [*rates, jumps, *np.moveaxis(np.maximum(switching, 0.0), 2, 0)]
+    cumulative = np.cumsum([np.broadcast_to(part, (steps, n, count)) for part in events], axis=0)
     static = [
-        (np.asarray(game.drift)[:, None] - jump_drift[:, None] + push) * h,
-        np.asarray(game.sigma)[:, None] * np.sqrt(h) + 0.0 * push,
-        pay,
-        -np.expm1(-np.asarray(game.jump_rate) * h)[:, None] + 0.0 * push,
-        np.asarray(game.jump_mean)[:, None] + 0.0 * push,
-        np.asarray(game.jump_deviation)[:, None] + 0.0 * push,
+        np.asarray(game.drift - game.jump_rate * game.jump_mean)[:, None] + np.asarray(around.push),
+        np.asarray(game.sigma)[:, None] + flat,
+        np.asarray(around.pay) + flat,
+        np.asarray(game.jump_mean)[:, None] + flat,
+        np.asarray(game.jump_deviation)[:, None] + flat,
+        flat if cost is None else cost,
     ]
-    parts += [np.broadcast_to(part, (steps, n, count)) for part in static]
-    rates = np.asarray(around.rates, float)
-    if rates.min() < -1e-9:
-        raise InvalidInput("rates", float(rates.min()), "switching intensities ≥ 0 after modulation")
-    leave = rates.sum(axis=2)
-    share = (1 - np.exp(-leave * h)) / np.where(leave > 0, leave, 1.0)
-    odds = np.maximum(rates, 0.0) * share[:, :, None]
-    odds[:, np.arange(n), np.arange(n)] = np.exp(-leave * h)
-    parts += list(np.moveaxis(np.cumsum(odds, axis=2), 2, 0))
+    parts = [*cumulative, *earned, *(np.broadcast_to(part, (steps, n, count)) for part in static)]
     return np.stack(parts, axis=-1).reshape(steps, n * count, -1).astype(np.float32)
 
 
@@ -100,55 +109,64 @@ def simulate_quotes(
     key: PRNGKeyArray,
     *,
     paths: int,
-    start_regime: Int[np.ndarray, " batch"],
+    start_regime: int = 0,
     start_inventory: int = 0,
+    loss_limit: float = float("inf"),
 ) -> Outcomes:
     """Simulate every table of `tables` (from `step_table`) on the same random numbers; compiled, in float32."""
     if paths < 1:
         raise InvalidInput("paths", paths, "an integer ≥ 1")
     if abs(start_inventory) > game.inventory_max:
         raise InvalidInput("start_inventory", start_inventory, f"an inventory within ±{game.inventory_max}")
-    shape = (game.regimes, game.inventory_max, game.sizes, bool(np.any(np.asarray(game.jump_rate) > 0)))
-    chunk = min(CHUNK, paths)
-    start = jnp.asarray(start_regime, jnp.int32)
-    parts = []
+    if not 0 <= start_regime < game.regimes:
+        raise InvalidInput("start_regime", start_regime, f"a regime from 0 to {game.regimes - 1}")
+    shape = (game.regimes, game.inventory_max, game.sizes)
+    start = jnp.asarray([start_regime, start_inventory], jnp.int32)
+    scale = jnp.asarray([float(game.horizon) / tables.shape[1], loss_limit], jnp.float32)
+    chunk, parts = min(CHUNK, paths), []
     for index in range(-(-paths // chunk)):
-        part = _run(
-            jnp.asarray(tables, jnp.float32), jax.random.fold_in(key, index), start, start_inventory, chunk, shape
-        )
+        part = _run(jnp.asarray(tables, jnp.float32), jax.random.fold_in(key, index), start, scale, chunk, shape)
         parts.append(jax.tree.map(np.asarray, part))
     return jax.tree.map(lambda *leaves: jnp.asarray(np.concatenate(leaves, axis=-1)[..., :paths]), *parts)
+
+
+Shape = tuple[int, int, tuple[int, ...]]
 
 
 @eqx.filter_jit
 def _run(
     tables: Float[Array, "batch S rows columns"],
     key: PRNGKeyArray,
-    start: Int[Array, " batch"],
-    inventory: int,
+    start: Int[Array, "2"],
+    scale: Float[Array, "2"],
     paths: int,
-    shape: tuple[int, int, tuple[int, ...], bool],
+    shape: Shape,
 ) -> Outcomes:
-    _, _, sizes, jumps = shape
-    batch, steps = tables.shape[:2]
+    batch, steps, rows = tables.shape[:3]
     zero = jnp.zeros((batch, paths), jnp.float32)
     state = {
-        "regime": jnp.broadcast_to(start[:, None], (batch, paths)),
-        "inventory": jnp.full((batch, paths), inventory, jnp.int32),
-        **dict.fromkeys(("wealth", "largest", "lowest", "highest", "drawdown", "fills", "paid", "turbulent"), zero),
+        "step": jnp.zeros((batch, paths), jnp.int32),
+        "left": zero + scale[0],
+        "regime": jnp.full((batch, paths), start[0], jnp.int32),
+        "inventory": jnp.full((batch, paths), start[1], jnp.int32),
+        "largest": zero + jnp.abs(start[1]).astype(jnp.float32),
+        "ruined": jnp.zeros((batch, paths), bool),
+        **dict.fromkeys(("wealth", "lowest", "highest", "drawdown", "fills", "paid", "turbulent", "ended"), zero),
     }
-    state["largest"] = state["largest"] + abs(float(inventory))
-    draws = 2 * len(sizes) + 1 + jumps
+    flat = tables.reshape(batch, steps * rows, -1)
 
-    def step(state: dict[str, Array], inputs: tuple[Array, Array]) -> tuple[dict[str, Array], None]:
-        rows, index = inputs
+    def event(carry: tuple[Array, dict[str, Array]]) -> tuple[Array, dict[str, Array]]:
+        index, state = carry
         noise, uniforms = jax.random.split(jax.random.fold_in(key, index))
-        normal = jax.random.normal(noise, (1 + jumps, paths), jnp.float32)
-        uniform = jax.random.uniform(uniforms, (draws, paths), jnp.float32)
-        return jax.vmap(lambda one, table: _advance(one, table, normal, uniform, shape))(state, rows), None
+        normal = jax.random.normal(noise, (2, paths), jnp.float32)
+        uniform = jax.random.uniform(uniforms, (3, paths), jnp.float32)
+        state = jax.vmap(lambda one, table: _advance(one, table, normal, uniform, scale, steps, shape))(state, flat)
+        return index + 1, state
 
-    order = (jnp.swapaxes(tables, 0, 1), jnp.arange(steps, dtype=jnp.int32))
-    state, _ = jax.lax.scan(step, state, order)
+    def unfinished(carry: tuple[Array, dict[str, Array]]) -> Array:
+        return jnp.any(carry[1]["step"] < steps)
+
+    _, state = jax.lax.while_loop(unfinished, event, (jnp.zeros((), jnp.int32), state))
     return Outcomes(
         wealth=state["wealth"],
         inventory=state["inventory"].astype(jnp.float32),
@@ -157,48 +175,66 @@ def _run(
         drawdown=state["drawdown"],
         fills=state["fills"],
         paid=state["paid"],
-        turbulent=state["turbulent"] / steps,
+        turbulent=state["turbulent"] / (steps * scale[0]),
+        ruined=state["ruined"].astype(jnp.float32),
+        ended=jnp.where(state["ruined"], state["ended"], state["wealth"]),
     )
 
 
 def _advance(
     state: dict[str, Array],
     table: Float[Array, "rows columns"],
-    normal: Float[Array, "normals paths"],
-    uniform: Float[Array, "uniforms paths"],
-    shape: tuple[int, int, tuple[int, ...], bool],
+    normal: Float[Array, "2 paths"],
+    uniform: Float[Array, "3 paths"],
+    scale: Float[Array, "2"],
+    steps: int,
+    shape: Shape,
 ) -> dict[str, Array]:
-    """One step of all paths of one table."""
-    regimes, bound, sizes, jumps = shape
-    q, regime, wealth, fills = state["inventory"], state["regime"], state["wealth"], state["fills"]
-    row = table[regime * (2 * bound + 1) + q + bound].T
-    for index, size in enumerate(sizes):
-        for side, sign in enumerate((-1, 1)):
-            column = 2 * (2 * index + side)
-            after = q + sign * size
-            filled = (uniform[2 * index + side] < row[column]) & (jnp.abs(after) <= bound)
-            q, wealth = jnp.where(filled, after, q), wealth + jnp.where(filled, row[column + 1], 0.0)
-            fills = fills + filled.astype(jnp.float32)
-    drift, deviation, pay, jump_odds, jump_mean, jump_deviation = row[4 * len(sizes) : 4 * len(sizes) + 6]
-    change = drift + deviation * normal[0]
-    if jumps:
-        jumped = uniform[2 * len(sizes) + 1] < jump_odds
-        change = change + jnp.where(jumped, jump_mean + jump_deviation * normal[1], 0.0)
-    wealth = wealth + q.astype(jnp.float32) * change
-    cumulative = row[4 * len(sizes) + 6 :]
-    switch = uniform[2 * len(sizes)]
-    regime = jnp.sum(switch[None, :] >= cumulative, axis=0, dtype=jnp.int32)
-    regime = jnp.minimum(regime, regimes - 1)  # cumulative odds may round to just below one
+    """Every path of one table to its next event or to the end of its step, whichever comes first."""
+    regimes, bound, sizes = shape
+    fills, span = 2 * len(sizes), 2 * bound + 1
+    step, q, regime, wealth = state["step"], state["inventory"], state["regime"], state["wealth"]
+    row = table[jnp.minimum(step, steps - 1) * (regimes * span) + regime * span + q + bound].T
+    cumulative, earned = row[: fills + 1 + regimes], row[fills + 1 + regimes : 2 * fills + 1 + regimes]
+    drift, deviation, pay, jump_mean, jump_deviation, cost = row[2 * fills + 1 + regimes :]
+    going = step < steps
+    wait = -jnp.log1p(-uniform[0]) / jnp.maximum(cumulative[-1], 1e-30)
+    happens = going & (wait < state["left"])
+    dt = jnp.where(going, jnp.minimum(wait, state["left"]), 0.0)
+
+    held = q.astype(jnp.float32)
+    change = held * (drift * dt + deviation * jnp.sqrt(dt) * normal[0])
+    bridge = -2.0 * (held * deviation) ** 2 * dt * jnp.log1p(-uniform[2])
+    low = wealth + 0.5 * (change - jnp.sqrt(change**2 + bridge))
+    wealth = wealth + change
+
+    which = jnp.sum((uniform[1] * cumulative[-1])[None] >= cumulative, axis=0, dtype=jnp.int32)
+    which = jnp.where(happens, jnp.minimum(which, fills + regimes), -1)
+    for index in range(fills):
+        here = which == index
+        q = q + jnp.where(here, (-1, 1)[index % 2] * sizes[index // 2], 0)
+        wealth = wealth + jnp.where(here, earned[index], 0.0)
+    wealth = wealth + jnp.where(which == fills, held * (jump_mean + jump_deviation * normal[1]), 0.0)
+    filled = happens & (which < fills)
+
+    stop = state["highest"] - scale[1]
+    hit = going & ~state["ruined"] & (jnp.minimum(low, wealth) <= stop)
+    left_over = jnp.where(low <= stop, stop, wealth) - cost  # a path that jumps over the limit loses more
     highest = jnp.maximum(state["highest"], wealth)
+    low = jnp.minimum(low, wealth)
     return {
-        "regime": regime,
+        "step": step + (going & ~happens).astype(jnp.int32),
+        "left": jnp.where(happens, state["left"] - dt, scale[0]),
+        "regime": jnp.where(which > fills, which - fills - 1, regime),
         "inventory": q,
         "wealth": wealth,
         "largest": jnp.maximum(state["largest"], jnp.abs(q).astype(jnp.float32)),
-        "lowest": jnp.minimum(state["lowest"], wealth),
+        "lowest": jnp.minimum(state["lowest"], low),
         "highest": highest,
-        "drawdown": jnp.maximum(state["drawdown"], highest - wealth),
-        "fills": fills,
-        "paid": state["paid"] + pay,
-        "turbulent": state["turbulent"] + (regime > 0).astype(jnp.float32),
+        "drawdown": jnp.maximum(state["drawdown"], state["highest"] - low),
+        "fills": state["fills"] + filled.astype(jnp.float32),
+        "paid": state["paid"] + pay * dt,
+        "turbulent": state["turbulent"] + jnp.where(regime > 0, dt, 0.0),
+        "ruined": state["ruined"] | hit,
+        "ended": jnp.where(hit, left_over, state["ended"]),
     }

@@ -1,121 +1,252 @@
-"""Who survives: five quoting strategies in five worlds, from calm to a predator with a hostile regime controller.
+"""Who survives: five quoting strategies in six worlds, from calm to an attacker that answers the very quotes it meets.
 
-Every pair is simulated on the same random numbers; a path survives if neither the inventory limit nor the loss limit
-is hit before T. Reported with 95% intervals: survival rate (Wilson's), mean and standard deviation of PnL, Sharpe ratio
-(mean over standard deviation at T; its interval by the delta method), largest drawdown.
+Everything that hangs on the (regime, inventory) chain alone is exact, by linear equations (`market_maker_exact`):
+survival of the inventory limit, mean and deviation of PnL, certainty equivalents. Loss is not, and is simulated event
+by event: a path is ruined where its wealth falls by the loss limit from its height; the inventory is then sold at the
+book's price, and the day is over. Reaching the inventory limit is no ruin: a side closes, that is all.
+
+Strategies are compared by what they are worth in the worst case, over attackers that answer them, switching rates and
+predators other than assumed (`worst_case`), and by the price of that insurance, what they give up where nobody attacks.
+Quotes are renewed at the starts of `steps` equal steps; `survival_continuous` is what moving all the time would make of
+it, and the interval of the simulated survival holds the distance between the two.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import xarray
-from matplotlib.figure import Figure
 
 from diffgames.errors import InvalidInput
 from diffgames.games.market_making import MarketMakingGame
-from diffgames.plotting import COLOURS, label, new_figure
-from diffgames.simulation.market_maker import Outcomes, simulate_quotes, step_table
+from diffgames.simulation.market_maker import Outcomes, Surroundings, simulate_quotes, step_table
+from diffgames.simulation.market_maker_exact import certainty_equivalents, inventory_survival, wealth_moments
+from diffgames.studies import market_maker_survival_figures as figures
 from diffgames.studies.context import RunContext
+from diffgames.studies.market_maker import profile_of
 from diffgames.studies.market_maker_parameters import MarketMakingParameters, game_of, unit_warnings
-from diffgames.studies.market_maker_strategies import STRATEGIES, WORLDS, strategies, worlds
+from diffgames.studies.market_maker_strategies import (
+    STRATEGIES,
+    WORLDS,
+    Quotes,
+    middles,
+    starts,
+    strategies,
+    threatened,
+    threats,
+    worlds,
+)
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
+from diffgames.verification.certificate import Certificate
+from diffgames.verification.market_maker import certify_market_maker
 
 Z95 = 1.959963984540054
 
 
 @dataclass(frozen=True, kw_only=True)
 class SurvivalConfig(MarketMakingParameters):
-    """The game, the simulation and what counts as survival."""
+    """The game, the simulation, what counts as survival and as ruin, and the threats."""
 
     paths: Annotated[int, Parameter(unit="paths", meaning="simulated paths per pair", minimum=2)] = 100_000
-    steps: Annotated[int, Parameter(unit="steps", meaning="time steps of the simulation", minimum=1)] = 400
+    steps: Annotated[int, Parameter(unit="steps", meaning="how often quotes are renewed over T", minimum=1)] = 400
     start_inventory: Annotated[int, Parameter(unit="inventory", meaning="inventory at t = 0")] = 0
     inventory_limit: Annotated[
-        int | None, Parameter(unit="inventory", meaning="|q| that ends it; null: inventory_max", minimum=1)
+        int | None, Parameter(unit="inventory", meaning="|q| that ends survival; null: inventory_max", minimum=1)
     ] = None
-    loss_limit: Annotated[float, Parameter(unit="price × inventory", meaning="loss that ends it", minimum=0.0)] = 5.0
+    loss_limit: Annotated[
+        float, Parameter(unit="price × inventory", meaning="loss from the highest wealth that is ruin", minimum=0.0)
+    ] = 5.0
+    book_half_spread: Annotated[
+        float, Parameter(unit="price", meaning="forced sale: best price's distance from the mid", minimum=0.0)
+    ] = 0.65
+    book_slope: Annotated[
+        float, Parameter(unit="price/inventory", meaning="forced sale: how much deeper every unit goes", minimum=0.0)
+    ] = 0.1
     controller: Annotated[
         Literal["equilibrium", "full"], Parameter(meaning="the regime controller's efforts: f*, g* or all, none")
     ] = "equilibrium"
+    rate_factors: Annotated[
+        tuple[float, ...], Parameter(shape="factors", meaning="threats: switching this often faster", minimum=0.0)
+    ] = (0.5, 1.0, 2.0, 4.0)
+    predator_factors: Annotated[
+        tuple[float, ...], Parameter(shape="factors", meaning="threats: predator this often stronger", minimum=0.0)
+    ] = (1.0, 4.0)
 
 
 def run(config: SurvivalConfig, context: RunContext) -> StudyResult:
-    """Solve for the strategies, simulate the table, count."""
+    """Solve for the strategies, work out what is exact, simulate loss, certify the equilibrium."""
+    limit = _checked_limit(config)
+    game = game_of(config, "strategic")
+    context.progress.update("solving", 0.0)
+    quotes, equilibrium = strategies(game_of(config, "exogenous"), game, config.steps)
+    held = {name: (starts(ask), starts(bid)) for name, (ask, bid) in quotes.items()}
+    around = worlds(game, equilibrium, config.controller)
+    dangers = threats(config.rate_factors, config.predator_factors)
+    middle = config.inventory_max + config.start_inventory
+    threat = np.zeros((len(STRATEGIES), len(dangers)))
+    met: dict[str, list[Surroundings]] = {
+        name: [dataclasses.replace(one, rates=starts(one.rates))] * len(STRATEGIES) for name, one in around.items()
+    }
+    met["worst"] = []
+    for row, name in enumerate(STRATEGIES):
+        context.progress.update("threatening", 0.1 + 0.2 * row / len(STRATEGIES))
+        for column, danger in enumerate(dangers):
+            value, made = threatened(game, held[name], *danger)
+            threat[row, column] = value[0, middle]
+        met["worst"].append(made)
+    context.progress.update("solving the chains", 0.3)
+    exact = _exact(game, held, met, limit, middle)
+    moving = {name: (middles(ask), middles(bid)) for name, (ask, bid) in quotes.items()}
+    continuous = _continuous(game, moving, around, limit, middle, dangers[-1])
+    outcomes = {}
+    for index, world in enumerate(WORLDS):
+        context.progress.update(f"simulating {world}", 0.4 + 0.6 * index / len(WORLDS))
+        outcomes[world] = context.stage(
+            f"{world}.events", lambda world=world: _simulate(config, context, game, held, met[world])
+        )
+    simulated = _simulated(outcomes, limit, np.abs(exact["survival"] - continuous))
+    profile = profile_of(game, equilibrium)
+    certificate = verify(config, profile, context)
+    context.log(str(certificate))
+    values = (
+        exact
+        | simulated
+        | {
+            "survival_continuous": continuous,
+            "theta": float(equilibrium.theta[0, 0, middle]),
+            "threatened": threat,
+            "worst_case": threat.min(axis=1),
+            "insurance": exact["certainty_equivalent"][:, 1].max() - exact["certainty_equivalent"][:, 1],
+        }
+    )
+    names = [f"{rate:g}, {predator:g}" for rate, predator in dangers]
+    return StudyResult(
+        headline=values,
+        certificate=certificate,
+        warnings=unit_warnings(game),
+        arrays={"pnl": _sample(outcomes)},
+        profile=profile,
+        figures={
+            "survival": lambda: figures.survival_map(values),
+            "ruin": lambda: figures.ruin_map(values),
+            "insurance": lambda: figures.insurance(values, names),
+            "distributions": lambda: figures.distributions(outcomes),
+        },
+    )
+
+
+def verify(config: SurvivalConfig, profile: Any, context: RunContext) -> Certificate:
+    """The equilibrium among the strategies, by best responses of every player (`certify_market_maker`)."""
+    return certify_market_maker(game_of(config, "strategic"), profile)
+
+
+def _checked_limit(config: SurvivalConfig) -> int:
     limit = config.inventory_limit if config.inventory_limit is not None else config.inventory_max
     if limit > config.inventory_max:
         raise InvalidInput("inventory_limit", limit, f"at most inventory_max = {config.inventory_max}")
     if abs(config.start_inventory) >= limit:
         raise InvalidInput("start_inventory", config.start_inventory, f"inside the inventory limit, {limit}")
-    game = game_of(config, "strategic")
-    context.progress.update("solving", 0.0)
-    quotes, equilibrium = strategies(game_of(config, "exogenous"), game, config.steps)
-    around = worlds(game, equilibrium, config.controller)
-    outcomes = {}
-    for index, world in enumerate(WORLDS):
-        context.progress.update(f"simulating {world}", index / len(WORLDS))
-        outcomes[world] = context.stage(
-            world, lambda world=world: _simulate(config, context, game, quotes, around[world])
-        )
-    context.progress.update("simulating", 1.0)
-    table = {
-        strategy: {world: statistics(outcomes[world], row, limit, config.loss_limit) for world in WORLDS}
-        for row, strategy in enumerate(STRATEGIES)
-    }
-    values = {key: _matrix(table, key) for key in table["naive"]["calm"]}
-    return StudyResult(
-        headline=values,
-        warnings=unit_warnings(game),
-        arrays={"pnl": _sample(outcomes)},
-        figures={
-            "survival": lambda: survival_map(values),
-            "distributions": lambda: distributions(outcomes),
-            "sharpe": lambda: sharpe_map(values),
-        },
-    )
+    for name in ("rate_factors", "predator_factors"):
+        if not getattr(config, name):
+            raise InvalidInput(name, getattr(config, name), "a list of at least one number")
+    return limit
 
 
-def _simulate(config: SurvivalConfig, context: RunContext, game: MarketMakingGame, quotes: Any, around: Any) -> dict:
-    tables = np.stack([step_table(game, quotes[name][0], quotes[name][1], around) for name in STRATEGIES])
+def _exact(
+    game: MarketMakingGame, quotes: dict[str, Quotes], met: dict[str, list[Surroundings]], limit: int, middle: int
+) -> dict[str, np.ndarray]:
+    """What the chain says, from regime 0 and the start inventory: strategies × worlds."""
+    names = ("survival", "certainty_equivalent", "pnl", "pnl_deviation")
+    found = {name: np.zeros((len(STRATEGIES), len(WORLDS))) for name in names}
+    for row, strategy in enumerate(STRATEGIES):
+        for column, world in enumerate(WORLDS):
+            pair, around = quotes[strategy], met[world][row]
+            moments = wealth_moments(game, *pair, around)
+            tables = (
+                inventory_survival(game, *pair, around, limit=limit),
+                certainty_equivalents(game, *pair, around),
+                moments.mean,
+                moments.deviation,
+            )
+            for name, table in zip(names, tables, strict=True):
+                found[name][row, column] = float(table[0, middle])
+    return found | {"sharpe": found["pnl"] / np.where(found["pnl_deviation"] > 0, found["pnl_deviation"], np.nan)}
+
+
+def _continuous(
+    game: MarketMakingGame,
+    quotes: dict[str, Quotes],
+    around: dict[str, Surroundings],
+    limit: int,
+    middle: int,
+    danger: tuple[float, float],
+) -> np.ndarray:
+    """Survival where quotes and efforts move all the time, to second order in the step."""
+    found = np.zeros((len(STRATEGIES), len(WORLDS)))
+    for row, strategy in enumerate(STRATEGIES):
+        worst = threatened(game, quotes[strategy], *danger)[1]
+        for column, world in enumerate(WORLDS):
+            one = worst if world == "worst" else dataclasses.replace(around[world], rates=middles(around[world].rates))
+            found[row, column] = float(inventory_survival(game, *quotes[strategy], one, limit=limit)[0, middle])
+    return found
+
+
+def _simulate(
+    config: SurvivalConfig,
+    context: RunContext,
+    game: MarketMakingGame,
+    quotes: dict[str, Quotes],
+    met: list[Surroundings],
+) -> dict[str, np.ndarray]:
+    held = np.abs(game.inventory.astype(float))
+    cost = np.broadcast_to(config.book_half_spread * held + 0.5 * config.book_slope * held**2, met[0].push.shape)
+    pairs = zip(STRATEGIES, met, strict=True)
+    tables = np.stack([step_table(game, *quotes[name], around, cost=cost) for name, around in pairs])
     found: Outcomes = simulate_quotes(
         game,
         tables,
         context.key,
         paths=config.paths,
-        start_regime=np.full(len(STRATEGIES), around.start),
         start_inventory=config.start_inventory,
+        loss_limit=config.loss_limit,
     )
-    names = ("wealth", "largest_inventory", "lowest_wealth", "drawdown", "fills", "turbulent")
+    names = ("wealth", "largest_inventory", "drawdown", "fills", "ruined", "ended")
     return {name: np.asarray(getattr(found, name)) for name in names}
 
 
-def statistics(outcome: dict[str, np.ndarray], row: int, limit: int, loss: float) -> dict[str, float]:
-    """The numbers of one cell of the table, with the ends of their 95% intervals."""
-    wealth = np.asarray(outcome["wealth"][row], np.float64)
-    n = wealth.size
-    inside = outcome["largest_inventory"][row] < limit
-    solvent = outcome["lowest_wealth"][row] > -loss
-    low, high = wilson(int((inside & solvent).sum()), n)
-    mean, deviation = float(wealth.mean()), float(wealth.std(ddof=1))
-    centred = (wealth - mean) / deviation if deviation > 0 else np.zeros(n)
-    sharpe = mean / deviation if deviation > 0 else float("nan")
-    skewness, kurtosis = float((centred**3).mean()), float((centred**4).mean())
-    error = np.sqrt(max(1 - sharpe * skewness + sharpe**2 * (kurtosis - 1) / 4, 0.0) / n)
-    return {
-        "survival": float((inside & solvent).mean()),
-        "survival_low": low,
-        "survival_high": high,
-        "inventory_survival": float(inside.mean()),
-        "loss_survival": float(solvent.mean()),
-        "pnl": mean,
-        "pnl_half_width": Z95 * deviation / np.sqrt(n),
-        "pnl_deviation": deviation,
-        "pnl_worst_percent": float(np.quantile(wealth, 0.01)),
-        "sharpe": sharpe,
-        "sharpe_half_width": float(Z95 * error),
-        "drawdown": float(outcome["drawdown"][row].mean(dtype=np.float64)),
-        "fills": float(outcome["fills"][row].mean(dtype=np.float64)),
-    }
+def _simulated(outcomes: dict[str, dict[str, np.ndarray]], limit: int, step: np.ndarray) -> dict[str, np.ndarray]:
+    """Means of the simulated paths and their 95% half-widths, strategies × worlds; `step` widens survival's."""
+    found: dict[str, np.ndarray] = {}
+    shape = (len(STRATEGIES), len(WORLDS))
+    for column, world in enumerate(WORLDS):
+        paths = outcomes[world]
+        for name, sample in (
+            ("survival_simulated", paths["largest_inventory"] < limit),
+            ("ruin", paths["ruined"]),
+            ("pnl_simulated", paths["wealth"]),
+            ("pnl_ended", paths["ended"]),
+            ("drawdown", paths["drawdown"]),
+            ("fills", paths["fills"]),
+        ):
+            share = name in ("survival_simulated", "ruin")
+            error = f"{name.removesuffix('_simulated')}_error"
+            mean, half = _interval(np.asarray(sample, np.float64), share)
+            found.setdefault(name, np.zeros(shape))[:, column] = mean
+            found.setdefault(error, np.zeros(shape))[:, column] = half + (
+                step[:, column] if name == "survival_simulated" else 0.0
+            )
+    return found
+
+
+def _interval(sample: np.ndarray, share: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of every row and how far the ends of its 95% interval are from it: Wilson's for shares, Student's normal."""
+    n = sample.shape[1]
+    mean = sample.mean(axis=1)
+    if not share:
+        return mean, Z95 * sample.std(axis=1, ddof=1) / np.sqrt(n)
+    ends = np.array([wilson(int(count), n) for count in sample.sum(axis=1).round()])
+    return mean, np.abs(ends - mean[:, None]).max(axis=1)
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
@@ -130,92 +261,69 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     return float(max(centre - half, 0.0)), float(min(centre + half, 1.0))
 
 
-def _matrix(table: dict[str, dict[str, dict[str, float]]], key: str) -> list[list[float]]:
-    return [[table[strategy][world][key] for world in WORLDS] for strategy in STRATEGIES]
-
-
 def _sample(outcomes: dict[str, dict[str, np.ndarray]]) -> xarray.Dataset:
-    """PnL of the first 20,000 paths of every cell."""
-    pnl = np.stack([outcomes[world]["wealth"][:, :20_000] for world in WORLDS], axis=1)
+    """PnL of the first 20,000 paths of every cell, with forced sales at ruin."""
+    pnl = np.stack([outcomes[world]["ended"][:, :20_000] for world in WORLDS], axis=1)
     return xarray.Dataset(
         {"pnl": (("strategy", "world", "path"), pnl, {"units": "price × inventory"})},
         coords={"strategy": list(STRATEGIES), "world": list(WORLDS)},
     )
 
 
-def survival_map(values: dict[str, Any]) -> Figure:
-    """Survival rates, strategies × worlds, with their intervals."""
-    low, high = np.asarray(values["survival_low"]), np.asarray(values["survival_high"])
-    texts = [
-        [f"[{100 * a:.1f}, {100 * b:.1f}]" for a, b in zip(*rows, strict=True)] for rows in zip(low, high, strict=True)
-    ]
-    return _heat_map(
-        100 * np.asarray(values["survival"]), texts, "survival rate [%]", (0.0, 100.0), "Survival, 95% interval"
-    )
-
-
-def sharpe_map(values: dict[str, Any]) -> Figure:
-    """Sharpe ratios, strategies × worlds, with mean PnL."""
-    texts = [[f"PnL {mean:.1f}" for mean in row] for row in values["pnl"]]
-    sharpe = np.asarray(values["sharpe"], float)
-    return _heat_map(sharpe, texts, "Sharpe ratio at T", (0.0, float(np.nanmax(sharpe))), "Sharpe ratio and mean PnL")
-
-
-def _heat_map(value: np.ndarray, texts: list[list[str]], words: str, limits: tuple[float, float], title: str) -> Figure:
-    figure, (ax,) = new_figure(width=7.6, height=4.2)
-    image = ax.imshow(value, cmap="cividis", vmin=limits[0], vmax=limits[1], aspect="auto")
-    ax.grid(False)
-    for i in range(value.shape[0]):
-        for j in range(value.shape[1]):
-            dark = value[i, j] < 0.5 * (limits[0] + limits[1])
-            text = f"{value[i, j]:.3g}\n{texts[i][j]}"
-            ax.text(j, i, text, ha="center", va="center", fontsize=8, color="white" if dark else "black")
-    ax.set_xticks(range(len(WORLDS)), WORLDS)
-    ax.set_yticks(range(len(STRATEGIES)), STRATEGIES)
-    label(ax, x=("world", ""), y=("strategy", ""), title=title)
-    figure.colorbar(image, ax=ax, label=words)
-    return figure
-
-
-def distributions(outcomes: dict[str, dict[str, np.ndarray]]) -> Figure:
-    """PnL densities of the strategies in the calm world and in the worst."""
-    figure, axes = new_figure(1, 2, width=5.4)
-    for ax, world in zip(axes, ("calm", "both"), strict=True):
-        wealth = outcomes[world]["wealth"]
-        low, high = np.quantile(wealth, [0.001, 0.999])
-        edges = np.linspace(low, high, 60)
-        for row, strategy in enumerate(STRATEGIES):
-            density, _ = np.histogram(wealth[row], edges, density=True)
-            ax.plot(0.5 * (edges[1:] + edges[:-1]), density, color=COLOURS[row], label=strategy)
-        label(ax, x=("PnL at T", "price × inventory"), y=("density", ""), title=f"World: {world}")
-    axes[0].legend()
-    return figure
-
-
 _SHAPE = "strategies × worlds"
+_MONEY = "price × inventory"
+
+
+def _half(of: str, unit: str = "") -> Headline:
+    return Headline(shape=_SHAPE, unit=unit, meaning=f"half-width of the 95% interval of {of}")
+
+
 STUDY = Study(
     name="market-maker-survival",
     source="Pan & Zhu 2025 (arXiv 2512.18098), future work (a): survival under a malicious regime controller",
-    shows="which of five quoting strategies (naive, classical, robust, regime-aware, hyper-alert) survives in five "
-    "worlds (calm, exogenous, predator, controller, both)",
+    shows="which of five quoting strategies (naive, classical, robust, regime-aware, hyper-alert) survives in six "
+    "worlds (calm, exogenous, predator, controller, both, worst), and what insurance against the worst costs",
     config=SurvivalConfig,
     run=run,
+    verify=verify,
     presets={"quick": {"paths": 20_000, "steps": 200}, "paper": {}},
-    minutes={"quick": 0.5, "paper": 1},
+    minutes={"quick": 1, "paper": 4},
     headline={
-        "survival": Headline(shape=_SHAPE, meaning="share of paths that hit neither limit"),
-        "survival_low": Headline(shape=_SHAPE, meaning="lower end of its 95% interval"),
-        "survival_high": Headline(shape=_SHAPE, meaning="upper end of its 95% interval"),
-        "inventory_survival": Headline(shape=_SHAPE, meaning="share of paths inside the inventory limit"),
-        "loss_survival": Headline(shape=_SHAPE, meaning="share of paths inside the loss limit"),
-        "pnl": Headline(shape=_SHAPE, unit="price × inventory", meaning="mean PnL m + qS at T"),
-        "pnl_half_width": Headline(shape=_SHAPE, unit="price × inventory", meaning="half-width of its 95% interval"),
-        "pnl_deviation": Headline(shape=_SHAPE, unit="price × inventory", meaning="standard deviation of PnL"),
-        "pnl_worst_percent": Headline(shape=_SHAPE, unit="price × inventory", meaning="1% quantile of PnL"),
-        "sharpe": Headline(shape=_SHAPE, meaning="mean over standard deviation of PnL at T", optional=True),
-        "sharpe_half_width": Headline(shape=_SHAPE, meaning="half-width of its 95% interval", optional=True),
-        "drawdown": Headline(shape=_SHAPE, unit="price × inventory", meaning="mean of the largest drawdown"),
+        "survival": Headline(shape=_SHAPE, meaning="P(inventory stays inside its limit), exact; quotes as renewed"),
+        "survival_continuous": Headline(shape=_SHAPE, meaning="the same for quotes that move all the time"),
+        "survival_simulated": Headline(shape=_SHAPE, meaning="share of simulated paths inside the inventory limit"),
+        "survival_error": _half("survival_simulated, with what renewing quotes costs"),
+        "certainty_equivalent": Headline(
+            shape=_SHAPE, unit=_MONEY, meaning="of the game's objective, the predator's payments included; exact"
+        ),
+        "theta": Headline(unit=_MONEY, meaning="θ of the equilibrium: hyper-alert in the world `both`, unrenewed"),
+        "worst_case": Headline(
+            shape="strategies", unit=_MONEY, meaning="least certainty equivalent over the threats, exact"
+        ),
+        "threatened": Headline(
+            shape="strategies × threats",
+            unit=_MONEY,
+            meaning="certainty equivalents when attackers answer the quotes; threats: each of rate_factors with each "
+            "of predator_factors, in rising order",
+        ),
+        "insurance": Headline(
+            shape="strategies",
+            unit=_MONEY,
+            meaning="price of insurance: certainty equivalent given up against the best strategy in world exogenous",
+        ),
+        "pnl": Headline(shape=_SHAPE, unit=_MONEY, meaning="mean PnL m + qS at T without ruin, exact"),
+        "pnl_deviation": Headline(shape=_SHAPE, unit=_MONEY, meaning="standard deviation of PnL, exact"),
+        "sharpe": Headline(shape=_SHAPE, meaning="mean over standard deviation of PnL at T, exact", optional=True),
+        "pnl_simulated": Headline(shape=_SHAPE, unit=_MONEY, meaning="mean PnL of the simulated paths"),
+        "pnl_error": _half("pnl_simulated", _MONEY),
+        "ruin": Headline(shape=_SHAPE, meaning="share of paths ruined by loss"),
+        "ruin_error": _half("ruin"),
+        "pnl_ended": Headline(shape=_SHAPE, unit=_MONEY, meaning="mean PnL where ruin forces a sale and ends the day"),
+        "pnl_ended_error": _half("pnl_ended", _MONEY),
+        "drawdown": Headline(shape=_SHAPE, unit=_MONEY, meaning="mean of the largest drawdown"),
+        "drawdown_error": _half("drawdown", _MONEY),
         "fills": Headline(shape=_SHAPE, unit="fills", meaning="mean number of fills"),
+        "fills_error": _half("fills", "fills"),
     },
     example="diffgames run market-maker-survival --set controller=full loss_limit=2",
 )
