@@ -8,13 +8,13 @@ PYTHON ?= python3
 ROOT := $(if $(wildcard pyproject.toml),.,$(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST)))))
 PY := .venv/bin/python
 # Compilation runs in one thread: two processes, each with whole files, keep two cores busy.
-WORKERS := -n 2 --dist loadfile
+WORKERS := -n 2 --dist loadfile --durations=10
 
 # An environment that another checkout left here, or whose Python is gone, is built anew.
 HEALTHY := $(shell cd "$(ROOT)" && $(PY) -c "import os, diffgames; \
   print(os.path.samefile(os.path.dirname(diffgames.__file__), 'src/diffgames'))" 2>/dev/null)
 
-.PHONY: demo test slow float32 lint docs environment clean
+.PHONY: demo test slow float32 rounding lint docs environment clean
 .DEFAULT_GOAL := demo
 
 demo: environment
@@ -30,6 +30,10 @@ slow: environment
 # as users run it who never set JAX's flag for 64 bits: learning, the market, precision, every example of the docs
 float32: environment
 	@cd "$(ROOT)" && JAX_ENABLE_X64=0 $(PY) -m pytest -q tests/learning tests/markets tests/numerics/test_precision.py tests/test_docs.py $(WORKERS)
+
+# as on a processor of other instructions, which rounds otherwise: what learns and what certifies (x86 alone knows the flag)
+rounding: environment
+	@cd "$(ROOT)" && XLA_FLAGS=--xla_cpu_max_isa=SSE4_2 $(PY) -m pytest -q tests/learning tests/verification $(WORKERS)
 
 lint: environment
 	@cd "$(ROOT)" && sh scripts/install lint
