@@ -10,7 +10,7 @@ from diffgames.execution import run_study
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    settings = {"contrasts": [0.0, 0.5, 1.0], "inventory_max": 4}
+    settings = {"contrasts": [0.0, 0.5, 1.0], "inventory_max": 4, "steps": 40}
     return run_study("regime-risk", settings=settings, out=str(tmp_path_factory.mktemp("run") / "out"))
 
 
@@ -22,8 +22,26 @@ def test_equal_regimes_leave_the_graph_alone_and_unequal_ones_mix_it(finished):
     assert headline["rank_correlation"] == pytest.approx(1.0)
 
 
+def test_every_quote_set_is_best_where_it_is_right_and_the_attack_is_insured_by_knowing_of_it(finished):
+    headline = finished.headline
+    table = np.stack([headline["certainty_equivalent"][name] for name in ("alone", "chance", "attack")])
+    assert list(table[:, :3].argmax(axis=0)) == [0, 1, 2], "nobody beats the best response of the world it meets"
+    assert np.all(table[:, 3:].argmax(axis=0) == 2) and np.all(np.diff(table[2]) < 0), "worse worlds from left to right"
+    alone, chance, attack = (headline["spread"][name] for name in ("alone", "chance", "attack"))
+    assert alone[0] < chance[0] < attack[0], "the calm regime's spread rises with the risk of leaving it"
+    assert finished.result["certificate"]["gap"] < 1e-4
+    names = {path.stem for path in (finished.folder / "figures").glob("*.png")}
+    assert names == {"gap", "spreads", "wrong_worlds"}
+
+
 def test_small_modulation_moves_the_gap_as_its_derivative_says(tmp_path):
-    settings = {"contrasts": [1.0], "inventory_max": 4, "effort_attack": 2000.0, "effort_stabilize": 2000.0}
+    settings = {
+        "contrasts": [1.0],
+        "inventory_max": 4,
+        "steps": 40,
+        "effort_attack": 2000.0,
+        "effort_stabilize": 2000.0,
+    }
     headline = run_study("regime-risk", settings=settings, out=str(tmp_path / "run")).headline
     change, predicted = headline["spectral_gap"][0] - 0.9, headline["gap_predicted"][0] - 0.9
     assert 1e-3 < change < 0.05 and predicted == pytest.approx(change, rel=0.05)

@@ -6,10 +6,13 @@ over regimes is solved (all of them in one mapped solve); reported at t = 0 and 
 standard deviation of U over regimes under the stationary law of the generator, and the spectral gap λ₂ of the
 equilibrium generator. That an attack enlarges the gap is no theorem (more switching in one direction may lower it):
 `predicted` is the change to first order, Σ_ij ∂λ₂/∂μ_ij δμ_ij, of the rates that the game adds.
+
+What the risk of regimes does to quotes, and what it costs to be wrong about it, is in `regime_risk_quotes`, for the
+market as given.
 """
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import xarray
@@ -27,8 +30,12 @@ from diffgames.games.switching_graph import (
 from diffgames.plotting import COLOURS, label, new_figure
 from diffgames.solvers.market_making import solve_many, solve_market_maker
 from diffgames.studies.context import RunContext
+from diffgames.studies.market_maker import profile_of
 from diffgames.studies.market_maker_parameters import MarketMakingParameters, game_of, unit_warnings
+from diffgames.studies.regime_risk_quotes import QUOTES, played, quote_sets, spread_surfaces, wrong_worlds
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
+from diffgames.verification.certificate import Certificate
+from diffgames.verification.market_maker import certify_market_maker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +46,7 @@ class RegimeRiskConfig(MarketMakingParameters):
         tuple[float, ...], Parameter(shape="contrasts", meaning="how unlike the regimes are; 1: as given", minimum=0.0)
     ] = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
     tolerance: Annotated[float, Parameter(meaning="tolerance of the integration", minimum=1e-12, maximum=1e-3)] = 1e-9
+    steps: Annotated[int, Parameter(unit="steps", meaning="how often the three quote sets move", minimum=1)] = 100
 
 
 def run(config: RegimeRiskConfig, context: RunContext) -> StudyResult:
@@ -59,6 +67,10 @@ def run(config: RegimeRiskConfig, context: RunContext) -> StudyResult:
     predicted = np.einsum("ij,cij->c", gap_sensitivity(base), added)
     poincare = [poincare_constant(generator_of(one[:, :, middle])) for one in rates]
     contrast = np.asarray(config.contrasts)
+    context.progress.update("playing quotes in wrong worlds", 0.5)
+    sets = quote_sets(config, config.steps)
+    table = played(game, sets)
+    profile = profile_of(game, sets["attack"])
     return StudyResult(
         headline={
             "contrast": contrast,
@@ -70,7 +82,11 @@ def run(config: RegimeRiskConfig, context: RunContext) -> StudyResult:
             "attack_effort": found["attack_effort"][:, :, middle],
             "stabilize_effort": found["stabilize_effort"][:, :, middle],
             "rank_correlation": _rank_correlation(spread[:, middle], gaps[:, middle]),
+            "spread": {name: np.asarray(sets[name].spread())[0] for name in QUOTES},
+            "certainty_equivalent": dict(zip(QUOTES, table, strict=True)),
         },
+        certificate=verify(config, profile, context),
+        profile=profile,
         warnings=unit_warnings(game),
         arrays={
             "graph": xarray.Dataset(
@@ -81,8 +97,17 @@ def run(config: RegimeRiskConfig, context: RunContext) -> StudyResult:
                 coords={"contrast": contrast, "inventory": game.inventory},
             )
         },
-        figures={"gap": lambda: gap_figure(contrast, spread, gaps, predicted, spectral_gap(base), game)},
+        figures={"gap": lambda: gap_figure(contrast, spread, gaps, predicted, spectral_gap(base), game)}
+        | {
+            "spreads": lambda: spread_surfaces(game, sets),
+            "wrong_worlds": lambda: wrong_worlds(table),
+        },
     )
+
+
+def verify(config: RegimeRiskConfig, profile: Any, context: RunContext) -> Certificate:
+    """The equilibrium of the market as given, by best responses of every player."""
+    return certify_market_maker(game_of(config, "strategic"), profile)
 
 
 def _solve_all(config: RegimeRiskConfig) -> dict[str, np.ndarray]:
@@ -153,11 +178,13 @@ def gap_figure(
 STUDY = Study(
     name="regime-risk",
     source="Pan & Zhu 2025 (arXiv 2512.18098), risk and the spectral gap of the switching graph",
-    shows="how the game over regimes moves the spectral gap of the switching graph as regimes differ more in risk",
+    shows="how the game over regimes moves the spectral gap of the switching graph as regimes differ more in risk, and "
+    "what quotes pay for knowing of it or not",
     config=RegimeRiskConfig,
     run=run,
+    verify=verify,
     presets={"quick": {}, "paper": {"contrasts": tuple(round(0.05 * i, 2) for i in range(31))}},
-    minutes={"quick": 0.5, "paper": 1},
+    minutes={"quick": 1, "paper": 1},
     headline={
         "contrast": Headline(shape="contrasts", meaning="how unlike the regimes are; 1: as given"),
         "risk_difference": Headline(
@@ -175,6 +202,17 @@ STUDY = Study(
         "stabilize_effort": Headline(shape="contrasts × regimes", meaning="stabilizer's effort, q = 0, t = 0"),
         "rank_correlation": Headline(
             meaning="Spearman correlation of gap and risk difference, null where one is constant", optional=True
+        ),
+        "spread": Headline(
+            shape="{alone, chance, attack: regimes}",
+            unit="price",
+            meaning="full spread at q = 0, t = 0: without regime risk, with switching by chance, and by attack",
+        ),
+        "certainty_equivalent": Headline(
+            shape="{alone, chance, attack: worlds}",
+            unit="price × inventory",
+            meaning="exact, of each quote set where regimes stand still, switch by chance, are fought over, and where "
+            "an attacker answers the quotes, at rates as given and four times that; from regime 0, q = 0",
         ),
     },
     example="diffgames run regime-risk --set contrasts=[0,0.5,1] effort_attack=5",
