@@ -24,6 +24,7 @@ ones, which anticipate the reactions (of the crowds, too).
 import dataclasses
 import itertools
 import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -107,7 +108,7 @@ class LinearQuadraticGame(eqx.Module):
     discrete: bool = eqx.field(static=True, default=False)
 
     def __post_init__(self):
-        self.tiers = tuple(map(tuple, self.tiers)) or (tuple(range(len(self.players))),)
+        self.tiers = order_of_play(self.tiers, len(self.players))
         self.blocks = tuple(self.blocks) or (("x", self.size - 1), ("one", 1))
 
     def __check_init__(self):
@@ -216,7 +217,7 @@ class LinearQuadraticGame(eqx.Module):
 
     def with_tiers(self, tiers: Sequence[Sequence[int]]) -> "LinearQuadraticGame":
         """The same game with another order of play."""
-        return dataclasses.replace(self, tiers=tuple(map(tuple, tiers)))
+        return dataclasses.replace(self, tiers=order_of_play(tiers, len(self.players)))
 
     def as_differential(self, initial: Callable | None = None) -> DifferentialGame:
         """The game on x = z without its 1; where players have crowds, ū is one more player "crowd", without objective.
@@ -231,6 +232,20 @@ class LinearQuadraticGame(eqx.Module):
         if callable(coefficient):
             return eqx.filter_eval_shape(coefficient, jax.ShapeDtypeStruct((), jnp.result_type(float)))
         return coefficient
+
+
+def order_of_play(tiers: Any, count: int) -> tuple[tuple[int, ...], ...]:
+    """Tiers as tuples of player indices, all players at once where there are none."""
+    try:
+        found = tuple(tuple(int(operator.index(p)) for p in tier) for tier in tiers)
+    except TypeError as error:
+        raise InvalidInput(
+            "tiers", tiers, "lists of player indices in the order of play, such as ((0,), (1, 2))"
+        ) from error
+    found = found or (tuple(range(count)),)
+    if not all(found) or sorted(sum(found, ())) != list(range(count)):
+        raise InvalidInput("tiers", tiers, f"every player index 0..{count - 1} exactly once, no tier empty")
+    return found
 
 
 def at(coefficient: Coefficient, t: Any) -> Array:

@@ -83,10 +83,10 @@ def _check_words(game: "LinearQuadraticGame") -> None:
     if len({player.name for player in game.players}) < count:
         raise InvalidInput("players", [player.name for player in game.players], "names that differ")
     for player in game.players:
+        if not isinstance(player.name, str) or not player.name:
+            raise InvalidInput("names", player.name, "a word for each player")
         if player.sign not in (1, -1):
             raise InvalidInput(f"{player.name}.sign", player.sign, "+1 (minimises) or -1 (maximises)")
-    if sorted(sum(game.tiers, ())) != list(range(count)):
-        raise InvalidInput("tiers", game.tiers, f"every player index 0..{count - 1} exactly once")
     early = {index for tier in game.tiers[:-1] for index in tier}
     for index, player in enumerate(game.players):
         if player.crowd_input is not None:
@@ -106,7 +106,7 @@ def _check_shape(game: "LinearQuadraticGame", key: str, value: Any, shape: tuple
 
 
 def _check_numbers(game: "LinearQuadraticGame") -> None:
-    names = ("drift", "diffusion", "jump_scale", "jump_rate", "switch", "crowd_map", "discount")
+    names = ("drift", "diffusion", "jump_scale", "jump_rate", "switch", "crowd_map")
     pairs = {name: getattr(game, name) for name in names}
     for player in game.players:
         for name in ("own_input", "crowd_input", "state_cost", "control_cost", "cross_cost", "terminal_cost"):
@@ -128,8 +128,7 @@ def _check_numbers(game: "LinearQuadraticGame") -> None:
         last = np.asarray(game.crowd_map)[-1]
         if np.abs(last - np.eye(game.size)[-1]).max() > 0:
             raise InvalidInput("crowd_map", last.tolist(), "zeros and 1 as last row: the crowd sees the constant 1")
-    if _known(game.horizon) and not np.all(np.asarray(game.horizon) > 0):
-        raise InvalidInput("horizon", game.horizon, "a positive time")
+    check_span(game.horizon, game.discount, game.discrete)
     if (game.jump_scale is None) != (game.jump_rate is None):
         raise InvalidInput("jump_rate", game.jump_rate, "an array [regimes, laws] exactly where jump_scale is one")
     if game.generator is not None and not callable(game.generator) and _known(game.generator):
@@ -139,6 +138,22 @@ def _check_numbers(game: "LinearQuadraticGame") -> None:
         check_generator(generator)
     elif game.generator is None and game.regime_count > 1:
         raise InvalidInput("generator", None, f"a matrix ({game.regime_count}, {game.regime_count}) of rates")
+
+
+def check_span(horizon: Any, discount: Any, discrete: bool = False) -> None:
+    """`InvalidInput` unless the horizon is a positive time, or whole number of steps, and the discount finite."""
+    allowed = "a positive whole number of steps, or math.inf" if discrete else "a positive time, or math.inf"
+    for key, value, words in (("horizon", horizon, allowed), ("discount", discount, "a finite number")):
+        if isinstance(value, Tracer):
+            continue
+        number = np.asarray(value)
+        if number.dtype.kind not in "iuf":
+            raise InvalidInput(key, value, words)
+        fine = number > 0 if key == "horizon" else np.isfinite(number)
+        if key == "horizon" and discrete:
+            fine &= ~np.isfinite(number) | (number == np.floor(number))
+        if not np.all(fine):
+            raise InvalidInput(key, value, words)
 
 
 def _known(value: Any) -> bool:

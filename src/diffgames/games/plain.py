@@ -1,19 +1,25 @@
 """Linear-quadratic games that need no introduction: the regulator, N players, a controller against a disturbance.
 
-    dx = (A x + Σ_p B_p u_p) dt + noise dW,    cost of p: E[∫ xᵀQ_p x + Σ_q u_qᵀR_pq u_q dt + x_TᵀQ_Tp x_T]   (no ½);
+    dx = (A x + c + Σ_p B_p u_p) dt + noise dW + Σ_k C_k x dw_k + Σ_l (E_l x + e_l) dÑ_l,
+    cost of p: E[∫ xᵀQ_p x + 2 xᵀN_p u + uᵀR_p u dt + x_TᵀQ_Tp x_T]   (no ½);
 
-in discrete time x⁺ = A x + Σ_p B_p u_p + noise ξ.
+in discrete time x⁺ = A x + c + Σ_p B_p u_p + noise ξ + …. With a `generator` every matrix may differ by regime, and all
+but Q_T may be functions of time (of the step in discrete time), such as a `games.matrices.Schedule`.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from diffgames.errors import InvalidInput
-from diffgames.games.linear_quadratic import LinearQuadraticGame, Player, affine, padded, tracking
+from diffgames.games.linear_quadratic import LinearQuadraticGame, Player, affine, order_of_play, padded, tracking
+from diffgames.games.linear_quadratic_check import check_span
+from diffgames.games.matrices import Binder, lifted, numbers, shown
 from diffgames.numerics.precision import in_double
 
 
@@ -28,85 +34,105 @@ def regulator(
     noise: Any = None,
     target: Any = None,
     shift: Any = None,
-    horizon: float | int | Array = math.inf,
-    discount: float | Array = 0.0,
+    horizon: Any = math.inf,
+    discount: Any = 0.0,
     discrete: bool = False,
+    **more: Any,
 ) -> LinearQuadraticGame:
     """One player that steers x to `target` at least cost (LQR; with additive `noise` LQG under full observation).
 
-    `shift` is a constant drift, `N` the cross cost 2 xᵀN u.
+    `shift` is a drift, `N` the cross cost 2 xᵀN u; `more` are the jumps, regimes and state noise of `nash_game`.
     """
-    return nash_game(
-        A=A,
-        B=[B],
-        Q=[Q],
-        R=[R],
-        Q_T=None if Q_T is None else [Q_T],
-        N=None if N is None else [N],
-        noise=noise,
-        targets=None if target is None else [target],
-        shift=shift,
-        horizon=horizon,
-        discount=discount,
-        discrete=discrete,
-        names=("controller",),
-    )
+    with _letters({f"{letter}[0]": letter for letter in ("B", "Q", "R", "Q_T", "N")} | {"targets[0]": "target"}):
+        return nash_game(
+            A=A,
+            B=[B],
+            Q=[Q],
+            R=[R],
+            Q_T=None if Q_T is None else [Q_T],
+            N=None if N is None else [N],
+            noise=noise,
+            targets=None if target is None else [target],
+            shift=shift,
+            horizon=horizon,
+            discount=discount,
+            discrete=discrete,
+            names=("controller",),
+            **more,
+        )
 
 
 @in_double
 def nash_game(
     *,
     A: Any,
-    B: Sequence[Any],
-    Q: Sequence[Any],
-    R: Sequence[Any],
-    Q_T: Sequence[Any] | None = None,
-    N: Sequence[Any] | None = None,
+    B: Any,
+    Q: Any,
+    R: Any,
+    Q_T: Any = None,
+    N: Any = None,
     noise: Any = None,
-    targets: Sequence[Any] | None = None,
+    targets: Any = None,
     shift: Any = None,
-    horizon: float | int | Array = math.inf,
-    discount: float | Array = 0.0,
+    state_noise: Any = None,
+    jump_rate: Any = None,
+    jump_scale: Any = None,
+    jump_shift: Any = None,
+    generator: Any = None,
+    horizon: Any = math.inf,
+    discount: Any = 0.0,
     discrete: bool = False,
-    tiers: Sequence[Sequence[int]] = (),
-    signs: Sequence[int] = (),
-    names: Sequence[str] = (),
+    tiers: Any = (),
+    signs: Any = (),
+    names: Any = (),
 ) -> LinearQuadraticGame:
-    """N players on one state; entry p of `B`, `Q`, `R`, `Q_T`, `N` is player p's.
+    """N players on one state; entry p of `B`, `Q`, `R`, `Q_T`, `N`, `targets`, `signs`, `names` is player p's.
 
-    R[p] is either the cost [k_p, k_p] of p's own control or the full cost [K, K] of all controls together; N[p] a cross
-    cost [n, K] of the state and all controls.
+    - `A` [n, n], `B[p]` [n, k_p], `Q[p]` and `Q_T[p]` [n, n], `targets[p]` and `shift` c [n], `noise` [n, w]
+    - `R[p]`: the cost [k_p, k_p] of p's own control, or the full cost [K, K] of all controls together
+    - `N[p]`: the cross cost [n, K] of the state and all controls
+    - `state_noise` C [k, n, n]; `jump_rate` λ [l], `jump_scale` E [l, n, n], `jump_shift` e [l, n], compensated
+    - `generator` μ [m, m] of regimes (in discrete time one plus μ are the probabilities of a step): each of the above
+      is then one array for all regimes, or one per regime along a first axis
+    - `tiers`: player indices in the order of play, `((0,), (1, 2))`; all at once by default
+
+    A number stands for a 1×1 matrix. `InvalidInput` names the letter that does not fit.
     """
-    drift = affine(_matrix(A), None if shift is None else jnp.asarray(shift, jnp.result_type(float)))
-    n = drift.shape[-1]
-    if discrete:
-        drift = drift.at[-1, -1].set(1.0)
-    inputs = [_matrix(one) for one in B]
-    sizes = [one.shape[-1] for one in inputs]
-    players = []
-    for p, own in enumerate(inputs):
-        target = None if targets is None else jnp.asarray(targets[p], jnp.result_type(float))
-        terminal = jnp.zeros((n, n)) if Q_T is None else tracking(_matrix(Q_T[p]), target)
-        players.append(
-            Player(
-                name=names[p] if names else f"player {p}",
-                own_input=padded(own)[None],
-                state_cost=tracking(_matrix(Q[p]), target)[None],
-                control_cost=joint_cost(_matrix(R[p]), p, sizes, f"R[{p}]")[None],
-                terminal_cost=terminal[None],
-                cross_cost=None if N is None else padded(_matrix(N[p]))[None],
-                sign=signs[p] if signs else 1,
-            )
+    check_span(horizon, discount, discrete)
+    regimes = None
+    if generator is not None:
+        generator = numbers("generator", generator, "a square matrix of rates")
+        if generator.ndim != 2 or generator.shape[0] != generator.shape[1]:
+            raise InvalidInput("generator", shown(generator), "a square matrix of rates")
+        regimes = generator.shape[0]
+    bind = Binder(regimes)
+    state = bind.by_regime("A", A, "n", "n")
+    n, m = bind.sizes["n"], regimes or 1
+    drift = lifted(_Drift(discrete), state, jnp.zeros((m, n)) if shift is None else bind.vector("shift", shift, "n"))
+    inputs = [
+        bind.by_regime(f"B[{p}]", own, "n", f"k{p}")
+        for p, own in enumerate(bind.entries("B", B, "one matrix per player"))
+    ]
+    lists = _per_player(bind, len(inputs), Q=Q, R=R, Q_T=Q_T, N=N, targets=targets, signs=signs, names=names)
+    sizes = [bind.sizes[f"k{p}"] for p in range(len(inputs))]
+    bind.sizes["K"] = sum(sizes)
+    players = _players(bind, inputs, sizes, lists, horizon)
+    scale, rate = _jumps(bind, jump_rate, jump_scale, jump_shift)
+    order = order_of_play(tiers, len(players))
+    letters = {f"{player.name}.control_cost": f"R[{p}]" for p, player in enumerate(players)}
+    with _letters(letters):
+        return LinearQuadraticGame(
+            drift=drift,
+            players=players,
+            horizon=horizon,
+            diffusion=_noise(bind, noise, state_noise),
+            jump_scale=scale,
+            jump_rate=rate,
+            generator=generator,
+            discount=discount,
+            tiers=order,
+            discrete=discrete,
         )
-    return LinearQuadraticGame(
-        drift=drift[None],
-        players=tuple(players),
-        horizon=horizon,
-        diffusion=None if noise is None else additive(_matrix(noise))[None],
-        discount=discount,
-        tiers=tuple(map(tuple, tiers)),
-        discrete=discrete,
-    )
 
 
 @in_double
@@ -118,40 +144,135 @@ def h_infinity_game(
     The value exists exactly where the disturbance can be attenuated to γ; below that level it escapes (finite horizon)
     or there is no stationary solution.
     """
-    own, against = _matrix(R), -(jnp.asarray(gamma, jnp.result_type(float)) ** 2) * jnp.eye(_matrix(D).shape[-1])
-    both = joint_cost(own, 0, [own.shape[-1], against.shape[-1]], "R") + joint_cost(
-        against, 1, [own.shape[-1], against.shape[-1]], "gamma"
-    )
-    return nash_game(
-        A=A,
-        B=[B, D],
-        Q=[Q, Q],
-        R=[both, both],
-        Q_T=None if Q_T is None else [Q_T, Q_T],
-        horizon=horizon,
-        signs=(1, -1),
-        names=("controller", "disturbance"),
-    )
+    bind = Binder()
+    bind.matrix("A", A, "n", "n")
+    k, d = bind.matrix("B", B, "n", "k").shape[1], bind.matrix("D", D, "n", "d").shape[1]
+    own = bind.matrix("R", R, "k", "k")
+    against = -(bind.matrix("gamma", gamma, tail=0) ** 2) * jnp.eye(d)
+    both = _Joint(0, k + d)(own) + _Joint(k, k + d)(against)
+    letters = {"B[0]": "B", "B[1]": "D", "Q[0]": "Q", "Q_T[0]": "Q_T", "R[0]": "R", "R[1]": "gamma"}
+    with _letters(letters):
+        return nash_game(
+            A=A,
+            B=[B, D],
+            Q=[Q, Q],
+            R=[both, both],
+            Q_T=None if Q_T is None else [Q_T, Q_T],
+            horizon=horizon,
+            signs=(1, -1),
+            names=("controller", "disturbance"),
+        )
 
 
-def additive(noise: Array) -> Array:
-    """The columns of [n, k] as matrices [k, n + 1, n + 1] on z = (x, 1)."""
-    n, k = noise.shape
-    return jnp.zeros((k, n + 1, n + 1), noise.dtype).at[:, :n, -1].set(noise.T)
+class _Drift(eqx.Module):
+    """A and the shift as a matrix on z = (x, 1)."""
+
+    discrete: bool = eqx.field(static=True)
+
+    def __call__(self, matrix: Float[Array, "m n n"], shift: Float[Array, "m n"]) -> Float[Array, "m z z"]:
+        drift = affine(matrix, shift)
+        return drift.at[:, -1, -1].set(1.0) if self.discrete else drift
 
 
-def joint_cost(own: Array, player: int, sizes: Sequence[int], name: str) -> Array:
-    """A cost of p's own control as one of all controls; one that has their size already is returned as it is."""
-    total, start = sum(sizes), sum(sizes[:player])
-    if own.shape == (total, total):
-        return own
-    if own.shape != (sizes[player],) * 2:
-        allowed = f"a matrix [{sizes[player]}, {sizes[player]}] or [{total}, {total}]"
-        raise InvalidInput(name, f"shape {own.shape}", allowed)
-    stop = start + sizes[player]
-    return jnp.zeros((total, total), own.dtype).at[start:stop, start:stop].set(own)
+class _Joint(eqx.Module):
+    """A cost of one's own control as one of all controls; one that has their size already is returned as it is."""
+
+    start: int = eqx.field(static=True)
+    total: int = eqx.field(static=True)
+
+    def __call__(self, own: Float[Array, "*m k k"]) -> Float[Array, "*m K K"]:
+        size = own.shape[-1]
+        if size == self.total:
+            return own
+        place = slice(self.start, self.start + size)
+        return jnp.zeros((*own.shape[:-2], self.total, self.total), own.dtype).at[..., place, place].set(own)
 
 
-def _matrix(value: Any) -> Array:
-    array = jnp.asarray(value, jnp.result_type(float))
-    return array.reshape(1, 1) if array.ndim == 0 else array
+def _per_player(bind: Binder, count: int, **lists: Any) -> dict[str, list[Any]]:
+    """Every list with one entry per player; None for each where it is not given."""
+    optional = ("Q_T", "N", "targets")
+    left_out = {key: [None] * count for key, values in lists.items() if values is None and key in optional}
+    for key in ("signs", "names"):
+        if isinstance(lists[key], Sequence) and not lists[key]:
+            left_out[key] = [None] * count
+    if "names" not in left_out and not all(isinstance(name, str) for name in bind.entries("names", lists["names"], "")):
+        raise InvalidInput("names", shown(lists["names"]), "a word for each player")
+    allowed = f"a list of {count}, one per player"
+    return left_out | {k: bind.entries(k, v, allowed, count) for k, v in lists.items() if k not in left_out}
+
+
+def _players(
+    bind: Binder, inputs: list[Any], sizes: list[int], lists: dict[str, list[Any]], horizon: Any
+) -> tuple[Player, ...]:
+    """The players on z = (x, 1)."""
+    m, n = bind.regimes or 1, bind.sizes["n"]
+    players = []
+    for p, own in enumerate(inputs):
+        goal = lists["targets"][p]
+        goal = jnp.zeros((m, n)) if goal is None else bind.vector(f"targets[{p}]", goal, "n")
+        final, cross = lists["Q_T"][p], lists["N"][p]
+        terminal = (
+            jnp.zeros((m, n, n)) if final is None else bind.by_regime(f"Q_T[{p}]", final, "n", "n", constant=True)
+        )
+        own_cost = bind.by_regime(f"R[{p}]", lists["R"][p], f"k{p}", f"k{p}", other=("K", "K"))
+        players.append(
+            Player(
+                name=f"player {p}" if lists["names"][p] is None else lists["names"][p],
+                own_input=lifted(padded, own),
+                state_cost=lifted(tracking, bind.by_regime(f"Q[{p}]", lists["Q"][p], "n", "n"), goal),
+                control_cost=lifted(_Joint(sum(sizes[:p]), sum(sizes)), own_cost),
+                terminal_cost=tracking(terminal, _at_the_end(goal, horizon)),
+                cross_cost=None if cross is None else lifted(padded, bind.by_regime(f"N[{p}]", cross, "n", "K")),
+                sign=1 if lists["signs"][p] is None else lists["signs"][p],
+            )
+        )
+    return tuple(players)
+
+
+def _at_the_end(goal: Any, horizon: Any) -> Any:
+    return goal(jnp.asarray(horizon, jnp.result_type(float))) if callable(goal) else goal
+
+
+def _additive(noise: Float[Array, "m n w"]) -> Float[Array, "m w z z"]:
+    """The columns of a loading as matrices on z = (x, 1)."""
+    m, n, w = noise.shape
+    return jnp.zeros((m, w, n + 1, n + 1), noise.dtype).at[:, :, :n, -1].set(jnp.swapaxes(noise, 1, 2))
+
+
+def _together(*parts: Array) -> Array:
+    return jnp.concatenate(parts, axis=1)
+
+
+def _noise(bind: Binder, noise: Any, state_noise: Any) -> Any:
+    """Additive and state noise as one diffusion [m, noises, n + 1, n + 1]."""
+    parts = []
+    if noise is not None:
+        parts.append(lifted(_additive, bind.by_regime("noise", noise, "n", "w")))
+    if state_noise is not None:
+        parts.append(lifted(affine, bind.by_regime("state_noise", state_noise, "c", "n", "n")))
+    return lifted(_together, *parts) if parts else None
+
+
+def _jumps(bind: Binder, rate: Any, scale: Any, shift: Any) -> tuple[Any, Any]:
+    """Jump matrices on z = (x, 1) and their intensities, per regime and law."""
+    if rate is None:
+        for key, value in (("jump_scale", scale), ("jump_shift", shift)):
+            if value is not None:
+                raise InvalidInput("jump_rate", None, f"intensities, one per law, beside {key}")
+        return None, None
+    if scale is None and shift is None:
+        raise InvalidInput("jump_scale", None, "jump_scale or jump_shift beside jump_rate")
+    rates = bind.by_regime("jump_rate", rate, "l", tail=0)
+    shape = (bind.regimes or 1, bind.sizes["l"], bind.sizes["n"])
+    scales = jnp.zeros((*shape, shape[-1])) if scale is None else bind.by_regime("jump_scale", scale, "l", "n", "n")
+    shifts = jnp.zeros(shape) if shift is None else bind.by_regime("jump_shift", shift, "l", "n", tail=1)
+    return lifted(affine, scales, shifts), rates
+
+
+@contextmanager
+def _letters(names: dict[str, str]) -> Iterator[None]:
+    """What is wrong inside, under the user's names."""
+    try:
+        yield
+    except InvalidInput as error:
+        raise InvalidInput(names.get(error.key, error.key), error.value, error.allowed) from None
