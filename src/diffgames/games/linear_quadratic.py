@@ -90,7 +90,9 @@ class LinearQuadraticGame(eqx.Module):
     - `horizon` T, `math.inf` for the stationary problem; a number of steps in discrete time
     - `discount` ρ, per unit of time or per step
 
-    `drift`, `diffusion`, `jump_scale`, `jump_rate` may be functions of time (of the step in discrete time).
+    `drift`, `diffusion`, `jump_scale`, `jump_rate` may be functions of time (of the step in discrete time). A
+    function may have an attribute `breaks`, the times at which it jumps: solvers step from one to the next. Without it
+    they take steps of at most 1/512 of the horizon, and see no event shorter than that.
     """
 
     drift: Coefficient

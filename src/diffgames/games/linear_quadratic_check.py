@@ -11,6 +11,7 @@ from jax.core import Tracer
 
 from diffgames.errors import InvalidInput
 from diffgames.games.differential import check_generator
+from diffgames.numerics.equilibration import equilibrated, least_eigenvalue
 
 if TYPE_CHECKING:
     from diffgames.games.linear_quadratic import LinearQuadraticGame
@@ -57,7 +58,7 @@ def _check_control_costs(game: "LinearQuadraticGame") -> None:
     places = [game.control_slices[p] for p in tier]
     for p, place, cost in zip(tier, places, costs, strict=True):
         own = game.players[p].sign * np.asarray(cost, float)[:, place, place]
-        if np.linalg.eigvalsh((own + np.swapaxes(own, 1, 2)) / 2).min() <= 0:
+        if least_eigenvalue(own, np).min() <= 0:
             word = "positive" if game.players[p].sign > 0 else "negative"
             raise InvalidInput(
                 f"{game.players[p].name}.control_cost",
@@ -68,7 +69,7 @@ def _check_control_costs(game: "LinearQuadraticGame") -> None:
     system = np.concatenate(
         [np.asarray(cost, float)[:, place][:, :, columns] for place, cost in zip(places, costs, strict=True)], axis=1
     )
-    spread = np.linalg.svd(system, compute_uv=False)
+    spread = np.linalg.svd(equilibrated(system, np), compute_uv=False)
     if (spread.min(axis=-1) <= 1e-13 * spread.max(axis=-1)).any():
         names = ", ".join(game.players[p].name for p in tier)
         raise InvalidInput(

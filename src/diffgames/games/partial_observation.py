@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 
 from diffgames.errors import InvalidInput
 from diffgames.games.linear_quadratic import LinearQuadraticGame
+from diffgames.numerics.equilibration import least_eigenvalue
 from diffgames.numerics.precision import in_double
 
 
@@ -59,13 +60,13 @@ def partially_observed(
         raise InvalidInput("observation", f"shape {seen.shape}", f"a matrix of {n} columns")
     if noise.ndim != 2 or noise.shape[0] != seen.shape[0]:
         raise InvalidInput("observation_noise", f"shape {noise.shape}", f"a matrix of {seen.shape[0]} rows")
-    if np.linalg.eigvalsh(np.asarray(noise @ noise.T)).min() <= 0:
+    if least_eigenvalue(np.asarray(noise @ noise.T), np) <= 0:
         raise InvalidInput("observation_noise", np.asarray(noise).tolist(), "V with V Vᵀ positive definite")
     start = jnp.zeros(n) if mean is None else jnp.asarray(mean, jnp.result_type(float)).reshape(-1)
     spread = jnp.zeros((n, n)) if covariance is None else _matrix(covariance)
     if start.shape != (n,):
         raise InvalidInput("mean", f"shape {start.shape}", f"{n} numbers")
-    if spread.shape != (n, n) or np.linalg.eigvalsh(np.asarray(spread + spread.T)).min() < -1e-12:
+    if spread.shape != (n, n) or least_eigenvalue(np.asarray(spread), np) < -1e-10:
         raise InvalidInput("covariance", np.asarray(spread).tolist(), f"a positive semidefinite matrix {n} × {n}")
     return PartiallyObservedGame(plant, seen, noise, start, spread)
 

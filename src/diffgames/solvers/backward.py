@@ -1,8 +1,13 @@
 """Integrate a matrix equation in the time to go τ = T − t until the horizon or until it escapes, and say when.
 
-A Riccati equation that escapes has a simple pole, ‖S‖ ≈ c/(τ* − τ): the distance to it is ‖S‖/‖Ṡ‖. Adaptive steps
-shrink with that distance; the integration stops where it is below 1e-10 of the time gone (a value that merely grows
-exponentially stays 1/rate away from any such point), and the escape time is τ plus the distance left.
+Nothing here depends on units. Time runs from 0 to 1 over the span; an entry of a matrix is judged against itself and
+against the largest entry of its own matrix, the last two axes of a leaf, each entry measured in its `units`.
+
+Where values escape they have a pole, ‖S‖ ≈ c/(τ* − τ)ᵏ: the distance to it is k ‖S‖/‖Ṡ‖. Adaptive steps shrink with
+that distance; the integration stops where ‖S‖/‖Ṡ‖ is below 1e-10 of the time gone (a value that merely grows
+exponentially stays 1/rate away from any such point). At a pole of order k > 1 the terms of the equation cancel, and
+rounding lets steps run out before: a run that ends with values rising on a scale far below the time gone escapes, too.
+The order k follows from the second derivative, S S̈/Ṡ² = 1 + 1/k.
 """
 
 from collections.abc import Callable
@@ -16,9 +21,13 @@ from jaxtyping import Array, Float, Int
 
 from diffgames.solvers.base import Status
 
-ENORMOUS = 1e100
-LARGE = 1e5
+ENORMOUS = 1e150
+LARGE = 1e3
 NEAR = 1e-10
+STEEP = 1e-3
+TINY = 1e-290
+FIRST = 1e-4
+BESIDE = 1e-13
 
 
 class Backward(NamedTuple):
@@ -30,7 +39,7 @@ class Backward(NamedTuple):
 
 
 class Accuracy(eqx.Module):
-    """Relative and absolute tolerance and the most steps of an adaptive integration."""
+    """Tolerances relative to an entry (`rtol`) and to the largest entry of its matrix (`atol`), and the most steps."""
 
     rtol: float = eqx.field(static=True, default=1e-10)
     atol: float = eqx.field(static=True, default=1e-12)
@@ -42,43 +51,157 @@ def integrate_to_go(
     terminal: Any,
     to_go: Float[Array, " times"],
     accuracy: Accuracy,
+    *,
+    units: Any = None,
+    breaks: Float[Array, " breaks"] | None = None,
+    longest: float | None = None,
 ) -> Backward:
-    """Solve dS/dτ = rate(τ, S), S(0) = terminal, for values at the increasing times to go, the last one the horizon."""
-    size0 = 1.0 + _size(terminal)
+    """Solve dS/dτ = rate(τ, S), S(0) = terminal, for values at the increasing times to go, the last one the horizon.
 
-    def distance(tau, y):
-        return _size(y) / jnp.maximum(_size(rate(tau, y)), 1e-300)
+    `units` has the structure of S: what one unit of an entry is, as against other entries of its matrix; without them
+    all entries of all matrices have one unit. `breaks` are times to go at which the rate jumps; `longest` bounds a
+    step, as a share of the span.
+    """
+    controller = Sized(accuracy.rtol, accuracy.atol, longest, together=units is None)
+    units = jax.tree.map(jnp.ones_like, terminal) if units is None else units
+    span = to_go[-1]
 
-    def stop(tau, y, args, **_):
-        size = _size(y)
-        close = (size > LARGE * size0) & (distance(tau, y) < NEAR * (1e-3 + tau))
-        return close | ~(size < ENORMOUS)
+    def measured(s, y):
+        change = rate(s * span, jax.tree.map(jnp.multiply, y, units))
+        return jax.tree.map(lambda leaf, unit: span * (leaf / unit), change, units)
+
+    flow = _between(measured, span, breaks)
+    start = jax.tree.map(jnp.divide, terminal, units)
+    first = flow(jnp.zeros_like(span), start)
+    reference = jnp.where(_sizes(start) > 0, _sizes(start), _sizes(first))
+    most = jnp.where(reference > 0, jnp.minimum(ENORMOUS * reference, 1e300), 1e300)
+
+    def distance(s, y):
+        grown = _sizes(y) > LARGE * reference
+        return jnp.min(jnp.where(grown, _scale(y, flow(s, y)), jnp.inf))
+
+    def stop(s, y, args, **_):
+        return (distance(s, y) < NEAR * s) | ~jnp.all(_sizes(y) < most)
 
     solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(lambda tau, y, args: rate(tau, y)),
+        diffrax.ODETerm(lambda s, y, args: flow(s, y)),
         diffrax.Dopri8(),
-        t0=jnp.zeros_like(to_go[-1]),
-        t1=to_go[-1],
-        dt0=None,
-        y0=terminal,
-        saveat=diffrax.SaveAt(subs=(diffrax.SubSaveAt(ts=to_go), diffrax.SubSaveAt(t1=True))),
-        stepsize_controller=diffrax.PIDController(rtol=accuracy.rtol, atol=accuracy.atol),
+        t0=jnp.zeros_like(span),
+        t1=jnp.ones_like(span),
+        dt0=_first_step(start, first),
+        y0=start,
+        saveat=diffrax.SaveAt(subs=(diffrax.SubSaveAt(ts=to_go / span), diffrax.SubSaveAt(t1=True))),
+        stepsize_controller=controller
+        if breaks is None
+        else diffrax.ClipStepSizeController(controller, jump_ts=jnp.sort(breaks / span)),
         event=diffrax.Event(stop),
         max_steps=accuracy.max_steps,
         throw=False,
     )
     assert solution.ys is not None and solution.ts is not None
     values, last = solution.ys[0], jax.tree.map(lambda leaf: leaf[-1], solution.ys[1])
-    tau = solution.ts[1][-1]
-    stopped = solution.result == diffrax.RESULTS.event_occurred
-    done = solution.result == diffrax.RESULTS.successful
-    left = distance(tau, last)
-    near = left < 1e3 * NEAR * (1e-3 + tau)
-    stopped_code = jnp.where(near, int(Status.ESCAPED), int(Status.UNBOUNDED))
-    code = jnp.where(done, int(Status.SOLVED), jnp.where(stopped, stopped_code, int(Status.STEPS)))
-    escape = jnp.where(code == Status.ESCAPED, tau + left, jnp.inf)
-    return Backward(values, code, jax.lax.stop_gradient(escape))
+    code, escape = _ended(solution.result, solution.ts[1][-1], last, flow)
+    values = jax.tree.map(lambda leaf, unit: leaf * unit[None], values, units)
+    return Backward(values, code, jax.lax.stop_gradient(escape * span))
 
 
-def _size(tree: Any) -> Array:
-    return jnp.max(jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in jax.tree.leaves(tree)]))
+def _between(rate: Callable[[Any, Any], Any], span: Array, breaks: Array | None) -> Callable[[Any, Any], Any]:
+    """The rate as a function of the share s of the span, never asked at a break but on the side of s."""
+    if breaks is None:
+        return rate
+    ends = jnp.concatenate([jnp.full(1, -jnp.inf, span.dtype), jnp.sort(breaks / span), jnp.full(1, jnp.inf)])
+
+    def one_sided(s, y):
+        place = jnp.searchsorted(ends, s, side="right")
+        return rate(jnp.clip(s, ends[place - 1] + BESIDE, ends[place] - BESIDE), y)
+
+    return one_sided
+
+
+def _ended(result: Any, s: Array, y: Any, flow: Callable[[Any, Any], Any]) -> tuple[Array, Array]:
+    """Status, and the share of the span at which values escape (infinite where they do not)."""
+    change = flow(s, y)
+    scale = _scale(y, change)
+    left = jnp.min(scale)
+    stopped, done = result == diffrax.RESULTS.event_occurred, result == diffrax.RESULTS.successful
+    near = left < jnp.where(stopped, 1e3 * NEAR, STEEP) * s
+    failed = jnp.where(stopped, int(Status.UNBOUNDED), int(Status.STEPS))
+    code = jnp.where(done, int(Status.SOLVED), jnp.where(near, int(Status.ESCAPED), failed))
+    _, bend = jax.jvp(flow, (s, y), (jnp.ones_like(s), change))
+    orders = jnp.concatenate([_orders(*one) for one in zip(*map(jax.tree.leaves, (y, change, bend)), strict=True)])
+    order = orders[jnp.argmin(scale)]
+    escape, unsure = s + left * order, jnp.where(order > 1.5, left * order, 0.0)
+    digit = 10.0 ** jnp.ceil(jnp.log10(jnp.maximum(unsure, 1e-15)))
+    escape = jnp.where(unsure > 0, jnp.round(escape / digit) * digit, escape)
+    return code, jnp.where(code == Status.ESCAPED, escape, jnp.inf)
+
+
+def _orders(y: Array, change: Array, bend: Array) -> Float[Array, " matrices"]:
+    """Order of the pole per matrix, by its largest entry: a whole number where it is close to one."""
+    place = jnp.argmax(jnp.abs(_rows(y)), axis=1)[:, None]
+    y, change, bend = (jnp.take_along_axis(_rows(leaf), place, axis=1)[:, 0] for leaf in (y, change, bend))
+    order = 1 / jnp.maximum((y / change) * (bend / change) - 1, 1 / 8)
+    return jnp.clip(jnp.where(jnp.abs(order - jnp.round(order)) < 0.2, jnp.round(order), order), 1.0, 8.0)
+
+
+def _scale(y: Any, change: Any) -> Float[Array, " matrices"]:
+    """Per matrix its size over that of its rate, infinite where it does not rise."""
+    inner = jax.tree.map(lambda a, b: jnp.sum(_rows(a) * _rows(b), axis=1), y, change)
+    rising = jnp.concatenate(jax.tree.leaves(inner)) > 0
+    return jnp.where(rising, _sizes(y) / jnp.maximum(_sizes(change), TINY), jnp.inf)
+
+
+def _sizes(tree: Any) -> Float[Array, " matrices"]:
+    """The largest entry of every matrix of a pytree."""
+    return jnp.concatenate([jnp.max(jnp.abs(_rows(leaf)), axis=1) for leaf in jax.tree.leaves(tree)])
+
+
+def _rows(leaf: Array) -> Float[Array, "matrices entries"]:
+    """The entries of every matrix of a leaf: of its last two axes, of all where it has fewer than three."""
+    return leaf.reshape(-1, leaf.shape[-1] * leaf.shape[-2]) if leaf.ndim > 2 else leaf.reshape(1, -1)
+
+
+def _first_step(y: Any, change: Any) -> Array:
+    """A hundredth of the time in which a matrix would double, FIRST where it starts at zero."""
+    ratio = jnp.where(_sizes(y) > 0, 0.01 * _sizes(y) / jnp.maximum(_sizes(change), TINY), FIRST)
+    return jax.lax.stop_gradient(jnp.clip(jnp.min(ratio), 1e-12, FIRST))
+
+
+class Sized(diffrax.AbstractAdaptiveStepSizeController):
+    """Steps by errors relative to an entry and to the largest of its matrix (of all, `together`); none is longer."""
+
+    rtol: float
+    atol: float
+    inner: diffrax.PIDController
+    together: bool = eqx.field(static=True)
+
+    def __init__(self, rtol: float, atol: float, longest: float | None = None, together: bool = False):
+        self.rtol, self.atol, self.together = rtol, atol, together
+        self.inner = diffrax.PIDController(rtol=1.0, atol=TINY, dtmax=longest)
+
+    @property
+    def norm(self):  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The norm of scaled errors."""
+        return self.inner.norm
+
+    def wrap(self, direction):
+        """The same controller; direction matters to none of its parts."""
+        return self
+
+    def init(self, *args):
+        """The first step."""
+        return self.inner.init(*args)
+
+    def adapt_step_size(self, t0, t1, y0, y1_candidate, *rest):
+        """The next step: what is handed on in place of the values is the error they allow."""
+        return self.inner.adapt_step_size(t0, t1, self._allowed(y0), self._allowed(y1_candidate), *rest)
+
+    def _allowed(self, y: Any) -> Any:
+        sizes = jax.tree.map(lambda leaf: jnp.abs(jax.lax.stop_gradient(leaf)), y)
+        most = jnp.max(_sizes(sizes))
+
+        def allowed(size: Array) -> Array:
+            largest = most if self.together else jnp.max(size, axis=(-2, -1) if size.ndim > 2 else None, keepdims=True)
+            return self.rtol * size + self.atol * largest
+
+        return jax.tree.map(allowed, sizes)

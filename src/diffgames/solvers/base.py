@@ -24,6 +24,8 @@ class Status(IntEnum):
     SINGULAR = 4
     STEPS = 5
     NOT_STATIONARY = 6
+    SLOW = 7
+    INEXACT = 8
 
 
 WORDS = {
@@ -44,10 +46,21 @@ WORDS = {
         "the stage game has a singular matrix (tier of {player}) at time {time:.6g}: no unique equilibrium in controls",
         "look at control_cost of that tier: cross terms between controls must not outweigh own ones",
     ),
-    Status.STEPS: ("the integrator ran out of steps", "raise max_steps or loosen rtol; are rates in one unit of time?"),
+    Status.STEPS: (
+        "the integrator ran out of steps: the fastest rate of the game is too fast for this horizon (it is stiff)",
+        "shorten the horizon, solve without end, or raise max_steps of Riccati(Accuracy()); is there one unit of time?",
+    ),
     Status.NOT_STATIONARY: (
-        "no stationary solution was reached",
+        "there is no stationary solution with finite costs: values grow for ever",
         "is every growing mode of the state controlled or discounted? raise the discount, or solve a finite horizon",
+    ),
+    Status.SLOW: (
+        "the values still change after the longest time searched, and no stationary solution attracts them",
+        "raise Stationary(longest=...), or the discount; a mode that neither grows nor decays is never settled",
+    ),
+    Status.INEXACT: (
+        "values settle, but the stationary equations there are too ill-conditioned for nine digits",
+        "measure parts of the state that differ by many orders of magnitude in other units, or drop what costs nothing",
     ),
 }
 

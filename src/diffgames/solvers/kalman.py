@@ -2,7 +2,8 @@
 
 The estimate x̂ = E[x | observations] is all that matters of the past (certainty equivalence): u = U x̂ with the gains U
 of the fully observed plant. Its error covariance Σ obeys the regulator's Riccati equation of the *dual* plant (Aᵀ, Cᵀ
-with costs ΓΓᵀ and VVᵀ, terminal cost Σ0) run forwards, so that one engine solves both,
+with costs ΓΓᵀ and VVᵀ, terminal cost Σ0) run forwards, so that one engine solves both; without end Σ is the limit
+from Σ0,
 
     continuous   Σ̇ = AΣ + ΣAᵀ + ΓΓᵀ − ΣCᵀ(VVᵀ)⁻¹CΣ,     dx̂ = (A x̂ + B u + c) dt + L (dy − C x̂ dt),
     discrete     Σ⁺ = AΣAᵀ + ΓΓᵀ − AΣCᵀ(CΣCᵀ + VVᵀ)⁻¹CΣAᵀ,     x̂ = x̂⁻ + L (y − C x̂⁻),
@@ -19,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from diffgames.errors import InvalidInput
+from diffgames.errors import InvalidInput, RunFailed
 from diffgames.games.differential import DifferentialGame, GaussianLaw
 from diffgames.games.linear_quadratic import LinearQuadraticGame
 from diffgames.games.partial_observation import PartiallyObservedGame
@@ -151,11 +152,18 @@ def separate(
         B=game.observation.T,
         Q=noise @ noise.T,
         R=game.observation_noise @ game.observation_noise.T,
-        Q_T=None if game.plant.endless else game.covariance,
+        Q_T=game.covariance,
         horizon=game.plant.horizon,
         discrete=game.plant.discrete,
     )
-    return PartiallyObservedSolution(game=game, control=solve(game.plant), dual=solve(dual))
+    control = solve(game.plant)
+    try:
+        return PartiallyObservedSolution(game=game, control=control, dual=solve(dual))
+    except RunFailed as failure:
+        raise RunFailed(
+            f"no filter: the error covariance, a dual control problem: {failure.reason}",
+            "do the observations see every mode of the state that grows? observe more of it, or solve a finite horizon",
+        ) from failure
 
 
 def _drift(solution: PartiallyObservedSolution, inner: DifferentialGame, t, x, u, i) -> Array:

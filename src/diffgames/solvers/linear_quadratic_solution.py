@@ -15,13 +15,15 @@ class LinearQuadraticSolution(eqx.Module):
     """Feedback profile and values zᵀS_p z (no ½) of a linear-quadratic game.
 
     `value(t)` is S[players, m, n, n]; infinite times stand where the solution does not exist (see `outcome`).
+    `average_cost` is what accrues per unit of time (step) without end and undiscounted: [players], with several regimes
+    [players, m] by the regime at the start.
     """
 
     game: LinearQuadraticGame
     profile: LinearFeedback
     value: Track
     outcome: Outcome
-    average_cost: Float[Array, " players"] | None = None
+    average_cost: Float[Array, "players *m"] | None = None
 
     @property
     def time(self) -> Float[Array, " times"]:

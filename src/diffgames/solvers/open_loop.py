@@ -27,8 +27,9 @@ from diffgames.games.linear_quadratic import Coefficients, LinearQuadraticGame
 from diffgames.numerics.precision import in_double, keeping_double
 from diffgames.solvers.backward import integrate_to_go
 from diffgames.solvers.base import Outcome
-from diffgames.solvers.riccati import TIGHT, float64
+from diffgames.solvers.riccati import TIGHT, course, float64
 from diffgames.solvers.stage import solve_small
+from diffgames.solvers.units import units_of
 
 
 @in_double
@@ -58,7 +59,9 @@ def open_loop_nash(
         return _rates(game, game.coefficients(horizon - tau), *y)
 
     start = (terminal, terminal, terminal)
-    found = jax.jit(lambda to_go: integrate_to_go(rate, start, to_go, TIGHT))(time)
+    extra = jax.jit(lambda: units_of(game).value[:, 0])()
+    known = course(game, (extra, extra, extra))
+    found = jax.jit(lambda to_go: integrate_to_go(rate, start, to_go, TIGHT, **known))(time)
     outcome = Outcome(
         code=found.code,
         escape_time=found.escape_time,

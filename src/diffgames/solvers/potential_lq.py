@@ -58,36 +58,50 @@ def exact(game: DistributedGame, points: int = 401) -> ExactCrowd:
     weight = lq.b / lq.effort @ lq.b.T
     spread = lq.covariance.sum(axis=0)
 
-    def backward(tau, flat):
+    cost, length = _units(lq)
+    units = np.repeat([cost, cost * length, cost * length**2], [m * m, m * d, 1])
+
+    def backward(share, scaled):
+        flat = scaled * units
         p_matrix, p = flat[: m * m].reshape(m, m), flat[m * m : -1].reshape(m, d)
         dr = -np.sum(p * (weight @ p)) + np.sum(p_matrix * spread)
-        return np.concatenate([(lq.q - p_matrix @ weight @ p_matrix).ravel(), (-p_matrix @ weight @ p).ravel(), [dr]])
+        change = [(lq.q - p_matrix @ weight @ p_matrix).ravel(), (-p_matrix @ weight @ p).ravel(), [dr]]
+        return lq.horizon * np.concatenate(change) / units
 
-    times = lq.horizon * (1.0 - (1.0 - np.linspace(0.0, 1.0, points)) ** 3)
-    first = np.concatenate([lq.end.ravel(), lq.end_linear.ravel(), [lq.end_constant]])
+    share = 1.0 - (1.0 - np.linspace(0.0, 1.0, points)) ** 3
+    times = lq.horizon * share
+    first = np.concatenate([lq.end.ravel(), lq.end_linear.ravel(), [lq.end_constant]]) / units
     found = solve_ivp(
-        backward,
-        (0.0, lq.horizon),
-        first,
-        "DOP853",
-        (lq.horizon - times)[::-1].clip(0.0),
-        dense_output=True,
-        rtol=1e-11,
-        atol=1e-12,
+        backward, (0.0, 1.0), first, "DOP853", (1.0 - share)[::-1], dense_output=True, rtol=1e-11, atol=1e-12
     )
+    found.y *= units[:, None]
     p_matrix, p = found.y[: m * m].T.reshape(-1, m, m)[::-1], found.y[m * m : -1].T.reshape(-1, m, d)[::-1]
 
-    def forward(t, flat):
-        z = flat.reshape(m, d)
-        now = found.sol(lq.horizon - t)
+    def forward(part, scaled):
+        z = length * scaled.reshape(m, d)
+        now = units * found.sol(1.0 - part)
         pull = now[: m * m].reshape(m, m) @ z + now[m * m : -1].reshape(m, d)
-        return -(weight @ pull).ravel()
+        return -lq.horizon / length * (weight @ pull).ravel()
 
-    mean = solve_ivp(forward, (0.0, lq.horizon), lq.start.ravel(), "DOP853", times, rtol=1e-10, atol=1e-12)
+    mean = solve_ivp(forward, (0.0, 1.0), lq.start.ravel() / length, "DOP853", share, rtol=1e-10, atol=1e-12)
+    mean.y *= length
     value = found.y[-1, -1] + np.sum(lq.start * (p_matrix[0] @ lq.start)) + 2.0 * np.sum(p[0] * lq.start)
     feed = lq.b.T / lq.effort[:, None]
     n = lq.effort.size
     return ExactCrowd(float(value), times, feed @ p_matrix, feed @ p, mean.y.T.reshape(-1, m, d)[:, :n])
+
+
+def _units(lq: _Problem) -> tuple[float, float]:
+    """Units of costs per squared length and of length: values of order one, whatever the game's own units.
+
+    Running costs count over the shorter of horizon and time that controls need, terminal ones as controls leave them.
+    """
+    dearest, running, end = 1.0 / lq.effort.min(), np.abs(lq.q).max(), np.abs(lq.end).max()
+    span = min(lq.horizon, 1.0 / np.sqrt(running * dearest)) if running else lq.horizon
+    cost = running * span + end / (1.0 + span * end * dearest)
+    moved = np.sqrt(np.abs(lq.covariance).max() * lq.horizon)
+    weight = np.abs(lq.end_linear).max() / end if end else 0.0
+    return float(cost) or 1.0, float(max(np.abs(lq.start).max(), weight, moved)) or 1.0
 
 
 def exact_on_grid(game: DistributedGame, grid: Grid) -> ExactCrowd:

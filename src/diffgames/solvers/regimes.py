@@ -17,8 +17,9 @@ from diffgames.solvers.backward import Accuracy, integrate_to_go
 from diffgames.solvers.base import Outcome, Status
 from diffgames.solvers.feedback import Track
 from diffgames.solvers.linear_quadratic_solution import LinearQuadraticSolution
-from diffgames.solvers.riccati import TIGHT, evaluation_rate, package
+from diffgames.solvers.riccati import TIGHT, course, escaped_or_none, evaluation_rate, package
 from diffgames.solvers.stage import stage_games
+from diffgames.solvers.units import units_of
 
 
 class Switching(eqx.Module):
@@ -63,7 +64,7 @@ def switching_of(generator: Any, attack: Any = None, stabilize: Any = None) -> S
         for name, value in (("attack", attack), ("stabilize", stabilize))
     }
     off = ~np.eye(base.shape[0], dtype=bool)
-    if np.any((base - np.asarray(rates["stabilize"]))[off] < -1e-12):
+    if np.any((base - np.asarray(rates["stabilize"]))[off] < -1e-12 * np.abs(base).max()):
         raise InvalidInput("stabilize", np.asarray(stabilize).tolist(), "rates at most those of the generator")
     return Switching(generator=jnp.asarray(base), attack=rates["attack"], stabilize=rates["stabilize"])
 
@@ -88,10 +89,13 @@ def solve_regimes(
 
 
 def sweep_escape(game: LinearQuadraticGame, switching: Switching, limit: float) -> float | None:
-    """First time to go at which P escapes, up to `limit`, switching included; None where there is none."""
+    """First time to go at which P escapes, up to `limit`, switching included; None where there is none.
+
+    `RunFailed` where the search ends before `limit` for another reason.
+    """
     with jax.enable_x64(True):
         found = _backward(game, switching, jnp.asarray([limit]), TIGHT)
-        return float(found.escape_time) if int(found.code) == Status.ESCAPED else None
+        return escaped_or_none(_outcome(game, found, jnp.asarray(limit)))
 
 
 @eqx.filter_jit
@@ -102,7 +106,13 @@ def _backward(game: LinearQuadraticGame, switching: Switching, to_go: Array, acc
     def rate(tau: Any, y: tuple[Array, Array]) -> tuple[Array, Array]:
         return sweep_rate(game, switching, horizon - tau, *y)
 
-    return integrate_to_go(rate, (terminal, terminal[0]), to_go, accuracy)
+    return integrate_to_go(rate, (terminal, terminal[0]), to_go, accuracy, **course(game, _units(game)))
+
+
+def _units(game: LinearQuadraticGame) -> tuple[Array, Array]:
+    """Units of inner and outer values, the latter costs times time."""
+    units = units_of(game)
+    return units.value, units.value[0]
 
 
 def sweep_rate(
@@ -199,7 +209,7 @@ def check_signs(switching: Switching, outer: np.ndarray, time: np.ndarray) -> No
         weights = np.asarray(getattr(switching, name))
         risk = np.einsum("ij,tjab->tiab", weights, outer) - weights.sum(axis=1)[:, None, None] * outer
         values = np.linalg.eigvalsh(risk)
-        scale = 1e-9 * (1.0 + np.abs(outer).max())
+        scale = 1e-9 * np.abs(outer).max() * weights.max()
         mixed = (values[..., 0] < -scale) & (values[..., -1] > scale)
         if mixed.any():
             when, regime = (int(index) for index in np.argwhere(mixed)[-1])
@@ -226,7 +236,7 @@ def committed_game(
         outer = _committed(game, switching, pairs)
         payoff = np.asarray(jnp.einsum("a,pab,b->p", z, outer[:, regime], z)).reshape(len(policies), len(policies))
     low, high = payoff.min(axis=0).max(), payoff.max(axis=1).min()
-    pure = np.asarray([high]) if abs(high - low) <= 1e-9 * (1 + abs(high)) else np.asarray([])
+    pure = np.asarray([high]) if abs(high - low) <= 1e-9 * abs(payoff).max() else np.asarray([])
     return {"payoff": payoff, "policies": policies, "value": pure, "lower": np.asarray(low), "upper": np.asarray(high)}
 
 
@@ -239,7 +249,7 @@ def _committed(game: LinearQuadraticGame, switching: Switching, pairs: Array) ->
         def rate(tau: Any, y: tuple[Array, Array]) -> tuple[Array, Array]:
             return sweep_rate(game, switching, horizon - tau, *y, committed=(pair[1], pair[0]))
 
-        accuracy = Accuracy(rtol=1e-8, atol=1e-10)
-        return integrate_to_go(rate, (terminal, terminal[0]), horizon[None], accuracy).values[1][-1]
+        accuracy, known = Accuracy(rtol=1e-8, atol=1e-10), course(game, _units(game))
+        return integrate_to_go(rate, (terminal, terminal[0]), horizon[None], accuracy, **known).values[1][-1]
 
     return jax.vmap(one)(pairs)

@@ -16,13 +16,16 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from diffgames.games.linear_quadratic import LinearQuadraticGame
+from diffgames.numerics.equilibration import equilibrated, least_eigenvalue
 from diffgames.solvers.backward import Accuracy, integrate_to_go
 from diffgames.solvers.base import Outcome, Status
 from diffgames.solvers.feedback import LinearFeedback, Track
 from diffgames.solvers.linear_quadratic_solution import LinearQuadraticSolution
 from diffgames.solvers.stage import Stage, stage_games
+from diffgames.solvers.units import units_of
 
 TIGHT = Accuracy()
+LONGEST = 1 / 512  # of the horizon: an event of a coefficient that names no breaks is seen from this width on
 
 
 class Riccati(eqx.Module):
@@ -83,7 +86,13 @@ def values_to_go(
     """
     terminal = game.terminal
     horizon = jnp.asarray(game.horizon, terminal.dtype)
-    found = integrate_to_go(lambda tau, s: value_rate(game, horizon - tau, s), terminal, to_go, accuracy)
+    found = integrate_to_go(
+        lambda tau, s: value_rate(game, horizon - tau, s),
+        terminal,
+        to_go,
+        accuracy,
+        **course(game, units_of(game).value),
+    )
     outcome = Outcome(
         code=found.code,
         escape_time=found.escape_time,
@@ -94,11 +103,38 @@ def values_to_go(
     return found.values, outcome
 
 
+def course(game: LinearQuadraticGame, units: Any) -> dict[str, Any]:
+    """What an integration over the horizon must know of a game besides its rate: units, breaks and the longest step."""
+    varying = [one for one in _coefficients(game) if callable(one)]
+    named = [jnp.ravel(jnp.asarray(one.breaks)) for one in varying if getattr(one, "breaks", None) is not None]
+    to_go = jnp.asarray(game.horizon, game.terminal.dtype) - jnp.concatenate(named) if named else None
+    return {"units": units, "breaks": to_go, "longest": LONGEST if len(varying) > len(named) else None}
+
+
+def _coefficients(game: LinearQuadraticGame) -> list[Any]:
+    own = [getattr(game, name) for name in ("drift", "diffusion", "jump_scale", "jump_rate", "generator")]
+    names = ("own_input", "crowd_input", "state_cost", "control_cost", "cross_cost")
+    return own + [getattr(player, name) for player in game.players for name in names]
+
+
 def escape_time(game: LinearQuadraticGame, limit: float, accuracy: Accuracy = TIGHT) -> float | None:
-    """First time-to-go at which the values escape, searched up to `limit`; None where there is none."""
+    """First time-to-go at which the values escape, searched up to `limit`; None where there is none.
+
+    `RunFailed` where the search ends before `limit` for another reason. At a pole of higher order rounding leaves fewer
+    digits; the time is then rounded to those that hold.
+    """
     with jax.enable_x64(True):
         _, outcome = values_to_go(float64(game), jnp.asarray([limit], jnp.float64), accuracy)
-        return float(outcome.escape_time) if int(outcome.code) == Status.ESCAPED else None
+        return escaped_or_none(outcome)
+
+
+def escaped_or_none(outcome: Outcome) -> float | None:
+    """The escape time, None where the whole span was searched; any other failure is raised."""
+    if outcome.status == Status.ESCAPED:
+        return float(outcome.escape_time)
+    if (failure := outcome.failure) is not None:
+        raise failure
+    return None
 
 
 @eqx.filter_jit
@@ -147,12 +183,10 @@ def judged(game: LinearQuadraticGame, stage: Stage, time: Array, reached: Array,
     code, when, who = outcome.code, outcome.time, outcome.player
     tests = []
     for p, bend in enumerate(stage.curvature):
-        least = jnp.linalg.eigvalsh((bend + jnp.swapaxes(bend, -1, -2)) / 2).min(axis=(-2, -1))
-        scale = jnp.abs(bend).max(axis=(-3, -2, -1))
-        tests.append((Status.NOT_CONVEX, p, ~(least > 1e-13 * scale)))
+        tests.append((Status.NOT_CONVEX, p, ~(least_eigenvalue(bend).min(axis=-1) > 1e-13)))
     order = [tier[0] for tier in reversed(game.tiers)]
     for p, system in zip(order, stage.systems[-len(order) :], strict=True):
-        spread = jnp.linalg.svd(system, compute_uv=False)
+        spread = jnp.linalg.svd(equilibrated(system), compute_uv=False)
         tests.append((Status.SINGULAR, p, ~(spread.min(axis=(-2, -1)) > 1e-13 * spread.max(axis=(-2, -1)))))
     for status, p, bad in reversed(tests):
         at_fault = jnp.any(bad & reached)

@@ -1,10 +1,10 @@
 """Linear-quadratic games without end: the stationary solution, found by iteration, polished by Newton's method.
 
-The value equations run from the terminal cost until nothing changes; Newton's method, its Jacobian held where they
-ended (so close to the root one is enough), then solves rate(S) = 0 to the last digits, through which gradients pass by
-the implicit function theorem. The entry of S at the constant 1 enters no other equation: with c_i its rate,
-(ρ − μ) r = c where ρ > 0. Where ρ = 0 it is left at zero and the *average cost*, the stationary law of the regimes
-times c, says what accrues per unit of time.
+The value equations run from the terminal cost until nothing changes (`solvers.stationary_search`); Newton's method then
+solves rate(S) = 0 to the last digits, through which gradients pass by the implicit function theorem. All is done in the
+game's own units (`solvers.units`). The entry of S at the constant 1 enters no other equation: with c_i its rate,
+(ρ − μ) r = c where ρ > 0. Where ρ = 0 it is left at zero and the *average cost*, the limiting law of the regimes times
+c, says what accrues per unit of time; a chain with several recurrent classes has one for every regime it starts in.
 
 The closed loop is mean-square stable where the second moments of the state shrink, that is where the spectral abscissa
 (in discrete time the logarithm of the spectral radius) of their linear flow is negative.
@@ -12,25 +12,38 @@ The closed loop is mean-square stable where the second moments of the state shri
 
 from typing import Any
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optimistix
 from jaxtyping import Array, Float
 
 from diffgames.games.linear_quadratic import LinearQuadraticGame
+from diffgames.numerics.equilibration import least_eigenvalue
 from diffgames.solvers.base import Outcome, Status
 from diffgames.solvers.feedback import LinearFeedback, Track
 from diffgames.solvers.linear_quadratic_solution import LinearQuadraticSolution
-from diffgames.solvers.recursion import continuation, step_back
-from diffgames.solvers.riccati import judged, value_rate
+from diffgames.solvers.recursion import continuation
+from diffgames.solvers.riccati import judged
 from diffgames.solvers.stage import solve_small, stage_games
+from diffgames.solvers.stationary_search import (
+    LEAST,
+    NOTHING,
+    Search,
+    doubled,
+    doubles,
+    polished,
+    residual,
+    settled,
+)
+from diffgames.solvers.units import sizes, units_of
 
 
 class Stationary(eqx.Module):
-    """Iterate at most `longest` units of time (steps) until the values change by less than `tolerance`, then Newton."""
+    """Iterate at most `longest` units of time (steps) until the values change by less than `tolerance`, then Newton.
+
+    The unit of time is the game's own (`solvers.units`), changes are relative to the entries.
+    """
 
     tolerance: float = eqx.field(static=True, default=1e-6)
     longest: float = eqx.field(static=True, default=1e5)
@@ -38,108 +51,58 @@ class Stationary(eqx.Module):
 
     def __call__(self, game: LinearQuadraticGame) -> LinearQuadraticSolution:
         """Solve a game with an infinite horizon and constant coefficients."""
-        return _solve(self, game)
-
-
-def residual(game: LinearQuadraticGame, values: Array) -> Float[Array, "players m n n"]:
-    """What a stationary S makes zero, but for its corner."""
-    zero = jnp.zeros((), values.dtype)
-    return step_back(game, zero, values)[0] - values if game.discrete else value_rate(game, zero, values)
+        return _solve(self, game, doubles(game))
 
 
 @eqx.filter_jit
-def _solve(solver: Stationary, game: LinearQuadraticGame) -> LinearQuadraticSolution:
+def _solve(solver: Stationary, game: LinearQuadraticGame, alone: bool) -> LinearQuadraticSolution:
     n, dtype = game.size, game.terminal.dtype
+    units = units_of(game)
+    free = jnp.ones((n, n), dtype).at[-1, -1].set(0.0)
     upper = np.triu_indices(n)
-    free = np.ones((n, n), dtype=bool)
-    free[-1, -1] = False
+    chosen = (slice(None), slice(None), upper[0][:-1], upper[1][:-1])
 
     def unpack(flat: Array) -> Array:
-        blank = jnp.zeros((len(game.players), game.regime_count, n, n), dtype)
-        half = blank.at[:, :, upper[0], upper[1]].set(flat)
+        half = jnp.zeros(game.terminal.shape, dtype).at[chosen].set(flat.reshape(*game.terminal.shape[:2], -1))
         return half + jnp.swapaxes(half, -1, -2) - half * jnp.broadcast_to(jnp.eye(n, dtype=dtype), half.shape)
 
-    def pack(values: Array) -> Array:
-        return values[:, :, upper[0], upper[1]]
+    def equation(flat: Array) -> Array:
+        return (residual(game, unpack(flat) * units.value) / units.value / units.pace)[chosen].reshape(-1)
 
-    inner = jnp.broadcast_to(
-        jnp.asarray(free[upper].astype(float), dtype), (len(game.players), game.regime_count, upper[0].size)
-    )
-    mask = jnp.broadcast_to(jnp.asarray(free.astype(float), dtype), game.terminal.shape)
-    numbers, words = eqx.partition(game, eqx.is_array)
+    def measure(flat: Array) -> Array:
+        values = unpack(flat)
+        return jnp.maximum(sizes(values, LEAST), NOTHING)[chosen].reshape(-1)
 
-    def equation(flat: Array, numbers: Any) -> Array:
-        own = residual(eqx.combine(numbers, words), unpack(flat * inner))
-        return jnp.where(inner > 0, pack(own), flat)
-
-    start, settled = _iterate(solver, jax.lax.stop_gradient(numbers), words, residual, mask)
-    root = optimistix.root_find(
-        equation,
-        optimistix.Chord(rtol=solver.newton, atol=solver.newton),
-        pack(start),
-        args=numbers,
-        max_steps=64,
-        throw=False,
-    )
-    exact = jnp.max(jnp.abs(equation(root.value, numbers))) < 1e-7 * (1 + jnp.max(jnp.abs(root.value)))
-    exact &= jnp.max(jnp.abs(root.value - pack(start)) * inner) < 1e-2 * (1 + jnp.max(jnp.abs(root.value)))
-    values = unpack(root.value * inner)
-    good = settled & exact & jnp.all(jnp.isfinite(values))
-    values = jnp.where(good, values, game.terminal * mask)
+    search = Search(solver.tolerance, solver.longest, solver.newton)
+    start, code = doubled(game, units) if alone else settled(search, game, units)
+    root, code = polished(search, equation, measure, jax.lax.stop_gradient(start)[chosen].reshape(-1), code)
+    values = unpack(root) * units.value
+    code = jnp.where((code == Status.SOLVED) & ~_signed(game, values), int(Status.NOT_STATIONARY), code)
+    values = jnp.where(code == Status.SOLVED, values, game.terminal * jnp.broadcast_to(free, values.shape))
     accrued = residual(game, values)[:, :, -1, -1]
-    discount = jnp.asarray(game.discount, dtype)
-    corner, average = _corner(game, values, accrued, discount)
+    corner, average = _corner(game, values, accrued, jnp.asarray(game.discount, dtype))
     values = values.at[:, :, -1, -1].set(corner)
-    return _package(game, values, average, good)
+    return _package(game, values, average, code)
 
 
-def _iterate(solver: Stationary, numbers: Any, words: Any, rate: Any, free: Array) -> tuple[Array, Array]:
-    """Values after which nothing changes any more, and whether that point was reached."""
-    game = eqx.combine(numbers, words)
-    start = game.terminal * free
-
-    def change(values: Array) -> Array:
-        return rate(game, values) * free
-
-    if game.discrete:
-
-        def going(carry):
-            values, step, difference = carry
-            small = difference < solver.tolerance * (1 + jnp.max(jnp.abs(values)))
-            return ~small & (step < solver.longest) & (jnp.max(jnp.abs(values)) < 1e100)
-
-        def once(carry):
-            values, step, _ = carry
-            difference = change(values)
-            return values + difference, step + 1, jnp.max(jnp.abs(difference))
-
-        zero = jnp.zeros((), start.dtype)
-        values, _, difference = jax.lax.while_loop(going, once, (start, zero, zero + jnp.inf))
-        return values, difference < solver.tolerance * (1 + jnp.max(jnp.abs(values)))
-
-    def still(values: Array) -> Array:
-        return jnp.max(jnp.abs(change(values))) < solver.tolerance * (1 + jnp.max(jnp.abs(values)))
-
-    solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(lambda tau, y, args: change(y)),
-        diffrax.Tsit5(),
-        t0=0.0,
-        t1=solver.longest,
-        dt0=None,
-        y0=start,
-        saveat=diffrax.SaveAt(t1=True),
-        stepsize_controller=diffrax.PIDController(rtol=1e-8, atol=1e-10),
-        event=diffrax.Event(lambda t, y, args, **_: still(y) | ~(jnp.max(jnp.abs(y)) < 1e100)),
-        max_steps=65_536,
-        throw=False,
-    )
-    assert solution.ys is not None
-    values = solution.ys[-1]
-    return values, still(values)
+def _signed(game: LinearQuadraticGame, values: Array) -> Array:
+    """Whether values are non-negative wherever running and terminal costs are (of x; with their sign)."""
+    c, fine = game.coefficients(jnp.zeros((), values.dtype)), jnp.asarray(True)
+    for p, player in enumerate(game.players):
+        cross = c.cross_cost[p, :, :-1]
+        rows = (
+            jnp.concatenate([c.state_cost[p, :, :-1, :-1], cross], axis=-1),
+            jnp.concatenate([jnp.swapaxes(cross, -1, -2), c.control_cost[p]], axis=-1),
+        )
+        data = (jnp.concatenate(rows, axis=-2), game.terminal[p, :, :-1, :-1])
+        given = [jnp.min(least_eigenvalue(player.sign * matrix)) >= -1e-10 for matrix in data]
+        found = jnp.min(least_eigenvalue(player.sign * values[p, :, :-1, :-1])) >= -1e-6
+        fine &= found | ~(given[0] & given[1])
+    return fine
 
 
 def _corner(game: LinearQuadraticGame, values: Array, accrued: Array, discount: Array) -> tuple[Array, Array]:
-    """The entry at the constant 1 [players, m], and the average cost per unit of time [players]."""
+    """The entry at the constant 1 [players, m], and the average cost per unit of time, by the regime at the start."""
     m = game.regime_count
     rates = jnp.asarray(game.rates(jnp.zeros((), values.dtype), values), values.dtype)
     eye = jnp.eye(m, dtype=values.dtype)
@@ -147,16 +110,30 @@ def _corner(game: LinearQuadraticGame, values: Array, accrued: Array, discount: 
     system = eye - moves if moves is not None else discount * eye - rates
     counts = discount > 0
     corner = solve_small(jnp.where(counts, system, eye), accrued.T).T
-    law = jnp.ones(1, values.dtype)
-    if m > 1:
-        law = jnp.linalg.lstsq(
-            jnp.concatenate([rates.T, jnp.ones((1, m), values.dtype)]),
-            jnp.zeros(m + 1, values.dtype).at[-1].set(1.0),
-        )[0]
-    return jnp.where(counts, corner, jnp.zeros_like(corner)), accrued @ law
+    average = accrued @ limiting_law(rates).T
+    return jnp.where(counts, corner, jnp.zeros_like(corner)), average[:, 0] if m == 1 else average
 
 
-def _package(game: LinearQuadraticGame, values: Array, average: Array, good: Array) -> LinearQuadraticSolution:
+def limiting_law(rates: Float[Array, "m m"]) -> Float[Array, "m m"]:
+    """Row i: the share of time a chain that starts in regime i spends in each regime, one row per recurrent class.
+
+    Differentiable at a fixed set of classes: dΠ = Π dP Z + Z dP Π with Z = (I − P + Π)⁻¹ − Π.
+    """
+    eye = jnp.eye(rates.shape[0], dtype=rates.dtype)
+    fastest = jnp.max(jnp.abs(rates))
+    moves = eye + rates / (2 * jnp.where(fastest > 0, jax.lax.stop_gradient(fastest), 1.0))
+
+    def squared(_: Any, power: Array) -> Array:
+        power = power @ power
+        return power / jnp.sum(power, axis=1, keepdims=True)
+
+    held = jax.lax.stop_gradient(moves)
+    law = jax.lax.fori_loop(0, 60, squared, held)
+    deviation = jnp.linalg.inv(eye - held + law) - law
+    return law + law @ (moves - held) @ deviation + deviation @ (moves - held) @ law
+
+
+def _package(game: LinearQuadraticGame, values: Array, average: Array, code: Array) -> LinearQuadraticSolution:
     zero = jnp.zeros((), values.dtype)
     ahead = continuation(game, zero, values) if game.discrete else values
     stage = jax.tree.map(lambda leaf: leaf[None], stage_games(game, game.coefficients(zero), ahead))
@@ -173,7 +150,7 @@ def _package(game: LinearQuadraticGame, values: Array, average: Array, good: Arr
         crowd=game.has_crowd,
     )
     outcome = Outcome(
-        code=jnp.where(good, int(Status.SOLVED), int(Status.NOT_STATIONARY)),
+        code=code,
         escape_time=zero + jnp.inf,
         time=zero,
         player=jnp.zeros((), jnp.int32),

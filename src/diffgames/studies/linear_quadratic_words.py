@@ -1,6 +1,6 @@
 """What the linear-quadratic studies share: matrices as parameters, and how a run past its escape time ends."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,14 @@ def escaped(escape_time: float, horizon: float, **rest: Any) -> StudyResult:
         ),
         **rest,
     )
+
+
+def searched(search: Callable[[float], Any], horizon: float, limit: float) -> tuple[Any, tuple[str, ...]]:
+    """What a search for an escape up to `limit` finds; where it cannot go that far, up to the horizon and a warning."""
+    try:
+        return search(limit), ()
+    except RunFailed as failure:
+        return search(horizon), (f"no escape is known beyond the horizon, where the search ended: {failure.reason}",)
 
 
 def as_vector(name: str, value: Any, size: int) -> np.ndarray:

@@ -8,6 +8,7 @@ stabilizer's under its gains.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import jax
@@ -30,7 +31,7 @@ from diffgames.solvers.regimes import (
     switching_of,
 )
 from diffgames.studies.context import RunContext
-from diffgames.studies.linear_quadratic_words import escaped, over_time
+from diffgames.studies.linear_quadratic_words import escaped, over_time, searched
 from diffgames.studies.regime_simulation import EveryRegime, paths_figure, simulate_regimes
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.verification.certificate import Certificate
@@ -107,7 +108,7 @@ def run(config: RegimeConfig, context: RunContext) -> StudyResult:
     with jax.enable_x64(True):
         game, switching = game_of(config), switching_for(config)
         context.progress.update("solving", 0.0)
-        escape = sweep_escape(game, switching, SEARCH * config.T)
+        escape, unsearched = searched(partial(sweep_escape, game, switching), config.T, SEARCH * config.T)
         if escape is not None and escape <= config.T:
             return _failed(config, switching, escape)
         solution = solve_regimes(game, switching)
@@ -127,6 +128,7 @@ def run(config: RegimeConfig, context: RunContext) -> StudyResult:
     first = np.asarray(solution.rates)[0]
     n = inner.shape[-1] - 1
     return StudyResult(
+        warnings=unsearched,
         headline={
             "P0": _short(inner[0, :, :n, :n]),
             "K0": _short(outer[0, :, :n, :n]),

@@ -8,6 +8,7 @@ one-player problem in the limit game, reactions of the crowd included, from the 
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import jax
@@ -24,7 +25,7 @@ from diffgames.simulation.moments import closed_loop, mean_and_covariance, secon
 from diffgames.solvers import LinearQuadraticSolution, escape_time, solve
 from diffgames.studies import stackelberg_run as parts
 from diffgames.studies.context import RunContext
-from diffgames.studies.linear_quadratic_words import escaped, over_time
+from diffgames.studies.linear_quadratic_words import escaped, over_time, searched
 from diffgames.studies.stackelberg_finite import (
     FINITE_HEADLINE,
     finite_array,
@@ -61,7 +62,7 @@ def run(config: StackelbergConfig, context: RunContext) -> StudyResult:
         game = game_of(config)
         parts.check_start(config, game)
         context.progress.update("solving", 0.0)
-        escape = escape_time(game, SEARCH * config.T)
+        escape, unsearched = searched(partial(escape_time, game), config.T, SEARCH * config.T)
         if escape is not None and escape <= config.T:
             return _failed(config, game, escape)
         solution = solve(game)
@@ -87,6 +88,7 @@ def run(config: StackelbergConfig, context: RunContext) -> StudyResult:
     headline = parts.start_numbers(solution) | finite_headline(finite) | {"escape_time": escape}
     headline["restart_error"] = restart
     return StudyResult(
+        warnings=unsearched,
         headline=headline,
         certificate=certificate,
         arrays={

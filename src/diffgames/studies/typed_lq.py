@@ -7,6 +7,7 @@ zero of det Ψ22) the second opinion on the first one's. The certificate solves 
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import diffrax
@@ -28,7 +29,7 @@ from diffgames.plotting import COLOURS, band, label, new_figure
 from diffgames.solvers import LinearQuadraticSolution, escape_time, solve
 from diffgames.solvers.boundary_value import boundary_costates, boundary_escape
 from diffgames.studies.context import RunContext
-from diffgames.studies.linear_quadratic_words import escaped, over_time
+from diffgames.studies.linear_quadratic_words import escaped, over_time, searched
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.studies.typed_simulation import simulate_types
 from diffgames.verification.certificate import Certificate
@@ -78,7 +79,7 @@ def run(config: TypedConfig, context: RunContext) -> StudyResult:
         game = game_of(config)
         mean, covariance = start_law(config, game)
         context.progress.update("solving", 0.0)
-        escape, other = escapes(game, config.reading, SEARCH * config.T)
+        (escape, other), unsearched = searched(partial(escapes, game, config.reading), config.T, SEARCH * config.T)
         context.log(f"escape time: engine and private equations {escape}, det Psi22 {other}")
         if escape is not None and escape <= config.T:
             return _failed(config, escape, mean)
@@ -112,6 +113,7 @@ def run(config: TypedConfig, context: RunContext) -> StudyResult:
     }
     kept = {key: value for key, value in series.items() if key != "time"}
     return StudyResult(
+        warnings=unsearched,
         headline=headline,
         certificate=certificate,
         arrays={
