@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -36,7 +37,7 @@ def in_other_units(game, costs, time, size):
     unit = np.ones(game.size)
     unit[0] = size
 
-    def scaled(value, rows=1.0, columns=1.0, by=1.0):
+    def scaled(value, rows: Any = 1.0, columns: Any = 1.0, by=1.0):
         return None if value is None else jnp.asarray(by * np.asarray(value) * rows * columns)
 
     def turned(matrix, by=1.0):
@@ -168,7 +169,7 @@ def test_finite_horizons_keep_ten_digits_at_every_size():
 
 
 def test_filters_of_small_noise_and_known_starts():
-    def observed(a, noise, seen, covariance=None, horizon=math.inf):
+    def observed(a, noise, seen, covariance: Any = None, horizon: Any = math.inf):
         plant = regulator(A=a, B=1.0, Q=1.0, R=1.0, noise=noise, horizon=horizon)
         return solve(partially_observed(plant, 1.0, seen, covariance=covariance))
 
