@@ -9,6 +9,7 @@ from scipy.integrate import solve_ivp
 
 from diffgames.errors import InvalidInput, RunFailed
 from diffgames.games.differential import DifferentialGame, PointLaw
+from diffgames.games.jumps import FixedMark, JumpLaw
 from diffgames.numerics.grid import Axis, Grid
 from diffgames.solvers.affine_search import Affine
 from diffgames.solvers.control_search import Levels
@@ -111,3 +112,113 @@ def test_one_clear_line_for_each_slip():
         solve_hjb(dataclasses.replace(regulator(), bounds=(None,)), line(41))
     with pytest.raises(InvalidInput, match="positive rate"):
         solve_hjb(regulator(), line(41), stepping=Stepping("stationary"))
+
+
+def moving(**changes) -> DifferentialGame:
+    """A point that nobody steers, on a circle; its cost is sin x at time 1."""
+    fields = {
+        "players": ("nobody",),
+        "control_sizes": (0,),
+        "drift": lambda t, x, u, i: 0 * x,
+        "diffusion": lambda t, x, u, i: jnp.zeros((1, 1)),
+        "running_cost": lambda t, x, u, i: 0 * x,
+        "terminal_cost": lambda x, i: jnp.sin(x),
+        "initial": PointLaw(jnp.zeros(1)),
+        "horizon": 1.0,
+    }
+    return DifferentialGame(**(fields | changes))
+
+
+def pulse(t, low, high, height):
+    return jnp.where((t > low) & (t < high), height, 0.0)
+
+
+CIRCLE = Grid((Axis("x", -np.pi, np.pi, 161, "periodic"),))
+
+
+@pytest.mark.parametrize(
+    ("changes", "breaks", "exact"),
+    [
+        # nine equal times meet every zero of the square
+        ({"drift": lambda t, x, u, i: 0 * x + 4 * jnp.sin(8 * jnp.pi * t) ** 2}, (), np.sin(2.0)),
+        ({"drift": lambda t, x, u, i: 0 * x + pulse(t, 0.41, 0.42, 100.0)}, (), np.sin(1.0)),
+        ({"drift": lambda t, x, u, i: 0 * x + pulse(t, 0.41231, 0.41232, 1e5)}, (0.41231, 0.41232), np.sin(1.0)),
+        (
+            {
+                "diffusion": lambda t, x, u, i: pulse(t, 0.6, 0.62, 10.0)[None, None],
+                "terminal_cost": lambda x, i: jnp.cos(x),
+            },
+            (),
+            np.exp(-1.0),
+        ),
+        ({"running_cost": lambda t, x, u, i: 0 * x + pulse(t, 0.61, 0.62, 100.0)}, (0.61, 0.62), 1.0),
+    ],
+    ids=["oscillation", "drift", "narrow", "volatility", "cost"],
+)
+def test_what_happens_between_two_times_is_stepped_through(changes, breaks, exact):
+    """Rates bound every step, not those of nine times; the rest is the scheme's own error, of first order."""
+    found = solve_hjb(moving(**changes), CIRCLE, stepping=Stepping(keep=2, breaks=breaks), leak_tolerance=None)
+    assert float(found.stability) <= 1 + 1e-9 and float(jnp.max(jnp.abs(found.value))) <= 2.0
+    np.testing.assert_allclose(found.at(jnp.zeros(1)), exact, atol=0.03)
+
+
+def test_steps_that_pass_over_an_event_are_refused():
+    game = moving(drift=lambda t, x, u, i: 0 * x + pulse(t, 0.41, 0.42, 100.0))
+    for steps, words in ((10, "passed over"), (100, r"at least \d+ explicit steps")):  # few step over it altogether
+        with pytest.raises(InvalidInput, match=rf"steps: {steps} .*{words}"):
+            solve_hjb(game, CIRCLE, stepping=Stepping(steps=steps), leak_tolerance=None)
+    paid = moving(running_cost=lambda t, x, u, i: 0 * x + pulse(t, 0.41, 0.42, 100.0))
+    with pytest.raises(InvalidInput, match=r"steps: 10 .*passed over"):
+        solve_hjb(paid, CIRCLE, stepping=Stepping(steps=10), leak_tolerance=None)
+    with pytest.raises(InvalidInput, match="breaks"):
+        solve_hjb(paid, CIRCLE, stepping=Stepping(breaks=(2.0,)), leak_tolerance=None)
+    for rate in (-1.0, np.nan):
+        late = JumpLaw(
+            lambda t, x, u, i, rate=rate: pulse(t, 0.4, 0.41, rate), lambda t, x, u, z, i: z, FixedMark(jnp.ones(1))
+        )
+        with pytest.raises(InvalidInput, match="rate"):
+            solve_hjb(moving(jumps=(late,)), CIRCLE, leak_tolerance=None)
+
+
+@pytest.mark.parametrize("search", [Affine(), Levels()], ids=["affine", "levels"])
+def test_units_of_cost_and_time_do_not_matter(search):
+    """Costs × c, time × s: values × c, controls / s, explicit, implicit and stationary."""
+    grid = Grid((Axis("x", -3.0, 3.0, 21, "constrained" if isinstance(search, Levels) else "reflecting"),))
+    x = jnp.array([0.5])
+
+    def solved(c: float, s: float, method: str):
+        game = DifferentialGame(
+            players=("regulator",),
+            control_sizes=(1,),
+            drift=lambda t, x, u, i: A * x / s + u[0],
+            diffusion=lambda t, x, u, i: SIGMA / np.sqrt(s) * jnp.eye(1),
+            running_cost=lambda t, x, u, i: c * (x**2 / s + u[0] ** 2 * s),
+            terminal_cost=lambda x, i: c * x**2,
+            initial=PointLaw(x),
+            horizon=jnp.inf if method == "stationary" else s,
+            discount=0.5 / s,
+            bounds=((-6.0 / s, 6.0 / s),),
+        )
+        steps = None if method == "stationary" else 100
+        found = solve_hjb(game, grid, search=search, stepping=Stepping(method=method, steps=steps), leak_tolerance=None)
+        control = found.feedback(jnp.asarray(0.0), jnp.array([3.0]), jnp.int32(0))[0][0]
+        return float(found.at(x)) / c, float(control) * s
+
+    cases = [("explicit", 1e-15, 1 / 31_536_000.0)]
+    if isinstance(search, Affine):
+        cases += [("implicit", 1e15, 1e9), ("stationary", 1e-15, 31_536_000.0)]
+    for method, c, s in cases:
+        np.testing.assert_allclose(solved(c, s, method), solved(1.0, 1.0, method), rtol=1e-9)
+
+
+def test_what_lies_beyond_the_grid_is_not_answered():
+    """A start past an absorbing or constrained end is not in the game; a value there is not known."""
+    for boundary in ("absorbing", "constrained"):
+        grid = Grid((Axis("x", -3.0, 3.0, 21, boundary),))
+        outside = dataclasses.replace(regulator(), initial=PointLaw(jnp.array([4.0])))
+        with pytest.raises(InvalidInput, match=r"initial: 4.0 .*x from -3 to 3"):
+            solve_hjb(outside, grid)
+    found = solve_hjb(regulator(), line(21), search=Affine())
+    for state in (3.5, np.nan):
+        with pytest.raises(InvalidInput, match="a state on the grid"):
+            found.at(jnp.array([state]))

@@ -238,7 +238,7 @@ def step(request):
     search = {"levels": Levels(3, 0), "affine": Affine(), "lax_friedrichs": Affine("lax_friedrichs")}[name]
     search = search.fitted(view) if isinstance(search, Affine) else search
     sweep = Sweep(view, search, Stopping(), "upper", True)
-    dt = (10.0 if implicit else 1.0) / sweep.fastest(jnp.zeros(1))[0]
+    dt = (10.0 if implicit else 1.0) / sweep.fastest_at(jnp.zeros(()))[0]
     return lambda values: np.asarray(one_step(sweep, jnp.asarray(values), dt, bool(implicit))), (2, grid.size)
 
 

@@ -90,13 +90,13 @@ def committed():
 
 
 def value_of(macro, grid, defender, attacker):
-    sweep, steps = prepared(resting(0.5), macro, grid, Affine(), 5, None)
+    sweep, mesh = prepared(resting(0.5), macro, grid, Affine(), 5, None)
     weights = jnp.full((3, grid.size), 1.0 / (3 * grid.size))
 
     @jax.jit
     def value(defender, attacker):
         joint = defender[..., :, None] * attacker[..., None, :]
-        return committed_value(sweep, macro, weights, joint, steps)[0]
+        return committed_value(sweep, macro, weights, joint, mesh)[0]
 
     return value, value(defender, attacker)
 

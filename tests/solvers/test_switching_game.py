@@ -128,7 +128,7 @@ def test_a_narrow_grid_and_an_unstable_step_are_told():
     narrow = Grid((Axis("x", -0.6, 0.6, 21),))
     with pytest.raises(RunFailed, match=r"too narrow: with probability 0\.\d+ the state meets an end of x -0\.6…0\.6"):
         solve_switching_game(modes(), macro, narrow, search=Affine(), keep=1)
-    with pytest.raises(InvalidInput, match=r"steps: 10 .*at least \d+ \(stability\)"):
+    with pytest.raises(InvalidInput, match=r"steps: 10 .*at least \d+ explicit steps.*\(stability\)"):
         solve_switching_game(modes(), macro, narrow, search=Affine(), keep=1, steps=10)
 
 

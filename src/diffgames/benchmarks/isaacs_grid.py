@@ -15,11 +15,13 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from diffgames.errors import RunFailed
 from diffgames.solvers.affine_search import Affine
 from diffgames.solvers.grid_game import grid_game
+from diffgames.solvers.grid_steps import even_mesh
 from diffgames.solvers.grid_sweep import Stopping, Sweep, sweep_back
 from diffgames.studies.reach_avoid import ReachAvoidConfig, distance, grid_of, pursuit_game
 
@@ -71,7 +73,8 @@ def _ours(flux: str, precision: str) -> np.ndarray:
             view = grid_game(pursuit_game(config, precision), grid_of(config))
             stopping = Stopping(minimiser=lambda t, x, i: distance(config, x))
             sweep = _SWEEPS[flux, precision] = Sweep(view, Affine(flux).fitted(view), stopping, "upper", True)
-        return np.asarray(sweep_back(sweep, STEPS, 1, False, False).value[0])
+        mesh = even_mesh(jnp.asarray(view.game.horizon, sweep.dtype), STEPS, 1)
+        return np.asarray(sweep_back(sweep, mesh, False, False).value[0])
 
 
 _SWEEPS: dict[tuple[str, str], Sweep] = {}

@@ -20,6 +20,7 @@ import math
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from diffgames.errors import InvalidInput
@@ -161,6 +162,18 @@ class Grid(eqx.Module):
     def __repr__(self) -> str:
         parts = (f"{a.name} {a.low:g}…{a.high:g} in {a.size} ({a.boundary})" for a in self.axes)
         return f"Grid({', '.join(parts)})"
+
+
+def check_inside(grid: Grid, x: Float[Array, "n points"], key: str, kinds: tuple[str, ...] = BOUNDARIES[:-1]) -> None:
+    """`InvalidInput` for points beyond an end of an axis whose boundary is of one of these kinds (traced ones pass)."""
+    if isinstance(x, Tracer):
+        return
+    for axis, values in zip(grid.axes, np.asarray(x), strict=True):
+        slack = 1e-6 * axis.spacing
+        outside = ~((values >= axis.low - slack) & (values <= axis.high + slack))  # NaN is
+        if axis.boundary in kinds and outside.any():
+            words = f"a state on the grid, {axis.name} from {axis.low:g} to {axis.high:g} ({axis.boundary})"
+            raise InvalidInput(key, float(values[outside][0]), words)
 
 
 def _with_ghosts(values: Array, axis: int, boundary: str) -> Array:

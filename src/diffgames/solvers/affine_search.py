@@ -243,7 +243,7 @@ FORM = (
 
 @eqx.filter_jit
 def _misfit(view: GridGame) -> Array:
-    """By how much each line of `FORM` is missed at scattered points and controls."""
+    """By how much each line of `FORM` is missed at scattered points and controls, relative to the sizes there."""
 
     def misfit(t, x, u, w, i):
         _, slopes, gradient, curvature, start = _derivatives(view, t, x, i)
@@ -254,11 +254,16 @@ def _misfit(view: GridGame) -> Array:
             wanted = wanted + slopes[side] @ v
             cost = cost + jnp.sum(gradient[side] * v) + 0.5 * jnp.sum(curvature[side] * v**2)
         bend = jnp.maximum(jnp.max(-curvature[0], initial=0.0), jnp.max(curvature[1], initial=0.0))
-        drift_off = jnp.max(jnp.abs(found - wanted)) / (1.0 + jnp.max(jnp.abs(found)))
-        cost_off = jnp.abs(local.cost - cost) / (1.0 + jnp.abs(cost))
-        return jnp.stack([drift_off, cost_off, jnp.max(jnp.abs(local.covariance - start.covariance)), bend])
+        bent = jnp.max(jnp.abs(jnp.concatenate(curvature)), initial=0.0)
+        width = jnp.max(jnp.abs(jnp.concatenate([u, w])), initial=jnp.finfo(x.dtype).tiny)
+        bent = jnp.maximum(bent, jnp.abs(cost) / width**2)  # rounding in a cost that is linear is no curvature
+        covariance = jnp.abs(local.covariance)
+        off = (found - wanted, (local.cost - cost)[None], local.covariance - start.covariance, bend[None])
+        return [jnp.abs(part) for part in off], [jnp.abs(found), jnp.abs(cost)[None], covariance, bent[None]]
 
-    return jnp.max(over_samples(view, misfit), axis=(0, 1))
+    off, size = jax.tree.map(lambda part: jnp.max(part, axis=(0, 1)), over_samples(view, misfit))
+    relative = [part / jnp.where(whole > 0, whole, 1.0) for part, whole in zip(off, size, strict=True)]
+    return jnp.stack([jnp.max(part, initial=0.0) for part in relative])
 
 
 @eqx.filter_jit

@@ -124,10 +124,15 @@ class Levels(AbstractControlSearch):
         def table(us, ws):
             def entry(u, w):
                 cost, change, drift = self._terms(view, t, x, i, at, u, w)
-                out = jnp.sum(jnp.maximum(wall * drift, 0.0)) if constrained else 0.0
-                return cost + change, cost + change + penalty * 1e8 * out
+                return cost + change, jnp.maximum(wall * drift, 0.0)
 
-            return jax.vmap(jax.vmap(entry, in_axes=(None, 0)), in_axes=(0, None))(us, ws)
+            plain, out = jax.vmap(jax.vmap(entry, in_axes=(None, 0)), in_axes=(0, None))(us, ws)
+            if not constrained:
+                return plain, plain
+            # beyond every difference in value, whatever units values, states and time have
+            size, speed = jnp.max(jnp.abs(plain)), jnp.max(out, axis=(0, 1), keepdims=True)
+            share = jnp.sum(out / jnp.where(speed > 0, speed, 1.0), axis=-1)
+            return plain, plain + penalty * 1e8 * jnp.where(size > 0, size, 1.0) * share
 
         upper = side == "upper"
 

@@ -26,7 +26,7 @@ from diffgames.errors import InvalidInput
 from diffgames.games.differential import DifferentialGame, Profile
 from diffgames.games.jumps import JumpLaw
 from diffgames.numerics.finite_difference import Differences, differences
-from diffgames.numerics.grid import Grid
+from diffgames.numerics.grid import Grid, check_inside
 
 
 class Coefficients(eqx.Module):
@@ -205,8 +205,15 @@ def grid_game(game: DifferentialGame, grid: Grid, others: Profile | None = None)
         regimes=game.regime_count,
     )
     if is_concrete(game):
+        _check_start(game, grid)
         return _check_samples(found, active)
     return found
+
+
+def _check_start(game: DifferentialGame, grid: Grid) -> None:
+    """`InvalidInput` for a start beyond an end at which the game stops or the state is held: it is not in the game."""
+    x = jax.vmap(lambda key: game.initial(key)[0])(jax.random.split(jax.random.key(0), 256))
+    check_inside(grid, x.T, "initial", ("absorbing", "constrained"))
 
 
 def is_concrete(tree: Any) -> bool:
@@ -252,7 +259,7 @@ def _check_samples(found: GridGame, active: list[int]) -> GridGame:
     for key, rate in zip(("jump rate", "switching rate"), np.asarray(least), strict=True):
         if not rate >= 0:  # NaN is not
             raise InvalidInput(key, float(rate), "an intensity ≥ 0 at every state, time and control")
-    if len(active) == 2 and float(off) > 1e-8 * max(1.0, float(largest_cost)):
+    if len(active) == 2 and float(off) > 1e-8 * float(largest_cost):
         words = "the same costs with signs (1, -1), or opposite costs with equal signs: two adversaries"
         raise InvalidInput("running_cost, terminal_cost", f"objectives that differ by up to {float(off):.3g}", words)
     covariance = np.asarray(covariance)
@@ -284,5 +291,6 @@ def _survey(found: GridGame, active: tuple[int, ...]) -> tuple[Array, Array, Arr
 
 
 def _relative(a: Array, b: Array) -> Float[Array, " 1"]:
-    """max |a − b| over 1 + max |b|."""
-    return (jnp.max(jnp.abs(a - b)) / (1 + jnp.max(jnp.abs(b))))[None]
+    """max |a − b| over the larger of the two sizes."""
+    size = jnp.maximum(jnp.max(jnp.abs(a)), jnp.max(jnp.abs(b)))
+    return (jnp.max(jnp.abs(a - b)) / jnp.where(size > 0, size, 1.0))[None]

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from diffgames.games.differential import Controls, Profile
-from diffgames.numerics.grid import Grid
+from diffgames.numerics.grid import Grid, check_inside
 from diffgames.numerics.precision import keeping_double
 
 
@@ -30,7 +30,9 @@ class GridFeedback(eqx.Module):
         dtype = self.u.dtype
         rest = tuple(jnp.zeros(size, dtype) for size in self.control_sizes)
         rest = rest if self.others is None else self.others(t, x, i)
-        slot = jnp.clip(jnp.searchsorted(self.time, t + 1e-12, side="right") - 1, 0, self.time.shape[0] - 1)
+        slot = jnp.clip(
+            jnp.searchsorted(self.time, t + 1e-12 * self.time[-1], side="right") - 1, 0, self.time.shape[0] - 1
+        )
         indices, weights = self.grid.locate(x.astype(dtype)[:, None])
         play = [jnp.asarray(part, dtype) for part in rest]
         for player, table in ((self.minimiser, self.u), (self.maximiser, self.w)):
@@ -69,7 +71,11 @@ class GridSolution(eqx.Module):
 
     @keeping_double
     def at(self, x: Float[Array, " n"], i: int = 0, kept: int = 0) -> Float[Array, ""]:
-        """Value at a state and a regime, at the kept time of that index (0: the first)."""
+        """Value at a state and a regime, at the kept time of that index (0: the first).
+
+        Raises `InvalidInput` for a state beyond an end of the grid: nothing is known there.
+        """
+        check_inside(self.grid, jnp.asarray(x, self.value.dtype)[:, None], "x")
         return self.grid.interpolate(self.value[kept, i], jnp.asarray(x, self.value.dtype)[:, None])[0]
 
     @keeping_double

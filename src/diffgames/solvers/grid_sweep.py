@@ -4,6 +4,7 @@ With H_h(V) the discrete Hamiltonian after the min–max and ρ the discount, fr
 
     explicit:    V(t − dt) = V(t) + dt [H_h(V(t)) − ρ V(t)],            monotone if dt (r + ρ) ≤ 1, r the largest rate
     implicit:    [1 + dt ρ − dt L_h^{u,w}] V(t − dt) = V(t) + dt c^{u,w},   (u, w) the choice at V(t − dt)
+                 coefficients are those of the middle of the step (`solvers.grid_steps`), stopping costs of its end
     stationary:  [ρ − L_h^{u,w}] V = c^{u,w}
 
 with the last two by policy iteration: choose at the present V, solve the linear system, repeat until V stands still.
@@ -22,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.sparse.linalg import bicgstab
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from diffgames.numerics.grid import ARTIFICIAL
 from diffgames.solvers.control_search import AbstractControlSearch, Choice
@@ -136,39 +137,39 @@ class Sweep(eqx.Module):
             values = values if paid is None else better(values, paid)
         return values
 
-    def fastest(self, times: Array) -> tuple[Array, Array]:
-        """Largest rate of leaving any point at any of the times, and the least slack of monotonicity."""
+    def fastest_at(self, t: Array) -> tuple[Array, Array]:
+        """Largest rate of leaving any point at a time, and the least slack of monotonicity."""
+        rates = self.view.everywhere(lambda x, i: self.search.fastest(self.view, t, x, i), self.points())
+        return jnp.max(rates[0]), jnp.min(rates[1])
 
-        def at(t):
-            rates = self.view.everywhere(lambda x, i: self.search.fastest(self.view, t, x, i), self.points())
-            return jnp.max(rates[0]), jnp.min(rates[1])
-
-        rates, slack = jax.lax.map(at, times)
-        return jnp.max(rates), jnp.min(slack)
+    def ready_between(self, early: Array, middle: Array) -> Ready:
+        """What a step needs: the search prepared at its middle, stopping costs at its end."""
+        if self.stopping == Stopping():
+            return self.prepare(middle)
+        return Ready(self.prepare(middle).search, self.prepare(early).stops)
 
     # --- one step -------------------------------------------------------------------------------------------------
 
     def explicit_step(self, ready: Ready | None, t: Array, dt: Array, values: Array, leak: Array | None) -> Any:
         """Values (and leak) at t − dt from those at t."""
-        ready = self.prepare(t) if ready is None else ready
-        choice = self.choose(ready, t, values)
+        middle = t - 0.5 * dt
+        ready = self.ready_between(t - dt, middle) if ready is None else ready
+        choice = self.choose(ready, middle, values)
         rho = jnp.asarray(self.view.game.discount, values.dtype)
         after = self.held(values, values + dt * (choice.value - rho * values))
         if leak is not None:
-            leak = self.spread(leak, leak + dt * self.linear(ready, t, leak, choice.u, choice.w)[1])
-        if not self.autonomous and self.stopping != Stopping():
-            ready = self.prepare(t - dt)
+            leak = self.spread(leak, leak + dt * self.linear(ready, middle, leak, choice.u, choice.w)[1])
         return self.stopped(ready, after), leak, jnp.int32(0), jnp.zeros((), values.dtype)
 
     def implicit_step(self, ready: Ready | None, t: Array, dt: Array, values: Array, leak: Array | None) -> Any:
         """Values (and leak) at t − dt from those at t, by policy iteration."""
-        early = t - dt
-        ready = self.prepare(early) if ready is None else ready
-        after, policy, iterations, residual = self.solve(ready, early, values, dt)
+        middle = t - 0.5 * dt
+        ready = self.ready_between(t - dt, middle) if ready is None else ready
+        after, policy, iterations, residual = self.solve(ready, middle, values, dt)
         if leak is not None:
 
             def operator(field: Array) -> Array:
-                held = jnp.where(self.absorbed()[None], 0.0, self.linear(ready, early, field, policy.u, policy.w)[1])
+                held = jnp.where(self.absorbed()[None], 0.0, self.linear(ready, middle, field, policy.u, policy.w)[1])
                 return field - dt * held
 
             leak = self.spread(leak, _solve_linear(operator, leak, leak)[0])
@@ -222,7 +223,8 @@ class Sweep(eqx.Module):
         def body(carry):
             guess, policy, count, _, _ = carry
             after, left = evaluate(policy, guess)
-            moved = jnp.max(jnp.abs(after - guess)) / (1.0 + jnp.max(jnp.abs(after)))
+            size = jnp.maximum(jnp.max(jnp.abs(after)), jnp.max(jnp.abs(guess)))  # relative: values have units
+            moved = jnp.max(jnp.abs(after - guess)) / jnp.where(size > 0, size, 1.0)
             return after, improve(after), count + 1, moved, left
 
         def going(carry):
@@ -251,28 +253,27 @@ def _solve_linear(operator: Callable, right: Array, guess: Array) -> tuple[Array
     else:
         tolerance = 1e-12 if right.dtype == jnp.float64 else 1e-6
         field, _ = bicgstab(operator, right, x0=guess, tol=tolerance, atol=0.0, maxiter=4000)
-    off = jnp.max(jnp.abs(operator(field) - right)) / jnp.maximum(jnp.max(jnp.abs(right)), 1e-30)
+    size = jnp.max(jnp.abs(right))
+    off = jnp.max(jnp.abs(operator(field) - right)) / jnp.where(size > 0, size, 1.0)
     return field, off
 
 
 @eqx.filter_jit
-def sweep_back(sweep: Sweep, steps: int, kept: int, implicit: bool, with_leak: bool) -> Swept:
-    """From the horizon to 0 in `steps` steps, keeping `kept` + 1 times; the feedback and the gap at each of them."""
-    dtype = sweep.dtype
+def sweep_back(sweep: Sweep, mesh: Float[Array, "kept times"], implicit: bool, with_leak: bool) -> Swept:
+    """From the horizon to 0 over the times of `mesh`, keeping its rows' ends; feedback and gap at each of them."""
+    dtype, kept = sweep.dtype, mesh.shape[0]
     horizon = jnp.asarray(sweep.view.game.horizon, dtype)
-    dt = horizon / steps
     step = sweep.implicit_step if implicit else sweep.explicit_step
     zero = jnp.zeros((), dtype)
     ready = sweep.prepare(zero) if sweep.autonomous else None
 
-    def advance(carry, k):
+    def advance(carry, times):
         values, leak, iterations, residual = carry
-        t = horizon - k.astype(dtype) * dt
-        values, leak, count, left = step(ready, t, dt, values, leak)
+        values, leak, count, left = step(ready, times[0], times[0] - times[1], values, leak)
         return (values, leak, jnp.maximum(iterations, count), jnp.maximum(residual, left)), None
 
-    def block(carry, ks):
-        carry, _ = jax.lax.scan(advance, carry, ks)
+    def block(carry, row):
+        carry, _ = jax.lax.scan(advance, carry, (row[:-1], row[1:]))
         return carry, carry[0]
 
     def play(pair: tuple[Array, Array]) -> tuple[Array, Array, Array]:
@@ -284,8 +285,7 @@ def sweep_back(sweep: Sweep, steps: int, kept: int, implicit: bool, with_leak: b
     leak = None
     if with_leak:
         leak = jnp.broadcast_to(sweep.absorbed()[None], values.shape).astype(dtype)
-    ks = jnp.arange(steps, dtype=jnp.int32).reshape(kept, steps // kept)
-    (_, leak, iterations, residual), rest = jax.lax.scan(block, (values, leak, jnp.int32(0), zero), ks)
+    (_, leak, iterations, residual), rest = jax.lax.scan(block, (values, leak, jnp.int32(0), zero), mesh)
     value = jnp.concatenate([values[None], rest])[::-1]
     u, w, gap = jax.lax.map(play, (jnp.linspace(0.0, 1.0, kept + 1, dtype=dtype) * horizon, value))
     return Swept(value, u, w, gap, leak, iterations, residual)

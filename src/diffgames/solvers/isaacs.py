@@ -28,10 +28,8 @@ from diffgames.solvers.affine_search import Affine
 from diffgames.solvers.control_search import AbstractControlSearch, Levels
 from diffgames.solvers.grid_game import GridGame, grid_game, is_concrete, state_dtype
 from diffgames.solvers.grid_solution import GridFeedback, GridSolution
+from diffgames.solvers.grid_steps import Timing, timing, traced_timing
 from diffgames.solvers.grid_sweep import Stopping, Sweep, Swept, steady_state, sweep_back
-
-COURANT = 0.9
-"""Share of the stability bound that automatically chosen explicit steps use."""
 
 
 class Stepping(eqx.Module):
@@ -40,6 +38,7 @@ class Stepping(eqx.Module):
     - `method`: `explicit`, `implicit` (policy iteration, any step) or `stationary` (a discounted game without end)
     - `steps`: their number, or None: as many as stability wants (explicit) or 100 (implicit)
     - `keep`: number of equal intervals of the horizon at whose ends value and feedback are kept
+    - `breaks`: times inside the horizon at which coefficients jump, or a pulse begins or ends: steps end there
     - `policy_iterations`: most of them in one implicit step, or to the steady state
     """
 
@@ -47,6 +46,7 @@ class Stepping(eqx.Module):
     steps: int | None = eqx.field(static=True, default=None)
     keep: int = eqx.field(static=True, default=10)
     policy_iterations: int = eqx.field(static=True, default=60)
+    breaks: tuple[float, ...] = eqx.field(static=True, default=(), converter=tuple)
 
     def __check_init__(self):
         if self.method not in ("explicit", "implicit", "stationary"):
@@ -105,40 +105,29 @@ def solve_on_grid(
     horizon = view.game.horizon
     if concrete and not np.isfinite(np.asarray(horizon)):
         raise InvalidInput("horizon", float(np.asarray(horizon)), "a finite one, or the method stationary")
-    rate, slack = _rates(sweep)
+    timed = _timed(sweep, stepping, concrete)
     if concrete:
-        check_monotone(view, float(slack))
-    steps = _steps(sweep, stepping, rate, concrete)
+        check_monotone(view, float(timed.slack))
     leaking = leaks(view.grid, leak_tolerance)
-    swept = sweep_back(sweep, steps, stepping.keep, stepping.method == "implicit", leaking)
-    solution = _solution(sweep, swept, steps, stepping.method, rate)
+    swept = sweep_back(sweep, timed.mesh, stepping.method == "implicit", leaking)
+    if not concrete and stepping.method == "explicit":  # nobody can be told: an unstable value is no number
+        swept = swept._replace(value=jnp.where(timed.stability <= 1 + 1e-6, swept.value, jnp.nan))
+    solution = _solution(sweep, swept, timed.steps, stepping.method, timed.stability)
     if concrete:
         check_solution(solution, leak_tolerance)
     return solution
 
 
-@eqx.filter_jit
-def _rates(sweep: Sweep) -> tuple[Array, Array]:
-    horizon = jnp.asarray(sweep.view.game.horizon, sweep.dtype)
-    times = jnp.linspace(0.0, 1.0, 1 if sweep.autonomous else 9, dtype=sweep.dtype)
-    rate, slack = sweep.fastest(times * horizon)
-    return rate + jnp.asarray(sweep.view.game.discount, sweep.dtype), slack
-
-
-def _steps(sweep: Sweep, stepping: Stepping, rate: Array, concrete: bool) -> int:
-    if stepping.method == "implicit":
-        return stepping.steps or math.ceil(100 / stepping.keep) * stepping.keep
-    if not concrete:
-        if stepping.steps is None:
-            raise InvalidInput("steps", None, "a number, where parameters of the game are traced")
-        return stepping.steps
-    least = float(rate) * float(np.asarray(sweep.view.game.horizon))
-    if stepping.steps is None:
-        return math.ceil(max(least / COURANT, 1.0) / stepping.keep) * stepping.keep
-    if stepping.steps < least * (1 - 1e-9):
-        words = f"at least {math.ceil(least)} explicit steps on this grid (stability), or the method implicit"
-        raise InvalidInput("steps", stepping.steps, words)
-    return stepping.steps
+def _timed(sweep: Sweep, stepping: Stepping, concrete: bool) -> Timing:
+    least = math.ceil(100 / stepping.keep) * stepping.keep if stepping.method == "implicit" else None
+    if concrete:
+        return timing(sweep, stepping.keep, stepping.steps, stepping.breaks, least)
+    steps = stepping.steps or least
+    if steps is None:
+        raise InvalidInput("steps", None, "a number, where parameters of the game are traced")
+    if stepping.breaks:
+        raise InvalidInput("breaks", stepping.breaks, "none, where parameters of the game are traced")
+    return traced_timing(sweep, steps, stepping.keep)
 
 
 def check_monotone(view: GridGame, slack: float) -> None:
@@ -175,7 +164,7 @@ def _stationary(sweep: Sweep, stepping: Stepping) -> GridSolution:
     return solution
 
 
-def _solution(sweep: Sweep, swept: Swept, steps: int, method: str, rate: Array) -> GridSolution:
+def _solution(sweep: Sweep, swept: Swept, steps: int, method: str, stability: Array) -> GridSolution:
     view, dtype = sweep.view, sweep.dtype
     grid, game, kept = view.grid, view.game, swept.value.shape[0]
     time = jnp.zeros(1, dtype)
@@ -195,7 +184,6 @@ def _solution(sweep: Sweep, swept: Swept, steps: int, method: str, rate: Array) 
     if swept.leak is not None:
         leak = swept.leak.reshape(-1, *grid.shape)
         leak_at_start = mean_leak(game, grid, swept.leak)
-    stability = rate * jnp.asarray(game.horizon, dtype) / steps if steps else jnp.zeros((), dtype)
     return GridSolution(
         grid=grid,
         time=time,

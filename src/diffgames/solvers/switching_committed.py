@@ -71,6 +71,7 @@ def solve_committed_switching(
     search: AbstractControlSearch | None = None,
     keep: int = 10,
     steps: int | None = None,
+    breaks: tuple[float, ...] = (),
     tolerance: float = 1e-6,
     most: int = 100,
     leak_tolerance: float | None = 0.05,
@@ -78,26 +79,29 @@ def solve_committed_switching(
     """A fixed point of committed policies, constant on each of `keep` intervals of the horizon.
 
     `weights` of the starting states (≥ 0, not all 0; None: all alike). The solution's `gap` is the first-order one
-    above; it has to fall below `tolerance` (1 + |J|), which `RunFailed` says if it does not in `most` iterations.
-    `leak_tolerance` as of `solvers.isaacs.solve_isaacs`.
+    above; it has to fall below `tolerance` Σ weights |U(0)|, U of the feedback reading, which `RunFailed` says if it
+    does not in `most` iterations.
+    `breaks` and `leak_tolerance` as of `solvers.switching_game.solve_switching_game`.
     """
-    sweep, steps = prepared(game, macro, grid, search, keep, steps)
+    sweep, mesh = prepared(game, macro, grid, search, keep, steps, breaks)
     shape = (sweep.view.regimes, grid.size)
     start = jnp.full(shape, 1.0, sweep.dtype) if weights is None else jnp.asarray(weights, sweep.dtype)
     if start.shape != shape or not (bool(jnp.all(start >= 0)) and float(jnp.sum(start)) > 0):
         raise InvalidInput("weights", f"shape {start.shape}", f"numbers ≥ 0, not all 0, of shape {shape}")
-    feedback = sweep_both(sweep, macro, steps, keep)
+    feedback = sweep_both(sweep, macro, mesh)
     policies = (feedback.defender[:-1], feedback.attacker[:-1])
-    found = _settle(sweep, macro, start / jnp.sum(start), policies, steps, jnp.asarray(tolerance, sweep.dtype), most)
+    start = start / jnp.sum(start)
+    allowed = jnp.asarray(tolerance, sweep.dtype) * jnp.sum(start * jnp.abs(feedback.outer[0]))
+    found = _settle(sweep, macro, start, policies, mesh, allowed, most)
     gap, value = float(found.gap), float(found.value)
-    if not gap <= tolerance * (1 + abs(value)):
+    if not gap <= float(allowed):
         remedy = "more iterations (most), costs on the efforts, or the feedback reading"
         raise RunFailed(
             f"no fixed point of the committed {'mixed' if macro.mixed else 'pure'} policies found: after "
             f"{int(found.count)} iterations both sides could gain {gap:.3g} of {value:.6g}",
             remedy if macro.mixed else f"mixed actions (mixed=True), {remedy}",
         )
-    solution = _solution(sweep, macro, found.best, steps, found.gap, leaks(grid, leak_tolerance))
+    solution = _solution(sweep, macro, found.best, mesh, found.gap, leaks(grid, leak_tolerance))
     check_values(grid, solution.inner, solution.leak_at_start, leak_tolerance)
     return solution
 
@@ -107,18 +111,15 @@ def committed_value(
     macro: MacroGame,
     weights: Array,
     joint: Float[Array, "kept regimes points d a"],
-    steps: int,
+    mesh: Float[Array, "kept times"],
     leaking: bool = False,
 ) -> tuple[Array, tuple[Array, Array, Array | None]]:
     """J, (V, U) at the kept times, increasing, and the leak, for joint actions π on the intervals between them."""
-    dtype, keep = sweep.dtype, joint.shape[0]
-    horizon = jnp.asarray(sweep.view.game.horizon, dtype)
-    dt = horizon / steps
+    dtype = sweep.dtype
     ready = sweep.prepare(jnp.zeros((), dtype)) if sweep.autonomous else None
 
-    def advance(carry: Carry, inputs: tuple[Array, Array]) -> tuple[Carry, None]:
-        k, now = inputs
-        t = horizon - k.astype(dtype) * dt
+    def advance(carry: Carry, times: tuple[Array, Array], now: Array) -> tuple[Carry, None]:
+        t, dt = 0.5 * (times[0] + times[1]), times[0] - times[1]
         here: Ready = sweep.prepare(t) if ready is None else ready
         rates = jnp.einsum("ipab,abij->ipj", now, macro.rates)
         paid = jnp.einsum("ipab,ab->ip", now, macro.effort)
@@ -127,13 +128,12 @@ def committed_value(
 
     @jax.checkpoint
     def block(carry: Carry, inputs: tuple[Array, Array]) -> tuple[Carry, Any]:
-        ks, now = inputs
-        carry, _ = jax.lax.scan(jax.checkpoint(lambda c, k: advance(c, (k, now))), carry, ks)
+        row, now = inputs
+        carry, _ = jax.lax.scan(jax.checkpoint(lambda c, times: advance(c, times, now)), carry, (row[:-1], row[1:]))
         return carry, carry[:2]
 
     terminal = sweep.view.terminal(sweep.points())
-    ks = jnp.arange(steps, dtype=jnp.int32).reshape(keep, steps // keep)
-    (_, outer, leak), path = jax.lax.scan(block, (terminal, terminal, first_leak(sweep, leaking)), (ks, joint[::-1]))
+    (_, outer, leak), path = jax.lax.scan(block, (terminal, terminal, first_leak(sweep, leaking)), (mesh, joint[::-1]))
     values = tuple(jnp.concatenate([terminal[None], part])[::-1] for part in path)
     return jnp.sum(weights * outer), (values[0], values[1], leak)
 
@@ -144,15 +144,15 @@ def _joint(policies: Policies) -> Array:
 
 @eqx.filter_jit
 def _settle(
-    sweep: Sweep, macro: MacroGame, weights: Array, start: Policies, steps: int, tolerance: Array, most: int
+    sweep: Sweep, macro: MacroGame, weights: Array, start: Policies, mesh: Array, allowed: Array, most: int
 ) -> Players:
-    """Move until the gap is a hundredth of the tolerance, or `most` times."""
+    """Move until the gap is a hundredth of what is allowed, or `most` times."""
 
     def improve(state: Players) -> Players:
         defender, attacker = state.policies
 
         def objective(joint: Array) -> Array:
-            return committed_value(sweep, macro, weights, joint, steps)[0]
+            return committed_value(sweep, macro, weights, joint, mesh)[0]
 
         value, game = jax.value_and_grad(objective)(_joint(state.policies))
         upper = jnp.max(jnp.sum(defender[..., :, None] * game, axis=-2), axis=-1)
@@ -177,7 +177,7 @@ def _settle(
         )
 
     def unfinished(state: Players) -> Array:
-        return (state.count < most) & (state.gap > 0.01 * tolerance * (1 + jnp.abs(state.value)))
+        return (state.count < most) & (state.gap > 0.01 * allowed)
 
     first = FIRST_SHARE if macro.mixed else 1.0
     begin = Players(
@@ -199,9 +199,9 @@ def _share(share: Array, move: Array, before: Array) -> Array:
 
 @eqx.filter_jit
 def _solution(
-    sweep: Sweep, macro: MacroGame, policies: Policies, steps: int, gap: Array, leaking: bool
+    sweep: Sweep, macro: MacroGame, policies: Policies, mesh: Array, gap: Array, leaking: bool
 ) -> SwitchingSolution:
     weights = jnp.zeros((sweep.view.regimes, sweep.view.grid.size), sweep.dtype)
-    _, values = committed_value(sweep, macro, weights, _joint(policies), steps, leaking)
+    _, values = committed_value(sweep, macro, weights, _joint(policies), mesh, leaking)
     alpha, beta = (jnp.concatenate([part, part[-1:]]) for part in policies)  # at T what was played until then
     return switching_solution(sweep, macro, values, (alpha, beta), gap)

@@ -33,6 +33,7 @@ from diffgames.numerics.grid import Grid
 from diffgames.solvers.affine_search import Affine
 from diffgames.solvers.control_search import AbstractControlSearch, Levels
 from diffgames.solvers.grid_game import grid_game
+from diffgames.solvers.grid_steps import timing
 from diffgames.solvers.grid_sweep import Ready, Stopping, Sweep
 from diffgames.solvers.isaacs import check_monotone, check_values, leaks, mean_leak, uses_time
 from diffgames.solvers.matrix_game import solve_matrix_game, solve_pure
@@ -94,16 +95,17 @@ def solve_switching_game(
     search: AbstractControlSearch | None = None,
     keep: int = 10,
     steps: int | None = None,
+    breaks: tuple[float, ...] = (),
     leak_tolerance: float | None = 0.05,
 ) -> SwitchingSolution:
     """The feedback reading, in one backward sweep on `grid`; the game's own generator is replaced by the macro game's.
 
-    Explicit steps, as many as stability wants. `leak_tolerance` as of `solvers.isaacs.solve_isaacs`. Raises
-    `InvalidInput` for rates that make no generator, an unstable number of steps and spacings that are not monotone,
-    `RunFailed` where the grid is too narrow.
+    Explicit steps, as many as stability wants, which end at `breaks` (`solvers.grid_steps`). `leak_tolerance` as of
+    `solvers.isaacs.solve_isaacs`. Raises `InvalidInput` for rates that make no generator, an unstable number of steps
+    and spacings that are not monotone, `RunFailed` where the grid is too narrow.
     """
-    sweep, steps = prepared(game, macro, grid, search, keep, steps)
-    solution = sweep_both(sweep, macro, steps, keep, leaks(grid, leak_tolerance))
+    sweep, mesh = prepared(game, macro, grid, search, keep, steps, breaks)
+    solution = sweep_both(sweep, macro, mesh, leaks(grid, leak_tolerance))
     check_values(grid, solution.inner, solution.leak_at_start, leak_tolerance)
     return solution
 
@@ -115,8 +117,9 @@ def prepared(
     search: AbstractControlSearch | None,
     keep: int,
     steps: int | None,
-) -> tuple[Sweep, int]:
-    """The inner game ready to be swept, without its own switching, and the number of explicit steps."""
+    breaks: tuple[float, ...] = (),
+) -> tuple[Sweep, Float[Array, "kept times"]]:
+    """The inner game ready to be swept, without its own switching, and the times of the explicit steps."""
     rates = np.asarray(macro.rates)
     for pair in np.ndindex(rates.shape[:2]):
         check_generator(rates[pair], f"rates[{pair[0]}, {pair[1]}]")
@@ -125,15 +128,12 @@ def prepared(
     search = search or Levels()
     search = search.fitted(view) if isinstance(search, Affine) else search
     sweep = Sweep(view, search, Stopping(), "upper", not uses_time(view, Stopping()))
-    fastest, slack = map(float, sweep.fastest(jnp.linspace(0.0, 1.0, 5, dtype=sweep.dtype) * game.horizon))
-    check_monotone(view, slack)
     leaving = float(-rates[..., np.arange(rates.shape[2]), np.arange(rates.shape[2])].min())
-    least = (fastest + leaving + float(game.discount)) * float(game.horizon)
-    if steps is None:
-        steps = int(np.ceil(least / 0.9 / keep)) * keep
-    if steps < least * (1 - 1e-9) or steps % keep:
-        raise InvalidInput("steps", steps, f"a multiple of keep = {keep}, at least {int(np.ceil(least))} (stability)")
-    return sweep, steps
+    if steps is not None and (steps < 1 or steps % keep):
+        raise InvalidInput("steps", steps, f"a positive multiple of keep = {keep}")
+    timed = timing(sweep, keep, steps, breaks, more=leaving)
+    check_monotone(view, float(timed.slack))
+    return sweep, timed.mesh
 
 
 def stage_game(macro: MacroGame, outer: Float[Array, "regimes points"]) -> tuple[Array, Array, Array, Array]:
@@ -151,26 +151,25 @@ def equilibrium_rates(macro: MacroGame, defender: Array, attacker: Array) -> Arr
 
 
 @eqx.filter_jit
-def sweep_both(sweep: Sweep, macro: MacroGame, steps: int, keep: int, leaking: bool = False) -> SwitchingSolution:
-    """The feedback reading, kept at `keep` + 1 times; `leaking`: its leak too."""
-    game, dtype, x = sweep.view.game, sweep.dtype, sweep.points()
-    horizon = jnp.asarray(game.horizon, dtype)
-    dt = horizon / steps
+def sweep_both(
+    sweep: Sweep, macro: MacroGame, mesh: Float[Array, "kept times"], leaking: bool = False
+) -> SwitchingSolution:
+    """The feedback reading over the times of `mesh`, kept at the ends of its rows; `leaking`: its leak too."""
+    dtype, x = sweep.dtype, sweep.points()
     ready = sweep.prepare(jnp.zeros((), dtype)) if sweep.autonomous else None
 
-    def advance(carry, k):
-        t = horizon - k.astype(dtype) * dt
+    def advance(carry, times):
+        t, dt = 0.5 * (times[0] + times[1]), times[0] - times[1]
         here = sweep.prepare(t) if ready is None else ready
         value, alpha, beta, _ = stage_game(macro, carry[1])
         return inner_and_outer(sweep, macro, here, t, dt, carry, equilibrium_rates(macro, alpha, beta), value), None
 
-    def block(carry, ks):
-        carry, _ = jax.lax.scan(advance, carry, ks)
+    def block(carry, row):
+        carry, _ = jax.lax.scan(advance, carry, (row[:-1], row[1:]))
         return carry, carry[:2]
 
     terminal = sweep.view.terminal(x)
-    ks = jnp.arange(steps, dtype=jnp.int32).reshape(keep, steps // keep)
-    (_, _, leak), (inner, outer) = jax.lax.scan(block, (terminal, terminal, first_leak(sweep, leaking)), ks)
+    (_, _, leak), (inner, outer) = jax.lax.scan(block, (terminal, terminal, first_leak(sweep, leaking)), mesh)
     inner, outer = (jnp.concatenate([terminal[None], part])[::-1] for part in (inner, outer))
     _, alpha, beta, gap = jax.lax.map(lambda values: stage_game(macro, values), outer)
     return switching_solution(sweep, macro, (inner, outer, leak), (alpha, beta), jnp.max(gap))
@@ -218,7 +217,10 @@ def inner_and_outer(
     rates: Array,
     played: Array,
 ) -> tuple[Array, Array, Array | None]:
-    """(V, U, leak) at t − dt under switching rates μ(t, x, i); `played`: what the outer game adds to U, per time."""
+    """(V, U, leak) a step of dt earlier, with coefficients of its middle t, under switching rates μ(t, x, i).
+
+    `played` is what the outer game adds to U, per time.
+    """
     (inner, outer, leak), dtype = values, sweep.dtype
     rho = jnp.asarray(sweep.view.game.discount, dtype)
     choice = sweep.choose(ready, t, inner)
