@@ -261,7 +261,8 @@ def _bench(options: argparse.Namespace) -> int:
     try:
         figures: dict[str, Any] = import_module(BENCHMARKS[options.name]).run()
     except ModuleNotFoundError as missing:
-        raise InvalidInput("NAME", options.name, f"an environment that has the package {missing.name}") from missing
+        remedy = f"an environment that has {missing.name}: pip install 'diffgames[bench]'"
+        raise InvalidInput("NAME", options.name, remedy) from missing
     if options.json:
         print(json.dumps({"benchmark": options.name, **figures}, indent=2))
         return DONE

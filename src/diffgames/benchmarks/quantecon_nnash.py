@@ -26,7 +26,7 @@ def run(games: int = GAMES, sample: int = SAMPLE) -> dict[str, float | str]:
     try:
         nnash = importlib.import_module("quantecon").nnash
     except ImportError as error:
-        raise InvalidInput("quantecon-nnash", "quantecon", "an installation: pip install diffgames[bench]") from error
+        raise InvalidInput("quantecon-nnash", "quantecon", "an installation: pip install 'diffgames[bench]'") from error
     with jax.enable_x64(True):
         a, b, q = _settling(games)
         solve = jax.jit(_gains)

@@ -11,13 +11,19 @@ Agents are called `role_index`, for example `provider_0`. Actions are in the spa
 from typing import Any
 
 import equinox as eqx
-import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
-from pettingzoo import AECEnv
 
 from diffgames.games.markov import AbstractMarkovGame, Continuous, Role
+
+try:
+    import gymnasium
+    from pettingzoo import AECEnv
+except ModuleNotFoundError as missing:
+    raise ModuleNotFoundError(
+        f"no package {missing.name}: pip install 'diffgames[env]' has it", name=missing.name
+    ) from missing
 
 
 class MarkovGameEnvironment(AECEnv):

@@ -82,7 +82,7 @@ class StepRecord(eqx.Module):
     next_price: Float[Array, ""]  # P_{t+1}
     best_bid: Float[Array, " exchanges"]
     best_ask: Float[Array, " exchanges"]
-    provider_ask: Float[Array, " providers"]  # quotes for the smallest trade size
+    provider_ask: Float[Array, " providers"]  # quotes for the trade size of supertype 0
     provider_bid: Float[Array, " providers"]
     spread_tweak: Float[Array, " providers"]  # ε_spread
     skew_tweak: Float[Array, " providers"]  # ε_skew

@@ -109,7 +109,9 @@ def run(config: TypedConfig, context: RunContext) -> StudyResult:
         "cost": series["cost"][-1].tolist(),
         "escape_time": escape,
         "route_error": _route_error(config, game, mean, first, series["P"][0]),
-        "simulated_cost": crowd["cost"].tolist(),
+        "mean_cost": expected,
+        "simulated_mean_cost": float(crowd["cost"][0]),
+        "simulated_mean_cost_error": float(crowd["cost"][1]),
     }
     kept = {key: value for key, value in series.items() if key != "time"}
     return StudyResult(
@@ -337,9 +339,9 @@ STUDY = Study(
             meaning="first time-to-go at which P, or det Ψ22, breaks down, searched up to 10 T; null: none",
             optional=True,
         ),
-        "simulated_cost": Headline(
-            shape="2", unit="cost", meaning="mean cost of the simulated agents by share, Σ λ_τ J_τ, and standard error"
-        ),
+        "mean_cost": Headline(unit="cost", meaning="the same over all agents, Σ λ_τ J_τ"),
+        "simulated_mean_cost": Headline(unit="cost", meaning="mean_cost of the simulated agents"),
+        "simulated_mean_cost_error": Headline(unit="cost", meaning="its standard error"),
         "route_error": Headline(
             meaning="largest difference of ξ(0) to the boundary value problem; null for feedback Nash", optional=True
         ),
