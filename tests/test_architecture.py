@@ -12,9 +12,10 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # What each room may import from the package besides itself. `learning` and `markets` meet only through `games`;
 # rooms that are not listed (studies, benchmarks, the command line and what carries a run out) stand on top.
-FOUNDATION = {"errors", "atomic", "plotting"}
+FOUNDATION = {"errors", "tables", "atomic", "plotting"}
 BELOW = {
     "errors": set(),
+    "tables": {"errors"},
     "atomic": set(),
     "runtime": set(),
     "plotting": set(),

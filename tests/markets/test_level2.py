@@ -64,12 +64,12 @@ def test_event_files_take_their_times_from_the_message_file(tmp_path):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("2,10100,5,10000", r"line 3.*9 columns, as in line 1 \(found 4\)"),
+        ("2,10100,5,10000", r"line 3.*9 columns; found 4"),
         ("2,10100,x,10000,7,10200,6,9900,8", r"line 3.*a number"),
         ("2,10100,-5,10000,7,10200,6,9900,8", r"line 3.*sizes ≥ 0"),
         ("0.5,10100,5,10000,7,10200,6,9900,8", r"line 3.*time that does not run back"),
         ("2,10100.5,5,10000,7,10200,6,9900,8", r"line 3.*whole prices"),
-        ("2,inf,5,10000,7,10200,6,9900,8", r"line 3.*finite"),
+        ("2,inf,5,10000,7,10200,6,9900,8", r"line 3.*a number where 'inf' stands"),
         ("", r"line 3.*9 columns"),
     ],
 )

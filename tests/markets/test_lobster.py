@@ -55,7 +55,7 @@ def test_an_order_book_is_read_by_level(tmp_path):
         (2, "34200.03,1,7,0,5859100,1", "a positive size"),
         (2, "34200.03,9,7,18,5859100,1", "an event type"),
         (3, "34200.01,1,7,18,5859100,1", "a time no earlier than the line before's"),
-        (1, "nan,1,7,18,5859100,1", "a finite time"),
+        (1, "nan,1,7,18,5859100,1", "a number where 'nan' stands"),
         (2, "34200.03,1,7,18,5859100,2", "a direction of 1 (buy) or -1 (sell)"),
         (2, "34200.03,1,7,18,-1,1", "a positive price"),
         (2, "34200.03,1,7,1.5,5859100,1", "an integer where '1.5' stands"),

@@ -1,6 +1,6 @@
 """Level-2 data: recorded order-book snapshots, read from files and checked.
 
-Two layouts are read, plain or gzip-compressed CSV without a header:
+Two layouts are read, by `diffgames.tables`:
 
 * LOBSTER order-book files, one row per event: ask price, ask size, bid price, bid size of level 1, of level 2, …
   (times are those of the message file beside it, whose name has `message` for `orderbook`, where there is one);
@@ -12,16 +12,17 @@ one, in which the book refills.
 """
 
 import glob
-import gzip
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from diffgames.errors import InvalidInput
+from diffgames.tables import read_table
 
 EMPTY_PRICE = 9_999_999_999
 PRICE_UNIT = 10_000  # integer prices per unit of money
+LATEST = 1e11  # seconds; beyond, a clock is of another unit
 
 
 @dataclass(frozen=True)
@@ -96,10 +97,9 @@ def read_level2(path: str | Path, *, tick: int | None = None, settle: float = 4.
     `tick` (integer price units) is inferred from the prices when it is not given. Rows within `settle` seconds after a
     crossed one are dropped with it. Raises `InvalidInput` naming the file, the line and what is wrong with it.
     """
-    table = _table(Path(path))
-    timed = table.shape[1] % 4 == 1
-    seconds = table[:, 0] if timed else _event_times(Path(path), len(table))
-    book = table[:, 1 if timed else 0 :].astype(np.int64).reshape(len(table), -1, 4)
+    seconds, book = _table(Path(path))
+    if seconds is None:
+        seconds = _event_times(Path(path), len(book))
     ask_price, ask_size, bid_price, bid_size = (book[:, :, column] for column in range(4))
     absent = lambda price: np.abs(price) == EMPTY_PRICE  # noqa: E731 - used for both sides below
     ask_size = np.where(absent(ask_price), 0, ask_size)
@@ -112,7 +112,7 @@ def read_level2(path: str | Path, *, tick: int | None = None, settle: float = 4.
         after = ~crossed & ~empty & (seconds - last <= settle)
     keep = ~(empty | crossed | after)
     if not keep.any():
-        raise InvalidInput(str(path), f"{len(table)} rows", "at least one row with best bid below best ask")
+        raise InvalidInput(str(path), f"{len(book)} rows", "at least one row with best bid below best ask")
     reasons = {"one side empty": empty, "crossed or locked": crossed, f"within {settle:g} s after a crossed row": after}
     return Level2(
         row=np.flatnonzero(keep),
@@ -133,77 +133,50 @@ def _event_times(path: Path, rows: int) -> np.ndarray | None:
     messages = sorted(path.parent.glob(f"{glob.escape(prefix)}_message_*")) if found else []
     if not messages:
         return None
-    lines = _lines(messages[0])
-    if len(lines) != rows:
+    table = read_table("messages", messages[0])
+    if len(table) != rows:
         raise InvalidInput(
-            str(messages[0]), f"{len(lines)} rows", f"one row for each of the {rows} rows of {path.name}"
+            str(messages[0]), f"{len(table)} rows", f"one row for each of the {rows} rows of {path.name}"
         )
-    seconds = np.empty(rows)
-    for number, line in enumerate(lines):
-        try:
-            seconds[number] = float(line.partition(",")[0])
-        except ValueError:
-            raise InvalidInput(f"{messages[0]}, line {number + 1}", line, "a time in seconds in column 1") from None
-    if (late := np.flatnonzero(~(np.diff(seconds) >= 0))).size:
-        raise InvalidInput(f"{messages[0]}, line {late[0] + 2}", seconds[late[0] + 1], "time that does not run back")
+    seconds = table.numbers()[:, 0]
+    table.check([(np.diff(seconds, prepend=seconds[0]) >= 0, "time that does not run back")])
     return seconds
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        raw = path.read_bytes()
-        if raw[:2] == b"\x1f\x8b":
-            raw = gzip.decompress(raw)
-        lines = raw.decode("ascii").rstrip().splitlines()
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        raise InvalidInput("data", str(path), f"a readable CSV or gzip-compressed CSV file ({reason})") from error
-    if not lines:
-        raise InvalidInput("data", str(path), "a file with at least one row")
-    return lines
-
-
-def _table(path: Path) -> np.ndarray:
-    """All rows as float64, which holds every integer price exactly; checked."""
-    lines = _lines(path)
-    columns = lines[0].count(",") + 1
-    if columns < 4 or columns % 4 > 1:
+def _table(path: Path) -> tuple[np.ndarray | None, np.ndarray]:
+    """Times, None where there are none, and the book as integers, [rows, levels, 4]; checked."""
+    table = read_table("data", path)
+    columns, time = table.columns, table.columns % 4
+    if columns < 4 or time > 1:
         raise InvalidInput(
-            f"{path}, line 1", f"{columns} columns", "4 per level, or 1 + 4 per level with a time column"
+            f"{path}, line {table.line[0]}", f"{columns} columns", "4 per level, or 1 + 4 per level with a time column"
         )
-    try:
-        table = np.loadtxt(lines, delimiter=",", comments=None, ndmin=2)
-    except ValueError:
-        raise _malformed(path, lines, columns) from None
-    if table.shape != (len(lines), columns):  # a blank line is skipped by the reader
-        raise _malformed(path, lines, columns)
-    time = columns % 4
-    size = table[:, time + 1 :: 2]
-    faults = {
-        "numbers that are finite": ~np.isfinite(table).all(axis=1),
-        "whole prices (dollars × 10,000) and sizes": (table[:, time:] != np.floor(table[:, time:])).any(axis=1),
-        "sizes ≥ 0": (size < 0).any(axis=1),
-        "time that does not run back": np.diff(table[:, 0], prepend=table[0, 0]) < 0 if time else np.zeros(1, bool),
-    }
-    for allowed, rows in faults.items():
-        if rows.any():
-            line = int(np.argmax(rows))
-            raise InvalidInput(f"{path}, line {line + 1}", lines[line], allowed)
-    return table
+    values = table.numbers()
+    seconds = values[:, 0].copy() if time else None
+    book = table.whole(values[:, time:], "whole prices (dollars × 10,000) and sizes").reshape(len(table), -1, 4)
+    runs = np.ones(1, bool) if seconds is None else np.diff(seconds, prepend=seconds[0]) >= 0
+    near = np.ones(1, bool) if seconds is None else np.abs(seconds) < LATEST
+    ask, bid = book[:, :, 0], book[:, :, 2]
+    table.check(
+        (
+            ((book[:, :, 1::2] >= 0).all(axis=(1, 2)), "sizes ≥ 0"),
+            (runs, "time that does not run back"),
+            (near, f"times below {LATEST:g} seconds"),
+            (positive(ask, 1) & positive(bid, -1), "positive prices, or 9999999999 and -9999999999 for none"),
+            (ordered(ask) & ordered(-bid), "asks in rising and bids in falling order of price"),
+        )
+    )
+    return seconds, book
 
 
-def _malformed(path: Path, lines: list[str], columns: int) -> InvalidInput:
-    """The first line that does not consist of `columns` numbers."""
-    for number, line in enumerate(lines, start=1):
-        cells = line.split(",")
-        if len(cells) != columns:
-            return InvalidInput(f"{path}, line {number}", line, f"{columns} columns, as in line 1 (found {len(cells)})")
-        for cell in cells:
-            try:
-                float(cell)
-            except ValueError:
-                return InvalidInput(f"{path}, line {number}", cell, "a number")
-    return InvalidInput(str(path), f"{len(lines)} lines", f"rows of {columns} numbers")
+def positive(price: np.ndarray, side: int) -> np.ndarray:
+    """Whether all prices of a row are above zero or mark a level that does not exist."""
+    return ((price > 0) | (price == side * EMPTY_PRICE)).all(axis=1)
+
+
+def ordered(price: np.ndarray) -> np.ndarray:
+    """Whether the levels of each row have rising prices; levels that do not exist come last."""
+    return ((price[:, 1:] > price[:, :-1]) | (price[:, 1:] == EMPTY_PRICE)).all(axis=1)
 
 
 def _tick(path: Path, ask_price: np.ndarray, bid_price: np.ndarray, tick: int | None) -> int:

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from diffgames.errors import InvalidInput, RunFailed
 from diffgames.games.portfolio import AssetJump, Market, PortfolioEquilibrium, PortfolioGame, Table
-from diffgames.games.price_calibration import calibrate, read_prices
+from diffgames.games.price_calibration import Prices, calibrate, condition_note, read_prices
 from diffgames.plotting import COLOURS, label, new_figure
 from diffgames.studies.context import RunContext
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
@@ -80,12 +80,19 @@ class PortfolioConfig:
     steps: Annotated[int, Parameter(unit="steps", meaning="Euler steps of the simulated market", minimum=2)] = 100
 
 
+def _prices(config: PortfolioConfig) -> Prices | None:
+    """The file of prices, where there is one."""
+    if config.prices is None:
+        return None
+    return read_prices(Path(config.prices), periods_per_year=config.periods_per_year)
+
+
 def market_of(config: PortfolioConfig) -> Market:
     """The market given, or calibrated."""
-    if config.prices is not None:
-        _, prices = read_prices(Path(config.prices))
+    if (prices := _prices(config)) is not None:
         return calibrate(
-            prices,
+            prices.table,
+            names=prices.names,
             periods_per_year=config.periods_per_year,
             rate=_mean_rate(config, config.T),
             threshold=config.jump_threshold,
@@ -156,7 +163,7 @@ def run(config: PortfolioConfig, context: RunContext) -> StudyResult:
             "gap_per_player": [entry.gap for entry in certificate.entries],
         },
         certificate=certificate,
-        warnings=_warnings(equilibrium, certificate, history),
+        warnings=[*_price_warnings(config, equilibrium), *_warnings(equilibrium, certificate, history)],
         arrays={"equilibrium": _dataset(config, equilibrium, history)},
         profile={"z": equilibrium.z},
         figures={"strategies": lambda: _figure(_dataset(config, equilibrium, history), equilibrium, history)},
@@ -171,6 +178,13 @@ def verify(config: PortfolioConfig, profile: dict[str, Any], context: RunContext
 def _certify(config: PortfolioConfig, equilibrium: PortfolioEquilibrium, context: RunContext) -> Certificate:
     budget = PortfolioBudget(updates=config.deviator_updates, evaluation=config.certificate_paths, steps=config.steps)
     return certify_portfolio(equilibrium, jax.random.fold_in(context.key, 1), budget)
+
+
+def _price_warnings(config: PortfolioConfig, equilibrium: PortfolioEquilibrium) -> list[str]:
+    """What is to be known of the file of prices."""
+    if (prices := _prices(config)) is None:
+        return []
+    return [*prices.notes, *condition_note(equilibrium.game.market.total_at(0.0), prices.names)]
 
 
 def _warnings(equilibrium: PortfolioEquilibrium, certificate: Certificate, history: np.ndarray) -> list[str]:
@@ -190,6 +204,8 @@ def _dataset(config: PortfolioConfig, equilibrium: PortfolioEquilibrium, history
     times = np.linspace(0.0, game.horizon, 101)
     mean = np.stack([game.start + equilibrium.z * _mean_zeta(equilibrium, t) for t in times])
     held = np.stack([equilibrium.holdings(t, wealth) for t, wealth in zip(times, mean, strict=True)])
+    prices = _prices(config)
+    assets = prices.names if prices else tuple(f"asset {n + 1}" for n in range(held.shape[2]))
     money = np.exp([_mean_rate(config, t) * t for t in times])[:, None, None]
     return xr.Dataset(
         {
@@ -198,7 +214,7 @@ def _dataset(config: PortfolioConfig, equilibrium: PortfolioEquilibrium, history
             "mean_holdings_undiscounted": (("time", "player", "asset"), held * money, {"units": "wealth"}),
             "best_response_z": (("sweep", "player"), history, {"units": "wealth"}),
         },
-        coords={"time": times},
+        coords={"time": times, "asset": list(assets)},
     )
 
 
