@@ -132,6 +132,36 @@ def test_sums_of_many_jumps_are_differentiated():
     np.testing.assert_allclose(slope, 40.0 * (1 + 0.09 + 0.16), rtol=0.02)
 
 
+def test_units_of_cost_time_and_state_do_not_matter():
+    """Costs × c, times × s, prices × p: the same paths in these units, jumps and a moved chain included."""
+
+    def costs(c: float, s: float, p: float):
+        law = JumpLaw(
+            lambda t, x, u, i: (20.0 + u[0][0] * s / p) / s,
+            lambda t, x, u, z, i: z + 0.1 * x,
+            NormalMarks(jnp.array(0.3 * p), jnp.array(0.4 * p)),
+        )
+        game = one_player(
+            drift=lambda t, x, u, i: -0.5 * x / s + u[0],
+            diffusion=lambda t, x, u, i: jnp.full((1, 1), 0.8 * p / np.sqrt(s)),
+            running_cost=lambda t, x, u, i: c / s * ((x / p) ** 2 + (u[0] * s / p) ** 2),
+            terminal_cost=lambda x, i: c * (x / p) ** 2,
+            initial=PointLaw(jnp.full(1, p)),
+            horizon=s,
+            discount=0.2 / s,
+            jumps=(law,),
+            generator=lambda t, x, u, i: CHAIN[i] / s,
+        )
+        profile = lambda t, x, i: (-0.5 * x / s,)  # noqa: E731 - a profile is a function
+        found = simulate(game, profile, jax.random.key(0), paths=100, steps=4)
+        return np.asarray(found.costs) / c, np.asarray(found.regime)
+
+    plain = costs(1.0, 1.0, 1.0)
+    scaled = costs(1e-15, 1 / 31_536_000.0, 1e-12)
+    np.testing.assert_allclose(scaled[0], plain[0], rtol=1e-9)
+    np.testing.assert_array_equal(scaled[1], plain[1])
+
+
 @pytest.mark.parametrize("rate", [-1.0, np.nan, np.inf, 1e12])
 def test_rates_that_are_none_are_told_not_simulated(rate):
     """Of a jump and of a switch, from a time on; under a transformation the paths are NaN."""

@@ -143,3 +143,64 @@ def test_the_leak_is_that_of_the_same_chain_without_outer_players():
     np.testing.assert_allclose(both.inner, alone.value, atol=1e-12)
     np.testing.assert_allclose(both.leak, alone.leak, atol=1e-12)
     assert 0 < float(both.leak_at_start) < 0.5 and float(both.isaacs_gap) == 0.0
+
+
+def in_units(game: DifferentialGame, c: float, s: float) -> DifferentialGame:
+    """Costs times c, times times s, controls per unit of time."""
+
+    def slower(function, power):
+        return lambda t, x, u, i: function(t / s, x, tuple(s * own for own in u), i) * power
+
+    jumps = tuple(
+        JumpLaw(
+            slower(law.rate, 1 / s),
+            lambda t, x, u, z, i, law=law: law.size(t / s, x, u, z, i),
+            law.marks,
+            law.compensated,
+        )
+        for law in game.jumps
+    )
+    return dataclasses.replace(
+        game,
+        drift=slower(game.drift, 1 / s),
+        diffusion=slower(game.diffusion, s**-0.5),
+        running_cost=slower(game.running_cost, c / s),
+        terminal_cost=lambda x, i: c * game.terminal_cost(x, i),
+        horizon=s * game.horizon,
+        jumps=jumps,
+        bounds=tuple((low / s, high / s) for low, high in game.bounds),
+    )
+
+
+def test_units_of_cost_and_time_do_not_matter():
+    """Values × c, rates / s, the same policies."""
+    grid = Grid((Axis("x", -3.0, 3.0, 15),))
+    rates = np.array([[generator(BASE + f * ATTACK - g * STABILISE) for f in (0.0, 1.0)] for g in (0.0, 1.0)])
+    found = []
+    for c, s in ((1.0, 1.0), (1e-15, 31_536_000.0)):
+        macro = MacroGame(jnp.asarray(rates / s), jnp.zeros((2, 2)), lambda t, x, i, v, s=s: v / s)
+        found.append(
+            solve_switching_game(in_units(modes(), c, s), macro, grid, search=Affine(), keep=2, leak_tolerance=1.0)
+        )
+        for name in ("inner", "outer"):
+            np.testing.assert_allclose(getattr(found[-1], name) / c, getattr(found[0], name), rtol=1e-9)
+        np.testing.assert_allclose(found[-1].defender, found[0].defender, atol=1e-9)
+        np.testing.assert_allclose(found[-1].generator * s, found[0].generator, atol=1e-9)
+
+
+def test_every_step_is_bounded_by_the_rates_then():
+    """Transport by 4 sin²(4πt), whose zeros five equal times meet: sin x becomes sin(x + 2)."""
+    game = dataclasses.replace(
+        modes(),
+        drift=lambda t, x, u, i: 0 * x + 4 * jnp.sin(4 * jnp.pi * t) ** 2,
+        diffusion=lambda t, x, u, i: jnp.zeros((1, 1)),
+        running_cost=lambda t, x, u, i: jnp.zeros(2),
+        terminal_cost=lambda x, i: jnp.broadcast_to(jnp.sin(x[0]), (2,)),
+        jumps=(),
+    )
+    macro = MacroGame(jnp.zeros((1, 1, 3, 3)), jnp.zeros((1, 1)))
+    circle = Grid((Axis("x", -np.pi, np.pi, 161, "periodic"),))
+    found = solve_switching_game(game, macro, circle, search=Affine(), keep=1)
+    exact = np.sin(circle.axes[0].coordinates() + 2.0)
+    np.testing.assert_allclose(found.inner[0], np.broadcast_to(exact, (3, 161)), atol=0.05)
+    np.testing.assert_allclose(found.outer[0], found.inner[0], atol=1e-12)

@@ -71,12 +71,13 @@ def timing(
     breaks: tuple[float, ...] = (),
     least: int | None = None,
     more: float = 0.0,
+    remedy: str = "",
 ) -> Timing:
     """Steps of a sweep: `steps` of them, or as many as needed.
 
     `least` is how many implicit steps there are at least (None: explicit steps, which have to be stable); `more` adds
-    to every rate of leaving a point. Raises `InvalidInput` for breaks outside the horizon and for steps that are
-    unstable, or pass over what coefficients do.
+    to every rate of leaving a point, `remedy` is what else a refusal proposes. Raises `InvalidInput` for breaks outside
+    the horizon and for steps that are unstable, or pass over what coefficients do.
     """
     horizon = float(np.asarray(sweep.view.game.horizon))
     breaks = tuple(sorted({float(b) for b in breaks}))
@@ -104,7 +105,7 @@ def timing(
             mesh = jnp.asarray(times, sweep.dtype)
             return Timing(mesh, jnp.asarray(share.max(), sweep.dtype), jnp.asarray(slack.min(), sweep.dtype))
         if steps is not None:
-            _refuse(steps, float(share.max()), stable)
+            _refuse(steps, kept, float(share.max()), stable, remedy)
         if not stable:
             wrong = np.clip(np.searchsorted(ends, middle, side="right") - 1, 0, density.size - 1)
             for index in range(density.size):
@@ -115,10 +116,10 @@ def timing(
     raise RunFailed("no step of time is short enough for this grid", "look at the rates of drift, noise and jumps")
 
 
-def _refuse(steps: int, share: float, stable: bool) -> None:
+def _refuse(steps: int, kept: int, share: float, stable: bool, remedy: str) -> None:
     if not stable:
         needed = math.ceil(steps * share * (1 - 1e-9)) if math.isfinite(share) else share
-        words = f"at least {needed} explicit steps on this grid (stability), or the method implicit"
+        words = f"a multiple of keep = {kept}, at least {needed} explicit steps on this grid (stability){remedy}"
         raise InvalidInput("steps", steps, words)
     words = "more steps, or breaks: what coefficients do within a step is passed over"
     raise InvalidInput("steps", steps, words)

@@ -121,7 +121,7 @@ def solve_on_grid(
 def _timed(sweep: Sweep, stepping: Stepping, concrete: bool) -> Timing:
     least = math.ceil(100 / stepping.keep) * stepping.keep if stepping.method == "implicit" else None
     if concrete:
-        return timing(sweep, stepping.keep, stepping.steps, stepping.breaks, least)
+        return timing(sweep, stepping.keep, stepping.steps, stepping.breaks, least, remedy=", or the method implicit")
     steps = stepping.steps or least
     if steps is None:
         raise InvalidInput("steps", None, "a number, where parameters of the game are traced")
