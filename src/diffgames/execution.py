@@ -183,6 +183,8 @@ def _words(study: Study) -> dict[str, Any]:
     return {
         "source": study.source,
         "shows": study.shows,
+        "published": study.published,
+        "figures": dict(study.figures),
         "parameters": parameters_of(study),
         "headline": {key: dataclasses.asdict(value) for key, value in study.headline.items()},
     }

@@ -1,7 +1,8 @@
 """report.html: one file that carries everything (headline, published numbers, certificate, figures, parameters)."""
 
 import base64
-from collections.abc import Iterator, Mapping
+import struct
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -9,21 +10,29 @@ from typing import Any
 from diffgames.atomic import write_atomically
 from diffgames.headline import numbers, short_text
 from diffgames.records import REPORT, Run
+from diffgames.report_tables import MOST_IN_A_ROW, Labels, in_a_line, labelled, large_tables, table
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
 h1 { margin-bottom: 0 } h2 { margin-top: 2.2rem; border-bottom: 1px solid #ddd; padding-bottom: .2rem }
+h1, h2, h3, p, li, summary { overflow-wrap: anywhere }
+.scroll { overflow-x: auto; max-width: 100%; margin: .8rem 0 }
 table { border-collapse: collapse; width: 100%; font-size: .92rem }
+caption { text-align: left; color: #555; padding-bottom: .3rem }
 th, td { text-align: left; padding: .3rem .7rem .3rem 0; border-bottom: 1px solid #eee; vertical-align: top }
-td.number { font-variant-numeric: tabular-nums; white-space: nowrap }
-img { max-width: 100% } figure { margin: 1.5rem 0 } figcaption, .soft { color: #555; font-size: .92rem }
+td.number { font-variant-numeric: tabular-nums; white-space: nowrap } td.wide { min-width: 16rem }
+img { display: block; width: 100%; height: auto } figure { margin: 1.5rem 0 }
+figcaption, .soft { color: #555; font-size: .92rem } .claim { font-size: 1.15rem }
 .failed { background: #fdecea; border-left: 4px solid #b3261e; padding: .6rem 1rem }
 .warning { background: #fff6e0; border-left: 4px solid #c77700; padding: .4rem 1rem; margin: .4rem 0 }
 details { margin: .6rem 0 }
 """
 
-LONGEST = 40
-"""Numbers of one headline value listed one by one; longer ones are abbreviated (arrays/ and result.json have all)."""
+MOST_LISTED = 12
+"""Numbers of a certificate listed without being asked for."""
+
+PIXELS_PER_DOT = 0.36
+"""Least width of a picture on the page per dot of its own (150 an inch): smaller, its words could not be read."""
 
 
 def build_report(run: Run) -> Path:
@@ -34,15 +43,18 @@ def build_report(run: Run) -> Path:
 def write_report(folder: Path, config: Mapping[str, Any], result: Mapping[str, Any]) -> Path:
     """Write `report.html` for a result that may not be on disk yet."""
     words = config.get("words", {})
+    first, *others = [*_figures(folder, words.get("figures", {})), "", ""]
+    others = [figure for figure in others if figure]
     parts = [
         f"<h1>{escape(str(result['study']))}</h1>",
-        f'<p class="soft">{escape(words.get("source", ""))}</p><p>{escape(words.get("shows", ""))}</p>',
-        f"<p>{_summary_line(config, result)}</p>",
+        f'<p class="claim">{escape(words.get("shows", ""))}</p><p class="soft">{escape(words.get("source", ""))}</p>',
         *_failure(result),
         *(f'<p class="warning">{escape(text)}</p>' for text in result.get("warnings", [])),
-        *_headline(result, words.get("headline", {})),
+        first,
+        f"<p>{_summary_line(config, result)}</p>",
+        *_headline(result, words, _labels_of(folder, config, result)),
         *_certificate(result.get("certificate")),
-        *_figures(folder),
+        *(["<h2>Figures</h2>", *others] if others else []),
         *_parameters(config, words.get("parameters", {})),
         *_environment(config),
     ]
@@ -74,40 +86,59 @@ def _failure(result: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    """A table of escaped cells; the second column holds numbers."""
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-    body = "".join(
-        "<tr>"
-        + "".join(f'<td class="{"number" if i == 1 else ""}">{escape(c)}</td>' for i, c in enumerate(row))
-        + "</tr>"
-        for row in rows
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+def _labels_of(folder: Path, config: Mapping[str, Any], result: Mapping[str, Any]) -> Labels:
+    """Labels of an axis from the coordinates of the labelled arrays, else from parameters and headline of its name."""
+    known: dict[str, list[Sequence[Any]]] = {}
+    for path in sorted((folder / "arrays").glob("*.nc")):
+        for name, coordinate in Run(folder, dict(config), None).arrays(path.stem).coords.items():
+            if coordinate.ndim == 1:
+                known.setdefault(str(name), []).append(coordinate.values.tolist())
+    for values in (config["parameters"], result["headline"]):
+        for name, value in values.items():
+            if isinstance(value, list) and not any(isinstance(item, list | dict) for item in value):
+                known.setdefault(name, []).append(value)
+
+    def labels(name: str, size: int) -> Sequence[Any] | None:
+        word = name.split(" ")[0]
+        found = [*known.get(word, []), *known.get(word.removesuffix("s"), [])]
+        return next((values for values in found if len(values) == size), None)
+
+    return labels
 
 
-def _headline(result: Mapping[str, Any], words: Mapping[str, Any]) -> Iterator[str]:
-    published = result.get("published", {})
-    spread = dict(numbers(result.get("interval95", {})))
-    rows = []
-    for key, value in result["headline"].items():
-        said = words.get(key, {})
-        unit, meaning = said.get("unit", ""), said.get("meaning", "")
-        if said.get("normalisation"):
-            meaning += f" ({said['normalisation']})"
-        entries = list(numbers(value, key))
-        shown = entries if len(entries) <= LONGEST else [(key, value)]
-        for position, (name, number) in enumerate(shown):
-            text = short_text(number)
-            if spread.get(name) is not None:
-                text += f" ± {short_text(spread[name])}"
-            paper = short_text(published[name]) if name in published else ""
-            rows.append([name, text, unit, paper, meaning if position == 0 else ""])
+def _headline(result: Mapping[str, Any], words: Mapping[str, Any], labels: Labels) -> Iterator[str]:
+    """One row for every value, and tables of the long ones behind them; published numbers beside what was found."""
+    said, published = words.get("headline", {}), result.get("published", {})
+    flat, spread = dict(numbers(result["headline"])), dict(numbers(result.get("interval95", {})))
+
+    def text(name: str) -> str:
+        found = short_text(flat[name])
+        return f"{found} ± {short_text(spread[name])}" if spread.get(name) is not None else found
+
+    rows, long, captions = [], [], {}
+    for key, number in result["headline"].items():
+        word = said.get(key, {})
+        value = labelled(key, number, word.get("shape", ""), labels)
+        unit, meaning = word.get("unit", ""), word.get("meaning", "")
+        if word.get("normalisation"):
+            meaning += f" ({word['normalisation']})"
+        captions[key] = f"{key}: {meaning}" + (f" [{unit}]" if unit else "")
+        shown = in_a_line(value, text)
+        if len(value.entries) > MOST_IN_A_ROW:
+            long.append(value)
+            shown = f"{len(value.entries)} numbers, below"
+        paper = {name: short_text(published[name]) for name, _ in value.entries if name in published}
+        beside = in_a_line(value, lambda name, paper=paper: paper.get(name, "-")) if paper else ""
+        where = f" ({word['published']})" if paper and word.get("published") else ""
+        rows.append([key, shown, unit, beside + where, meaning])
     if rows:
         yield "<h2>Headline</h2>"
-        yield _table(["quantity", "value", "unit", "published", "meaning"], rows)
+        yield table(["quantity", "value", "unit", "published", "meaning"], rows, numeric=(1,), wide=(3, 4))
+    if words.get("published"):
+        yield f'<p class="soft">What the source prints: {escape(words["published"])}.</p>'
     if spread:
         yield '<p class="soft">Mean over seeds ± half-width of the 95% interval (Student’s t).</p>'
+    yield from large_tables(long, captions, text)
 
 
 def _certificate(certificate: Any) -> Iterator[str]:
@@ -144,20 +175,31 @@ def _one_certificate(certificate: Mapping[str, Any]) -> Iterator[str]:
         gain = f"{short_text(entry['gain'])} [{short_text(low)}, {short_text(high)}]"
         rows.append([label, short_text(entry["value"]), gain, spent, entry.get("selected", "")])
     if rows:
-        yield _table(["agent", "value at the profile", "gain by deviating [95% interval]", "budget", "found by"], rows)
+        header = ["agent", "value at the profile", "gain by deviating [95% interval]", "budget", "found by"]
+        yield table(header, rows, numeric=(1, 2))
     entries = [[name, short_text(v)] for name, v in numbers(certificate) if not isinstance(v, str)]
-    table, count = _table(["quantity", "value"], entries), len(entries)
-    yield f"<details{' open' if not rows else ''}><summary>all {count} numbers</summary>{table}</details>"
+    listed = table(["quantity", "value"], entries, numeric=(1,))
+    opened = " open" if not rows and len(entries) <= MOST_LISTED else ""
+    yield f"<details{opened}><summary>all {len(entries)} numbers</summary>{listed}</details>"
 
 
-def _figures(folder: Path) -> Iterator[str]:
-    pictures = sorted((folder / "figures").glob("*.png"))
-    if pictures:
-        yield "<h2>Figures</h2>"
+def _figures(folder: Path, captions: Mapping[str, str]) -> Iterator[str]:
+    """The figures, those with captions first and in their order; narrow pages scroll a wide one in its own box."""
+    order = list(captions)
+    pictures = sorted(
+        (folder / "figures").glob("*.png"),
+        key=lambda path: (order.index(path.stem) if path.stem in captions else len(order), path.stem),
+    )
     for picture in pictures:
-        name = escape(picture.stem.replace("_", " ").replace("-", " "))
-        data = base64.b64encode(picture.read_bytes()).decode()
-        yield (f'<figure><img alt="{name}" src="data:image/png;base64,{data}"><figcaption>{name}</figcaption></figure>')
+        content = picture.read_bytes()
+        name = picture.stem.replace("_", " ").replace("-", " ")
+        least = struct.unpack(">I", content[16:20])[0] * PIXELS_PER_DOT if len(content) > 20 else 0
+        said = escape(captions.get(picture.stem, name))
+        image = (
+            f'<img alt="{escape(name)}" style="min-width:{least:.0f}px" '
+            f'src="data:image/png;base64,{base64.b64encode(content).decode()}">'
+        )
+        yield f'<figure><div class="scroll">{image}</div><figcaption>{said}</figcaption></figure>'
 
 
 def _parameters(config: Mapping[str, Any], words: Mapping[str, Any]) -> Iterator[str]:
@@ -167,7 +209,7 @@ def _parameters(config: Mapping[str, Any], words: Mapping[str, Any]) -> Iterator
         text = str(value) if isinstance(value, str | bool) else short_text(value)
         rows.append([name, text, said.get("unit", ""), said.get("meaning", "")])
     yield "<h2>Parameters</h2>"
-    yield _table(["parameter", "value", "unit", "meaning"], rows)
+    yield table(["parameter", "value", "unit", "meaning"], rows, wide=(1, 3))
 
 
 def _environment(config: Mapping[str, Any]) -> Iterator[str]:

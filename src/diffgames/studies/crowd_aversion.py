@@ -143,4 +143,8 @@ STUDY = Study(
     minutes={"quick": 2.0, "paper": 15.0},
     headline=HEADLINE,
     example="diffgames run crowd-aversion --set kernel=indicator --set radius=0.2",
+    published="Figure 1 without numbers; uniform weights are symmetric, so that α = 0 (Section 6.2.1)",
+    figures={
+        "paths_aversion": "players part at once, and close in again near the target",
+    },
 )

@@ -63,4 +63,8 @@ STUDY = Study(
     minutes={"quick": 1.0, "paper": 4.0},
     headline=HEADLINE,
     example="diffgames run crowd-common-noise --set common_jump_size=0.5",
+    published="Figure 4 without numbers; uniform weights are symmetric, so that α = 0",
+    figures={
+        "paths_common_noise": "one path: all are thrown off together at a jump, and realign",
+    },
 )

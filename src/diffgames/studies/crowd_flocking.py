@@ -154,4 +154,9 @@ STUDY = Study(
     minutes={"quick": 1.0, "paper": 10.0},
     headline=HEADLINE,
     example="diffgames run crowd-flocking --set groups=[[1,2],[3,4]]",
+    published="figures of paths without numbers; uniform and grouped weights are symmetric, so that α = 0",
+    figures={
+        "paths_uniform": "all gather at one point before they part",
+        "paths_groups": "each group gathers at a point of its own",
+    },
 )

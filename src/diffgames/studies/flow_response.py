@@ -267,4 +267,8 @@ STUDY = Study(
         "updates": Headline(unit="updates", meaning="policy updates made per market"),
     },
     example="diffgames run flow-response --set pnl_takers=[0,2,6] --set flow_takers=8",
+    published="its response curves as Figure 3, without numbers",
+    figures={
+        "flow_response": "the more PnL takers, the more the curve bends upwards",
+    },
 )

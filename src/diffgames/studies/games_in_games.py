@@ -261,4 +261,8 @@ STUDY = Study(
         "finer_grid_change": Headline(meaning="largest change of V and U at half the spacing, inner half of the grid"),
     },
     example="diffgames run games-in-games --set points=241 --set attack=[[0,1,0.5],[0,0,1],[0,0,0]]",
+    published="no numbers that are at hand (abstract and notes of the paper only)",
+    figures={
+        "values": "the game over regimes raises the values where the attacker pushes",
+    },
 )

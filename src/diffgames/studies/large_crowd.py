@@ -359,4 +359,8 @@ STUDY = Study(
         "seconds_per_step": Headline(unit="s", meaning="seconds per gradient step of all players", timing=True),
     },
     example="diffgames run large-crowd --set players=4000 sums=fourier features=512",
+    published="no crowd of thousands, and no numbers",
+    figures={
+        "crowd": "everybody at four times, one colour a stream: streams part and arrive",
+    },
 )

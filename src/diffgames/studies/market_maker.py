@@ -210,4 +210,12 @@ STUDY = Study(
         ),
     },
     example="diffgames run market-maker --set switching=strategic xi=1.0 predator=ce effort_attack=0",
+    published="no numbers that are at hand (abstract and notes of the paper only)",
+    figures={
+        "premium": "left: above zero in the regimes under attack, before anything has happened",
+        "spread_and_skew": "spreads widen with inventory and regime; the skew leans against the inventory",
+        "quotes": "ask and bid by time, inventory and regime",
+        "regimes": "arrows are as wide as their rates: the attacker thickens those into worse regimes",
+        "mixing": "the game moves the spectral gap where regimes' risks differ",
+    },
 )

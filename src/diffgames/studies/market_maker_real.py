@@ -242,4 +242,11 @@ STUDY = Study(
         "spectral_gap": Headline(unit="1/s", meaning="spectral gap of the equilibrium generator at q = 0, t = 0"),
     },
     example="diffgames run market-maker-real --set messages=message.csv.gz orderbook=orderbook.csv.gz interval=5",
+    published="other data; their numbers are not reproduced here",
+    figures={
+        "record": "the price, and below the regime it is taken to be in",
+        "fills": "in each regime the observed rates follow the fitted line beyond the cutoff",
+        "quotes": "spread and skew on the estimates",
+        "regimes": "arrows are as wide as their rates",
+    },
 )

@@ -326,4 +326,8 @@ STUDY = Study(
         "fills_error": _half("fills", "fills"),
     },
     example="diffgames run market-maker-survival --set controller=full loss_limit=2",
+    published="survival as work to do, no numbers",
+    figures={
+        "survival": "which strategy survives in which world",
+    },
 )

@@ -318,4 +318,10 @@ STUDY = Study(
         ),
     },
     example="diffgames run otc-market --set data=level2.csv.gz --set taker_counts=[12,4]",
+    published="its results for this market as curves, without numbers",
+    figures={
+        "learning": "rewards rise and settle, shares with them",
+        "market_day": "the provider's quotes lean against its inventory",
+        "skew": "the line falls: more inventory, lower quotes",
+    },
 )

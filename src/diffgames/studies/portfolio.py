@@ -269,4 +269,8 @@ STUDY = Study(
         ),
     },
     example="diffgames run portfolio --set theta=[0.3,0.6] --set gamma=[1,2] --set phi=1",
+    published="the equilibrium as equations (7.14)–(7.15) and its condition, existence_sum below 1, no numbers",
+    figures={
+        "strategies": "holdings exceed those of investors alone, the more so the nearer the condition's bound",
+    },
 )

@@ -321,4 +321,10 @@ STUDY = Study(
         ),
     },
     example="diffgames run regime-lq --set switching=exogenous T=2",
+    published="no numbers that are at hand (abstract and notes of the paper only)",
+    figures={
+        "values": "the worse the regime, the larger the value, inside and outside",
+        "gains": "the controller counters harder in worse regimes; efforts switch between nothing and all",
+        "paths": "simulated paths, with the band of theory",
+    },
 )

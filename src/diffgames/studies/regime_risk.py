@@ -216,4 +216,8 @@ STUDY = Study(
         ),
     },
     example="diffgames run regime-risk --set contrasts=[0,0.5,1] effort_attack=5",
+    published="the isomorphism of risk and spectral gap in words, no numbers",
+    figures={
+        "gap": "the spectral gap moves as regimes differ more in risk",
+    },
 )

@@ -191,4 +191,11 @@ STUDY = Study(
         "messages_per_second": Headline(unit="1/s", meaning="replayed, compilation included", timing=True),
     },
     example="diffgames run replay --set messages=AAPL_message.csv.gz --set orderbook=AAPL_orderbook.csv.gz",
+    published="no results; the recorded book itself is what the replay is held to",
+    figures={
+        "book": (
+            "the black mid runs between bids and asks, and trades lie on the best prices; crosses are "
+            "unexplained events"
+        ),
+    },
 )

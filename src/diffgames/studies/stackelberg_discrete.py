@@ -162,4 +162,10 @@ STUDY = Study(
         "escape_time": Headline(unit="steps", meaning="null: a recursion has no finite escape time", optional=True),
     },
     example="diffgames run stackelberg-discrete --set alpha=0.95 T=20",
+    published="the discrete model and its claims in words, no equations and no numbers",
+    figures={
+        "gains": "gains by step: leading is worth something even without a cross cost",
+        "means": "dots (simulation) lie on lines (theory)",
+        "finite_n_gap": "what a deviation gains among N followers falls to zero on the dashed line",
+    },
 )

@@ -46,7 +46,9 @@ class Headline:
     """The words of one headline value.
 
     `optional` values may be null (does not exist) in whole or in part; `timing` values depend on the machine and are
-    left out where runs are compared bit for bit; `normalisation` says which value is meant, xᵀPx or ½xᵀPx.
+    left out where runs are compared bit for bit; `normalisation` says which value is meant, xᵀPx or ½xᵀPx;
+    `published` is the table, figure or equation in which the source prints the number. The axes in `shape` are named
+    as `report_tables` reads them: `regimes × inventory`, `methods (potential, simultaneous)`.
     """
 
     shape: str = "scalar"
@@ -55,6 +57,7 @@ class Headline:
     optional: bool = False
     timing: bool = False
     normalisation: str | None = None
+    published: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,8 @@ class Study:
     Optional members: `verify(config, profile, context) -> certificate` recomputes the certificate from the stored
     profile (`diffgames verify`); `run_seeds(config, context, seeds) -> list[StudyResult]` runs several seeds at once
     (`--seeds`), which otherwise run in turn. `presets` map a name to the fields it changes; `quick` always exists.
-    `minutes` says what each preset takes on two CPU cores.
+    `minutes` says what each preset takes on two CPU cores. `published` says which numbers the source prints, or that
+    it prints none; `figures` what to see in each figure, the one that shows the claim first.
     """
 
     name: str
@@ -97,5 +101,7 @@ class Study:
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"quick": {}})
     minutes: Mapping[str, int | float] = field(default_factory=dict)
     example: str = ""
+    published: str = ""
+    figures: Mapping[str, str] = field(default_factory=dict)
     verify: Callable[[Any, Any, "RunContext"], Any] | None = None
     run_seeds: Callable[[Any, "RunContext", Sequence[int]], Sequence[StudyResult]] | None = None

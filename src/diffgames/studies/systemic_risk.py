@@ -355,4 +355,11 @@ STUDY = Study(
         "limit_gap_exponent": Headline(unit="1", meaning="fitted b of limit_gap ∝ N^b", optional=True),
     },
     example="diffgames run systemic-risk --set banks=20 --set rho=0.5",
+    published="its loss distributions and paths as figures; their numbers are not at hand",
+    figures={
+        "defaults": "with lending single defaults are rarer, and that all default together is as likely",
+        "paths": "with lending reserves stay together",
+        "lending": "the rate at which banks lend to the mean",
+        "limit_gap": "what a bank gains against the limit's strategies falls with N",
+    },
 )

@@ -253,8 +253,12 @@ STUDY = Study(
     minutes={"quick": 2.0, "paper": 240.0},
     headline={
         "omega": Headline(shape="weights", unit="1", meaning="PnL weights ω at which the policy is measured"),
-        "buy_fraction": Headline(shape="weights", unit="1", meaning="fraction of steps bought, per ω"),
-        "sell_fraction": Headline(shape="weights", unit="1", meaning="fraction of steps sold, per ω"),
+        "buy_fraction": Headline(
+            shape="weights", unit="1", meaning="fraction of steps bought, per ω", published="Figure 2"
+        ),
+        "sell_fraction": Headline(
+            shape="weights", unit="1", meaning="fraction of steps sold, per ω", published="Figure 2"
+        ),
         "pnl": Headline(shape="weights", unit="ticks × lots", meaning="mean PnL of an episode, per ω"),
         "pnl_standard_error": Headline(shape="weights", unit="ticks × lots", meaning="its standard error"),
         "pnl_bound": Headline(unit="ticks × lots", meaning="PnL*: most that one lot a step can earn on this path"),
@@ -263,4 +267,11 @@ STUDY = Study(
         "updates": Headline(unit="updates", meaning="policy updates made"),
     },
     example="diffgames run taker-spectrum --set amplitude=12 --set weights=[0,0.1,0.5,1]",
+    published="the targets 75% and 25% that the takers of ω = 0 meet (Figure 2), else curves",
+    figures={
+        "actions": (
+            "from the bottom up: at ω = 0 trades are spread evenly, at ω = 1 they wait for low and high prices"
+        ),
+        "spectrum": "fractions leave their targets, and the PnL rises to its bound, as ω grows",
+    },
 )

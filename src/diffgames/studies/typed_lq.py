@@ -347,4 +347,9 @@ STUDY = Study(
         ),
     },
     example='diffgames run typed-lq --set reading=team T=2 share="[0.5,0.5]"',
+    published="the model and equations, no numbers",
+    figures={
+        "means": "dots (agents one by one) lie on the lines of theory, and within their bands",
+        "feedback": "P differs by type but not by reading; ξ carries what the types expect of one another",
+    },
 )
