@@ -11,6 +11,7 @@ import pytest
 from diffgames.errors import InvalidInput
 from diffgames.games.conformance import check_markov_game
 from diffgames.games.differential import DifferentialGame, GaussianLaw
+from diffgames.games.jumps import FixedMark, JumpLaw
 from diffgames.learning.policy import AbstractPolicy
 from diffgames.learning.ppo import PPOConfig
 from diffgames.learning.rollout import evaluate
@@ -147,3 +148,7 @@ def test_slips_are_named():
         as_markov_game(led(), 0.25)
     with pytest.raises(InvalidInput, match="player"):
         as_markov_game(regulator(), 0.1, bounds={"nobody": (0.0, 1.0)})
+    for rate in (lambda t, x, u, i: u[0][0], lambda t, x, u, i: jnp.sqrt(0.5 - t)):  # negative, and no number
+        law = JumpLaw(rate, lambda t, x, u, z, i: z, FixedMark(jnp.ones(1)))
+        with pytest.raises(InvalidInput, match=r"jumps\[0\].rate"):
+            as_markov_game(regulator(jumps=(law,)), 0.1)

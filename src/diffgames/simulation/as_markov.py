@@ -20,6 +20,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.scipy.linalg import expm
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
@@ -27,6 +28,7 @@ from diffgames.errors import InvalidInput
 from diffgames.games.differential import Controls, DifferentialGame, Profile
 from diffgames.games.markov import AbstractMarkovGame, Actions, Continuous, Role
 from diffgames.numerics.precision import canonical
+from diffgames.simulation.jumps import first_fault, report_fault
 from diffgames.simulation.paths import as_differential, with_horizon
 from diffgames.simulation.stepping import draw, euler_step
 
@@ -161,7 +163,8 @@ def as_markov_game(
 
     `bounds` = {player: (low, high)} of every component of its control, where the game itself gives none; `profile` is
     what players without an objective do. `centre` and `scale` are units of the observed state, one number or one per
-    component. `substeps` Euler steps are made between decisions. `horizon` cuts a game without end.
+    component. `substeps` Euler steps are made between decisions. `horizon` cuts a game without end. Raises
+    `InvalidInput` for rates that are negative or no number at starts, times and actions drawn at random.
     """
     game, profile = canonical((with_horizon(as_differential(game), horizon), profile))
     game.check()
@@ -184,7 +187,7 @@ def as_markov_game(
     transition = None
     if game.generator is not None and not callable(game.generator):
         transition = expm(jnp.asarray(game.generator, dtype) * jnp.asarray(dt / substeps, dtype))
-    return MarkovView(
+    view = MarkovView(
         game=game,
         others=profile,
         transition=transition,
@@ -194,6 +197,34 @@ def as_markov_game(
         steps=steps,
         substeps=substeps,
     )
+    if not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(view)):
+        report_fault(_faults(view))
+    return view
+
+
+@eqx.filter_jit
+def _faults(view: MarkovView, count: int = 256) -> Float[Array, " sources"]:
+    """Rates that are none (else 0) at starts, times and actions drawn at random: one per law, one for the generator."""
+    game = view.game
+
+    def at(key: PRNGKeyArray) -> Array:
+        start, when, *own = jax.random.split(key, 2 + len(view.order))
+        x, i = game.initial(start)
+        t = jax.random.uniform(when, (), x.dtype) * jnp.asarray(game.horizon, x.dtype)
+        actions = {}
+        for p, key in zip(view.order, own, strict=True):
+            low, high = view.limits[p] or (0.0, 0.0)
+            actions[game.players[p]] = jax.random.uniform(key, (1, game.control_sizes[p]), x.dtype, low, high)
+        u = view._controls(t, x, i, actions)
+        rates = [jnp.asarray(law.rate(t, x, u, i), x.dtype)[None] for law in game.jumps]
+        own_row = jnp.zeros(1, x.dtype)
+        if callable(game.generator):
+            row = jnp.asarray(game.generator(t, x, u, i), x.dtype)
+            own_row = jnp.where(jnp.arange(row.shape[0], dtype=jnp.int32) == i, 0.0, row)
+        found = [jnp.where((rate >= 0) & (rate < jnp.inf), 0.0, rate) for rate in (*rates, own_row)]
+        return jnp.stack([first_fault(part) for part in found])
+
+    return first_fault(jax.vmap(at, out_axes=-1)(jax.random.split(jax.random.key(0), count)))
 
 
 def _all_limits(
