@@ -67,7 +67,7 @@ def _sizes(value: Any) -> tuple[int, ...] | None:
     inside = {_sizes(item) for item in (value.values() if isinstance(value, Mapping) else value)}
     if len(inside) > 1 or inside == {None}:
         return None
-    return (len(value), *next(iter(inside), ()))  # pyright: ignore[reportGeneralTypeIssues] - None is excluded above
+    return (len(value), *(next(iter(inside), None) or ()))
 
 
 def _named(shape: str, depth: int) -> list[tuple[str, tuple[str, ...]]]:
