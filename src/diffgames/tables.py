@@ -30,7 +30,7 @@ ROW_LIMIT = 10**7
 BLANK = "a blank line"
 _CHUNK = 2**20
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_PLAIN = frozenset(b"0123456789+-.eE,;\t\n ")
+_PLAIN = b"0123456789+-.eE,;\t\n "
 
 
 def number(cell: str) -> float | None:
@@ -66,7 +66,7 @@ class Table:
     def numbers(self) -> np.ndarray:
         """All cells as float64, [rows, columns]; raises `InvalidInput` naming the first that holds no number."""
         joined = "\n".join(self.text)
-        if joined.isascii() and _PLAIN.issuperset(joined.encode()):
+        if joined.isascii() and not joined.encode().translate(None, _PLAIN):
             try:
                 table = np.loadtxt(list(self.text), delimiter=self.separator, comments=None, ndmin=2)
                 if table.shape == (len(self), self.columns) and np.isfinite(table).all():

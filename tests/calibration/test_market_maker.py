@@ -1,5 +1,7 @@
 """Estimates of A, k, σ and the generator: from records of the model itself they come back, from a LOBSTER day too."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.linalg import expm
@@ -103,3 +105,121 @@ def test_a_record_has_the_intervals_it_was_asked_for():
     for seconds, interval in ((600.0, 1000.0), (1.0, 0.0), (np.inf, 1.0), (1e18, 1.0)):
         with pytest.raises(InvalidInput, match=r"seconds|interval"):
             synthetic_record(seconds=seconds, interval=interval)
+
+
+def day(steps=4000, seed=0):
+    """A LOBSTER day of one level: an event a second on average, each with a quote; every fourth one is an execution."""
+    rng = np.random.default_rng(seed)
+    mid = 100_0000 + 100 * np.cumsum(rng.integers(-2, 3, steps))
+    bought = rng.choice([-1, 1], steps)
+    kind = np.where(np.arange(steps) % 4 == 3, np.where(np.arange(steps) % 8 == 3, 5, 4), 1)
+    events = LobsterMessages(
+        time=34_200 + np.cumsum(rng.exponential(size=steps)),
+        type=kind,
+        order_id=np.arange(steps),
+        size=np.full(steps, 100),
+        price=np.roll(mid, 1) + bought * 100 * rng.integers(1, 6, steps),
+        direction=-bought,
+    )
+    size = np.full((steps, 1), 100)
+    return events, LobsterBook(mid[:, None] + 100, size, mid[:, None] - 100, size)
+
+
+def with_halt(events, book, at, length):
+    """The day with a halt before event `at`; what follows comes later by its length."""
+
+    def insert(values, added):
+        return np.concatenate([values[:at], added, values[at:]])
+
+    later = events.time + np.where(np.arange(len(events)) >= at, length, 0.0)
+    start, none = events.time[at - 1], np.zeros(2, int)
+    halted = LobsterMessages(
+        time=insert(later, [start, start + length]),
+        type=insert(events.type, none + 7),
+        order_id=insert(events.order_id, none),
+        size=insert(events.size, none),
+        price=insert(events.price, [-1, 1]),
+        direction=insert(events.direction, none - 1),
+    )
+    rows = insert(np.arange(len(events)), [at - 1, at - 1])
+    return halted, LobsterBook(book.ask_price[rows], book.ask_size[rows], book.bid_price[rows], book.bid_size[rows])
+
+
+def same_market(record, base, **tolerance):
+    one, two = fit_market(record, 1), fit_market(base, 1)
+    for name in ("sigma", "A", "k", "orders"):
+        np.testing.assert_allclose(getattr(one, name), getattr(two, name), err_msg=name, **tolerance)
+
+
+def test_a_halt_is_cut_out_with_the_price_that_moved_across_it():
+    events, book = day()
+    base = record_of(events, book, 5.0)
+    assert base.notes == ()
+    record = record_of(*with_halt(events, book, 2000, 600.0), 5.0)
+    same_market(record, base, rtol=0.005)  # the move of the one event that ends the halt lies across the cut
+    assert any("2 in a halt" in note for note in record.notes) and any(
+        "s without quotes in 1 pieces" in n for n in record.notes
+    )
+    higher = np.where(np.arange(len(events)) >= 2000, 50_0000, 0)  # reopens at another price
+    lifted = replace(events, price=events.price + higher)
+    moved = LobsterBook(
+        book.ask_price + higher[:, None], book.ask_size, book.bid_price + higher[:, None], book.bid_size
+    )
+    np.testing.assert_allclose(
+        fit_market(record_of(*with_halt(lifted, moved, 2000, 600.0), 5.0), 1).sigma,
+        fit_market(base, 1).sigma,
+        rtol=0.02,
+    )
+
+
+def test_time_with_an_empty_side_is_cut_out():
+    events, book = day()
+    ask = book.ask_price.copy()
+    ask[1990:2000] = 9_999_999_999
+    later = replace(events, time=events.time + np.where(np.arange(len(events)) >= 2000, 600.0, 0.0))
+    record = record_of(later, LobsterBook(ask, book.ask_size, book.bid_price, book.bid_size), 5.0)
+    same_market(record, record_of(events, book, 5.0), rtol=0.02)
+    assert any("10 with an empty side" in note for note in record.notes)
+
+
+def test_crossed_rows_are_left_out_and_counted():
+    events, book = day()
+    bid = book.bid_price.copy()
+    bid[50::100, 0] = book.ask_price[50::100, 0] + 3_0000
+    record = record_of(events, LobsterBook(book.ask_price, book.ask_size, bid, book.bid_size), 5.0)
+    same_market(record, record_of(events, book, 5.0), rtol=0.03)
+    assert record.notes == ("rows of the order book left out: 40 crossed or locked",)
+
+
+def test_hidden_executions_without_a_side_take_that_of_the_mid_they_lie_on():
+    events, book = day()
+    unsaid = replace(events, direction=np.where(events.type == 5, 1, events.direction))
+    record, base = record_of(unsaid, book, 5.0), record_of(events, book, 5.0)
+    np.testing.assert_array_equal(record.side, base.side)
+    np.testing.assert_array_equal(record.depth, base.depth)
+    assert "give no side" in record.notes[-1]
+
+
+def test_the_criterion_says_no_regimes_where_there_are_none():
+    """Moves of one tick either way: two regimes gain nothing, and BIC asks for a gain of 11.4 from 2,000 returns."""
+    returns = np.random.default_rng(1).choice([-1.0, 1.0], 2000)
+    fit = fit_volatility_regimes(returns, 1.0, 2)
+    assert fit.supported == 1 and fit.converged
+    alone = fit_volatility_regimes(returns, 1.0, 1)
+    assert fit.criterion[0] == pytest.approx(-2 * alone.log_likelihood + np.log(2000))
+    assert fit.criterion[1] == pytest.approx(-2 * fit.log_likelihood + 4 * np.log(2000))
+    assert not fit_volatility_regimes(np.diff(synthetic_record(seconds=600.0).mid), 1.0, 2, iterations=2).converged
+    assert fit_volatility_regimes(np.diff(synthetic_record(seconds=1500.0, seed=1).mid), 1.0, 2).supported == 2
+
+
+def test_more_regimes_never_lose_likelihood(shared_data):
+    stem = str(shared_data / "lobster" / "AAPL_2012-06-21_34200000_37800000_")
+    moves = record_from_lobster(stem + "message_50.csv.gz", stem + "orderbook_10_rebuilt.csv.gz", 5.0).moves
+    fits = [fit_volatility_regimes(moves, 5.0, count) for count in (2, 3)]
+    assert fits[0].log_likelihood < 600 < 625.3 < fits[1].log_likelihood
+
+
+def test_a_record_has_the_length_it_is_asked_for():
+    assert synthetic_record(seconds=0.3, interval=0.1).mid.size == 3
+    with pytest.raises(InvalidInput, match="interval"):
+        synthetic_record(seconds=600.0, interval=1000.0)

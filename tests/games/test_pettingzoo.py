@@ -7,6 +7,7 @@ import pytest
 
 pettingzoo_test = pytest.importorskip("pettingzoo.test", reason="the extra `env` is not installed")
 
+from diffgames.errors import InvalidInput  # noqa: E402 - as below
 from diffgames.games.pettingzoo import MarkovGameEnvironment  # noqa: E402 - after the check that pettingzoo exists
 
 
@@ -54,3 +55,18 @@ def test_an_episode_lasts_the_horizon_and_pays_every_step(environment):
         turns += not truncated
     assert turns == environment.game.horizon * len(environment.possible_agents)
     assert all(np.isfinite(value) for value in paid.values()) and any(value != 0 for value in paid.values())
+
+
+@pytest.mark.parametrize(
+    ("agent", "action"),
+    [("provider_0", [np.nan, 0.0, 0.0]), ("provider_0", None), ("provider_0", [0.0, 0.0]),
+     ("provider_0", [0.0, 9.0, 0.0]), ("taker_0", 7), ("taker_0", -1), ("taker_0", 0.5),
+     ("taker_0", None), ("taker_0", "buy")],
+)  # fmt: skip
+def test_an_action_outside_its_space_is_refused_with_the_agent(environment, agent, action):
+    environment.reset(seed=8)
+    while environment.agent_selection != agent:
+        environment.step(environment.action_space(environment.agent_selection).sample())
+    with pytest.raises(InvalidInput, match=f"action of {agent}"):
+        environment.step(action)
+    assert environment.agent_selection == agent

@@ -19,7 +19,7 @@ from diffgames.learning import train as training
 from diffgames.learning.policy import FixedProbabilities
 from diffgames.learning.ppo import PPOConfig
 from diffgames.learning.rollout import evaluate
-from diffgames.learning.train import Outcome, initial_profile, train, train_seeds
+from diffgames.learning.train import LearningWarning, Outcome, initial_profile, train, train_seeds, value_clip_notes
 from toy_games import Aim, Door, Duopoly, Recall
 
 FAST = PPOConfig(learning_rate=1e-2, passes=8, minibatch=256, episodes=64)
@@ -238,3 +238,11 @@ def test_several_devices_learn_the_same():
     assert (one, two) == (1, 2)
     np.testing.assert_allclose(sums, other_sums, atol=2e-3)
     np.testing.assert_allclose(rewards, other_rewards, atol=2e-3)
+
+
+def test_values_cut_at_their_clip_are_told():
+    """Squared value errors that sit at the clip have no gradient: rewards of that size teach the values nothing."""
+    notes = value_clip_notes({"value_loss": {"far": np.array([2500.0, 10.0]), "near": np.array([10.0, 0.4])}}, FAST)
+    assert len(notes) == 1 and "far" in notes[0] and "scale the rewards" in notes[0]
+    with pytest.warns(LearningWarning, match="value loss"):
+        learned(Aim(), dataclasses.replace(FAST, value_clip=1e-9, passes=1, episodes=16), 1)

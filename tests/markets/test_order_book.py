@@ -253,3 +253,18 @@ def test_wrong_types_are_refused():
         empty_book(4, np.float64)
     with pytest.raises(InvalidInput, match=r"message\.size"):
         submit(empty_book(4), message(Kind.MARKET, side=BUY, size=1.0, dtype=np.float32))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("price", 100.5), ("price", 2**40), ("order_id", 2**31), ("originator", [1, 2**33]), ("size", 1.5),
+     ("size", 2**31), ("price", np.nan), ("kind", 1.5)],
+)  # fmt: skip
+def test_what_the_book_would_round_or_wrap_is_refused_by_name(field, value):
+    with pytest.raises(InvalidInput, match=f"^{field}: "):
+        message(**({"kind": Kind.LIMIT, "side": SELL, "price": 100, "size": 1} | {field: value}))
+
+
+def test_whole_numbers_of_any_type_are_taken():
+    sent = message(Kind.LIMIT, side=SELL, price=np.float64(100.0), size=np.int64(3), order_id=np.int64(7))
+    assert (int(sent.price), int(sent.size), int(sent.order_id)) == (100, 3, 7) and sent.price.dtype == jnp.int32

@@ -19,8 +19,8 @@ import numpy as np
 
 from diffgames.calibration.hidden_markov import VolatilityRegimes, fit_volatility_regimes
 from diffgames.errors import InvalidInput
-from diffgames.markets.level2 import EMPTY_PRICE
 from diffgames.markets.lobster import EventType, LobsterBook, LobsterMessages, read_pair
+from diffgames.markets.quoted import Quoted, quoted
 
 DOLLAR = 10_000.0
 
@@ -29,7 +29,9 @@ DOLLAR = 10_000.0
 class MarketRecord:
     """Mid prices every `interval` seconds, and market orders: time, depth from the mid, side (+1 bought, −1 sold).
 
-    Prices and depths are in dollars, times in seconds from the start of the record.
+    Prices and depths are in dollars, times in quoted seconds from the start of the record. `jump` is the part of each
+    interval's move that happened while the book was not quoted; none where it always was. `notes` say what was
+    left out.
     """
 
     interval: float
@@ -38,6 +40,13 @@ class MarketRecord:
     depth: np.ndarray
     side: np.ndarray
     source: str
+    jump: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def moves(self) -> np.ndarray:
+        """The price's moves from time to time while it is quoted."""
+        return np.diff(self.mid) - (0.0 if self.jump is None else self.jump)
 
 
 @dataclass(frozen=True)
@@ -66,19 +75,30 @@ def record_of(events: LobsterMessages, book: LobsterBook, interval: float) -> Ma
     """Mid prices on the grid of `interval` seconds and market orders with their depths."""
     if not interval > 0:
         raise InvalidInput("interval", interval, "a positive time in seconds")
-    ask, bid = book.ask_price[:, 0], book.bid_price[:, 0]
-    quoted = (np.abs(ask) < EMPTY_PRICE) & (np.abs(bid) < EMPTY_PRICE)
-    if quoted.sum() < 2:
+    found = quoted(events, book)
+    rows = found.rows
+    if rows.size < 2:
         raise InvalidInput("orderbook", book.source, "rows with a quote on both sides")
-    time, mid = events.time[quoted], 0.5 * (ask[quoted] + bid[quoted]) / DOLLAR
+    mid = 0.5 * (book.ask_price[rows, 0] + book.bid_price[rows, 0]) / DOLLAR
+    cut = found.aligned(interval)
+    raw, time = events.time[rows], cut.clock(events.time[rows])
     start = time[0]
+    if (time[-1] - start) / interval > 1e7:
+        raise InvalidInput("interval", interval, f"at most 10⁷ intervals in {time[-1] - start:.6g} s")
     grid = np.arange(start, time[-1], interval)
     on_grid = mid[np.searchsorted(time, grid, side="right") - 1]
+    jump = _jumps(found, raw, mid, time, grid)
     executed = (events.type == EventType.EXECUTION) | (events.type == EventType.HIDDEN_EXECUTION)
-    executed &= events.time > start
+    executed &= (events.time > raw[0]) & ~found.inside(events.time)
     when, price = events.time[executed], events.price[executed] / DOLLAR
+    before = mid[np.maximum(np.searchsorted(raw, when, side="left") - 1, 0)]
     side = -events.direction[executed]
-    before = mid[np.maximum(np.searchsorted(time, when, side="left") - 1, 0)]
+    hidden = events.type[executed] == EventType.HIDDEN_EXECUTION
+    notes = found.notes()
+    if hidden.any() and np.all(side[hidden] == -1):
+        side = np.where(hidden, np.where(price < before, -1, 1), side)
+        notes.append(f"{hidden.sum()} hidden executions give no side: it is that of the mid on which their price lies")
+    when = cut.clock(when)
     depth = side * (price - before)
     orders, member = np.unique(np.column_stack([when, side]), axis=0, return_inverse=True)
     deepest = np.full(len(orders), -np.inf)
@@ -91,7 +111,21 @@ def record_of(events: LobsterMessages, book: LobsterBook, interval: float) -> Ma
         depth=deepest[beyond],
         side=orders[beyond, 1].astype(int),
         source=events.source,
+        jump=jump if np.any(jump) else None,
+        notes=tuple(notes),
     )
+
+
+def _jumps(found: Quoted, raw: np.ndarray, mid: np.ndarray, time: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """Per interval of the grid, the price's moves across the cuts in it."""
+    jump = np.zeros(max(len(grid) - 1, 0))
+    for _, end in found.cuts:
+        after = int(np.searchsorted(raw, end))
+        if 0 < after < len(raw):
+            place = int(np.searchsorted(grid, time[after], side="left")) - 1
+            if 0 <= place < len(jump):
+                jump[place] += mid[after] - mid[after - 1]
+    return jump
 
 
 def synthetic_record(
@@ -143,7 +177,7 @@ def fit_market(record: MarketRecord, regimes: int, *, cutoff: float = 0.25) -> M
     """A, k, σ per regime and the generator; `cutoff` is the quantile of the depths that is δ₀."""
     if not 0 <= cutoff < 1:
         raise InvalidInput("cutoff", cutoff, "a quantile in [0, 1)")
-    found = fit_volatility_regimes(np.diff(record.mid), record.interval, regimes)
+    found = fit_volatility_regimes(record.moves, record.interval, regimes)
     state = found.probability.argmax(axis=1)
     at = np.minimum((record.trade_time / record.interval).astype(int), state.size - 1)
     rows = []

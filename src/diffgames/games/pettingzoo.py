@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from diffgames.errors import InvalidInput
 from diffgames.games.markov import AbstractMarkovGame, Continuous, Role
 
 try:
@@ -81,12 +82,16 @@ class MarkovGameEnvironment(AECEnv):
         return self._seen[role.name][index]
 
     def step(self, action: Any) -> None:
-        """Record the selected agent's action; the game moves after the last agent's."""
+        """Record the selected agent's action; the game moves after the last agent's.
+
+        Raises `InvalidInput` naming agent and action where that lies outside the agent's space.
+        """
         agent = self.agent_selection
         if self.terminations[agent] or self.truncations[agent]:
             self._was_dead_step(action)
             return
         role, index = self._place[agent]
+        action = _checked(agent, role, action)
         self._cumulative_rewards[agent] = 0.0
         self._clear_rewards()
         self._actions[role.name][index] = action
@@ -145,6 +150,25 @@ def _space(role: Role) -> gymnasium.Space:
         low, high = np.asarray(role.action.low, np.float32), np.asarray(role.action.high, np.float32)
         return gymnasium.spaces.Box(low, high, dtype=np.float32)
     return gymnasium.spaces.Discrete(role.action.size)
+
+
+def _checked(agent: str, role: Role, action: Any) -> np.ndarray:
+    """The action as the game takes it; bounds are held to what float32 tells apart."""
+    if isinstance(role.action, Continuous):
+        low, high = np.asarray(role.action.low, np.float32), np.asarray(role.action.high, np.float32)
+        allowed = f"{low.size} finite numbers from {low.tolist()} to {high.tolist()}"
+    else:
+        low, high = np.int32(0), np.int32(role.action.size - 1)
+        allowed = f"an integer from 0 to {high}"
+    try:
+        given = np.asarray(action, float)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"action of {agent}", action, allowed) from error
+    slack = 1e-6 * (high - low) if isinstance(role.action, Continuous) else 0
+    inside = given.shape == low.shape and bool(np.all((given >= low - slack) & (given <= high + slack)))
+    if not inside or (not isinstance(role.action, Continuous) and given != np.floor(given)):
+        raise InvalidInput(f"action of {agent}", action, allowed)
+    return given.astype(np.float32 if isinstance(role.action, Continuous) else np.int32)
 
 
 def _neutral(role: Role) -> np.ndarray:

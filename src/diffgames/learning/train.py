@@ -12,6 +12,7 @@ good state stays. With several devices the episodes are spread over all of them;
 
 import dataclasses
 import enum
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -81,6 +82,12 @@ class TrainResult(NamedTuple):
     updates: int
 
 
+class LearningWarning(UserWarning):
+    """Something that makes what was learned less than it could be."""
+
+
+CLIPPED = 0.5  # share of the clip from which on most squared errors of the values must be cut
+
 ProgressCallback = Callable[[int, Mapping[str, Any]], None]
 
 
@@ -109,12 +116,15 @@ def train(
 
     `progress(update, metrics)` is called after every update with the metrics of that update (see `advance`);
     `checkpoint` is read at the start and written every `save_every` updates. Unsound training stops with the last good
-    state kept; with `throw` (the default) it raises `RunFailed` instead of returning it.
+    state kept; with `throw` (the default) it raises `RunFailed` instead of returning it. Warns with
+    `LearningWarning` where the value loss ends at its clip.
     """
     state = start(game, profile, config, key, updates, learn)
     frozen = devices.replicate(profile)
     state = _loop(lambda s: update(game, frozen, s, config), state, updates, checkpoint, save_every, progress)
     result = _result(profile, state)
+    for note in value_clip_notes(result.history, config):
+        warnings.warn(note, LearningWarning, stacklevel=2)
     if throw and result.outcome is not Outcome.COMPLETED:
         raise RunFailed(f"{result.outcome.value} (after {result.updates} of {updates} updates)", result.outcome.remedy)
     return result
@@ -278,6 +288,17 @@ def judge(
     code = jnp.where(collapsed, OUTCOMES.index(Outcome.COLLAPSED), 0)
     code = jnp.where(_finite(learned), code, OUTCOMES.index(Outcome.DIVERGED))
     return jnp.where(_finite(played), code, OUTCOMES.index(Outcome.BAD_GAME)).astype(jnp.int32)
+
+
+def value_clip_notes(history: History, config: PPOConfig) -> list[str]:
+    """A caution per role whose values did not learn, since most of their squared errors are cut at the clip."""
+    losses = {role: float(np.mean(np.asarray(loss)[-1])) for role, loss in history["value_loss"].items() if len(loss)}
+    return [
+        f"the value loss of {role} sits at its clip ({loss:.3g} of {config.value_clip:g}): its values do not learn; "
+        "scale the rewards to order one, or raise value_clip"
+        for role, loss in losses.items()
+        if loss >= CLIPPED * config.value_clip
+    ]
 
 
 def _finite(arrays: list[Array]) -> Array:

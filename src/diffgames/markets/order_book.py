@@ -141,13 +141,35 @@ def message(
 ) -> Message:
     """A message, or a sequence of them: scalars are repeated to the length of the arrays among the fields.
 
-    `dtype` is the type of the sizes, the book's. To cancel an order whole, cancel at least its size.
+    `dtype` is the type of the sizes, the book's. To cancel an order whole, cancel at least its size. Raises
+    `InvalidInput` naming the field whose values `dtype` or int32 would change: a price between ticks, an identity of
+    64 bits.
     """
-    integers = [jnp.asarray(field, jnp.int32) for field in (kind, side, order_id, originator, price)]
-    sizes = jnp.asarray(size, dtype)
+    named = {"kind": kind, "side": side, "order_id": order_id, "originator": originator, "price": price}
+    integers = [_kept(name, field, np.int32) for name, field in named.items()]
+    sizes = _kept("size", size, dtype)
     shape = np.broadcast_shapes(sizes.shape, *(field.shape for field in integers))
     kinds, sides, orders, originators, prices = (jnp.broadcast_to(field, shape) for field in integers)
     return Message(kinds, sides, orders, originators, jnp.broadcast_to(sizes, shape), prices)
+
+
+def _kept(name: str, values: Values, dtype: type | np.dtype) -> Array:
+    """The values as `dtype`, refused where that would change them; of traced ones only the type is known."""
+    whole = np.issubdtype(np.dtype(dtype), np.integer)
+    allowed = f"{'whole numbers' if whole else 'numbers'} that {np.dtype(dtype).name} holds"
+    if isinstance(values, jax.core.Tracer):
+        if whole and not jnp.issubdtype(values.dtype, jnp.integer):
+            raise InvalidInput(name, values.dtype.name, allowed)
+        return jnp.asarray(values, dtype)
+    given = np.asarray(values)
+    if given.dtype.kind not in "biuf":
+        raise InvalidInput(name, values, allowed)
+    if whole and given.dtype != np.dtype(dtype):
+        limits = np.iinfo(dtype)
+        changed = ~((given >= limits.min) & (given <= limits.max) & (given == np.floor(given)))
+        if changed.any():
+            raise InvalidInput(name, given[changed][0].item(), allowed)
+    return jnp.asarray(values, dtype)
 
 
 def submit(book: OrderBook, message: Message) -> tuple[OrderBook, Report]:

@@ -82,7 +82,7 @@ def run(config: RealConfig, context: RunContext) -> StudyResult:
     profile = profile_of(game, solution) | parameters_of_fit(fit)
     certificate = certify_market_maker(game, profile)
     still = float((np.diff(record.mid) == 0).mean())
-    warnings = unit_warnings(game)
+    warnings = [*record.notes, *regime_warnings(fit), *unit_warnings(game)]
     if still > 0.3:
         warnings.append(
             f"the mid price does not move in {100 * still:.0f}% of the intervals of {config.interval:g} s: volatility "
@@ -100,6 +100,8 @@ def run(config: RealConfig, context: RunContext) -> StudyResult:
             "orders": fit.orders,
             "misfit": fit.misfit,
             "log_likelihood": fit.regimes.log_likelihood,
+            "criterion": fit.regimes.criterion,
+            "regimes_supported": fit.regimes.supported,
             "theta0": np.asarray(solution.theta)[0],
             "ask": ask,
             "bid": bid,
@@ -117,6 +119,18 @@ def run(config: RealConfig, context: RunContext) -> StudyResult:
             "regimes": lambda: figures.regime_graph(game, solution),
         },
     )
+
+
+def regime_warnings(fit: MarketFit) -> list[str]:
+    """Cautions about the number of regimes, and about a fit that has not settled."""
+    found, notes = fit.regimes, []
+    if found.supported < len(found.sigma):
+        words = "no regimes" if found.supported == 1 else f"{found.supported} regimes"
+        shown = ", ".join(f"{one:.6g}" for one in found.criterion)
+        notes.append(f"the record supports {words}, not {len(found.sigma)} (BIC with 1, 2, … regimes: {shown})")
+    if not found.converged:
+        notes.append(f"the regimes' fit has not converged in {found.iterations} iterations")
+    return notes
 
 
 def verify(config: RealConfig, profile: dict, context: RunContext) -> Certificate:
@@ -235,6 +249,8 @@ STUDY = Study(
         "orders": Headline(shape=_N, unit="orders", meaning="market orders observed"),
         "misfit": Headline(shape=_N, meaning="Kolmogorov–Smirnov distance of the depths to the exponential"),
         "log_likelihood": Headline(meaning="log-likelihood of the returns under the hidden Markov model"),
+        "criterion": Headline(shape="1, 2, … regimes", meaning="BIC of the returns' models; the least is supported"),
+        "regimes_supported": Headline(meaning="regimes that the criterion asks for; 1 says there are none"),
         "theta0": Headline(shape=_GRID, unit="dollar × inventory", meaning="certainty equivalent at t = 0"),
         "ask": Headline(shape=_GRID, unit="dollar", meaning="ask offset at t = 0, null where closed", optional=True),
         "bid": Headline(shape=_GRID, unit="dollar", meaning="bid offset at t = 0, null where closed", optional=True),

@@ -24,7 +24,7 @@ from jaxtyping import PRNGKeyArray
 from diffgames.errors import InvalidInput
 from diffgames.learning.policy import FixedProbabilities, Profile
 from diffgames.learning.rollout import evaluate
-from diffgames.learning.train import TrainResult, initial_profile
+from diffgames.learning.train import TrainResult, initial_profile, value_clip_notes
 from diffgames.markets import behaviour
 from diffgames.markets.ecn_samples import PARTS
 from diffgames.markets.environment import OTCMarket
@@ -35,7 +35,7 @@ from diffgames.studies import otc_figures
 from diffgames.studies.certificate_parameters import CertificateParameters, certify
 from diffgames.studies.context import RunContext
 from diffgames.studies.learned import Task, run_learned, run_learned_seeds
-from diffgames.studies.learning_parameters import tenth
+from diffgames.studies.learning_parameters import ppo_config, tenth
 from diffgames.studies.market_parameters import MarketParameters, build_market, fit_exchanges
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.verification.certificate import Certificate
@@ -113,7 +113,11 @@ def _finish(
     return StudyResult(
         headline=headline,
         certificate=certificate,
-        warnings=[*dict.fromkeys(note for report in reports for note in report.notes), *_warnings(config, record)],
+        warnings=[
+            *dict.fromkeys(note for report in reports for note in report.notes),
+            *(value_clip_notes(history, ppo_config(config)) if history else ()),
+            *_warnings(config, record),
+        ],
         arrays={
             "evaluation": _dataset(record),
             "learning": _history(curves, history),
