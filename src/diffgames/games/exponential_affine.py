@@ -11,6 +11,8 @@ V_i = −e^{−γ cᵀx} v_i(t) with constant strategies u* = R_i⁻¹B_iᵀc, w
 Where Π changes at known times, v is the product of the exponentials of the pieces, the last one before T first.
 """
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -21,7 +23,8 @@ from jaxtyping import Array, Float, Int
 from diffgames.errors import InvalidInput
 from diffgames.games.differential import DifferentialGame, PointLaw, check_generator
 from diffgames.games.jumps import FixedMark, JumpLaw
-from diffgames.numerics.precision import keeping_double
+from diffgames.games.matrices import numbers
+from diffgames.numerics.precision import in_double, keeping_double
 
 
 class ExponentialAffineGame(eqx.Module):
@@ -44,6 +47,13 @@ class ExponentialAffineGame(eqx.Module):
     generator: Float[Array, "m m"] | Float[Array, "pieces m m"]
     held: Float[Array, " lasting"] | None = None
 
+    def __post_init__(self):
+        with jax.enable_x64(True):
+            for field in dataclasses.fields(self):
+                value = getattr(self, field.name)
+                if value is not None:
+                    setattr(self, field.name, numbers(field.name, value, "numbers"))
+
     def __check_init__(self):
         pieces = self.generator.shape[0] if self.generator.ndim == 3 else 1
         lasting = 0 if self.held is None else self.held.shape[0]
@@ -64,14 +74,14 @@ class ExponentialAffineGame(eqx.Module):
         for piece in np.asarray(self.generator).reshape(pieces, *self.generator.shape[-2:]):
             check_generator(piece)
 
-    @keeping_double
+    @in_double
     def strategies(self) -> tuple[Float[Array, "m k"], Float[Array, "m d"]]:
         """u* and w* of every regime."""
         reward = jnp.einsum("ink,n->ik", self.B, self.weight)
         harm = jnp.einsum("ind,n->id", self.D, self.weight)
         return _solve(self.R, reward), -_solve(self.S, harm)
 
-    @keeping_double
+    @in_double
     def growth(self) -> Float[Array, " m"]:
         """κ."""
         c = self.weight
@@ -82,7 +92,7 @@ class ExponentialAffineGame(eqx.Module):
         size = self.gamma * jnp.einsum("iln,n->il", self.jump_size, c)
         return -self.gamma * gain + jnp.sum(self.jump_rate * (jnp.expm1(-size) + size), -1)
 
-    @keeping_double
+    @in_double
     def disutility(self, to_go: float | Float[Array, ""]) -> Float[Array, " m"]:
         """v at a time to go."""
         growth = jnp.diag(self.growth())
@@ -96,10 +106,15 @@ class ExponentialAffineGame(eqx.Module):
             left = left - lasts
         return v
 
-    @keeping_double
+    @in_double
     def certainty_equivalent(self, to_go: float | Float[Array, ""]) -> Float[Array, " m"]:
         """θ at a time to go: what is certain in addition to cᵀx."""
         return -jnp.log(self.disutility(to_go)) / self.gamma
+
+    @in_double
+    def equilibrium(self) -> "ExponentialAffineSolution":
+        """The equilibrium in closed form."""
+        return ExponentialAffineSolution(self, ConstantControls(self.strategies()))
 
     @keeping_double
     def as_differential(self, horizon: float, state: Float[Array, " n"], regime: int = 0) -> DifferentialGame:
@@ -125,6 +140,27 @@ class ExponentialAffineGame(eqx.Module):
             generator=self.generator,
             signs=(1, -1),
         )
+
+
+class ConstantControls(eqx.Module):
+    """The profile u[i], w[i]."""
+
+    controls: tuple[Float[Array, "m k"], Float[Array, "m d"]]
+
+    def __call__(self, t: Array, x: Array, i: Int[Array, ""]) -> tuple[Float[Array, " k"], Float[Array, " d"]]:
+        """Both controls in regime i."""
+        return self.controls[0][i], self.controls[1][i]
+
+
+class ExponentialAffineSolution(eqx.Module):
+    """The equilibrium: its profile; certainty equivalents are the game's `certainty_equivalent(to_go)`."""
+
+    game: ExponentialAffineGame
+    profile: ConstantControls
+
+    def certainty_equivalent(self, to_go: float | Float[Array, ""]) -> Float[Array, " m"]:
+        """θ at a time to go, per regime."""
+        return self.game.certainty_equivalent(to_go)
 
 
 def _unknown(game: ExponentialAffineGame) -> bool:

@@ -68,16 +68,23 @@ class InterBankGame(eqx.Module):
         """1/N, zero in the limit."""
         return 1.0 / self.banks if self.banks else 0.0
 
+    def equilibrium(self) -> "LendingSolution":
+        """The equilibrium in closed form: of N banks in feedback strategies, or of the limit."""
+        return LendingSolution(self, Lending(self), self.value())
+
+    @in_double
     def eta(self, t: Float[Array, "*times"]) -> Float[Array, "*times"]:
         """η(t)."""
         weight, slope = self._w(t)
         return slope / ((1.0 - self.inverse**2) * weight)
 
+    @in_double
     def mu(self, t: Float[Array, "*times"]) -> Float[Array, "*times"]:
         """μ(t)."""
         area = jnp.log(self._w(t)[0]) / (1.0 - self.inverse**2)
         return 0.5 * self.sigma**2 * (1.0 - self.rho**2) * (1.0 - self.inverse) * area
 
+    @in_double
     def rate(self, t: Float[Array, "*times"]) -> Float[Array, "*times"]:
         """How much a bank borrows per unit of X̄ − X at equilibrium: q + (1 − 1/N) η(t)."""
         return self.q + (1.0 - self.inverse) * self.eta(t)
@@ -148,8 +155,9 @@ class InterBankGame(eqx.Module):
     def _w(self, t: Array) -> tuple[Array, Array]:
         """w and w' at the time to go T − t."""
         k = 1.0 - self.inverse**2
-        tau = self.horizon - t
-        root = jnp.sqrt(jnp.asarray((self.a + self.q) ** 2 + k * (self.epsilon - self.q**2), jnp.asarray(t).dtype))
+        dtype = jnp.result_type(float)
+        tau = jnp.asarray(self.horizon, dtype) - jnp.asarray(t, dtype)
+        root = jnp.sqrt(jnp.asarray((self.a + self.q) ** 2 + k * (self.epsilon - self.q**2), dtype))
         root = jnp.maximum(root, 1e-9)  # a = q = ε = 0: the limit of the formula
         plus, minus = -(self.a + self.q) + root, -(self.a + self.q) - root
         first = (k * self.c - minus) / (2.0 * root) * jnp.exp(plus * tau)
@@ -166,6 +174,14 @@ class Lending(eqx.Module):
         """One rate per bank, [1] each."""
         amounts = self.game.rate(t).astype(x.dtype) * (jnp.mean(x) - x)
         return tuple(amounts[n][None] for n in range(x.shape[0]))
+
+
+class LendingSolution(eqx.Module):
+    """The equilibrium: profile, and every bank's expected cost from the initial law."""
+
+    game: InterBankGame
+    profile: Lending
+    value: Float[Array, ""]
 
 
 class _Drift(eqx.Module):

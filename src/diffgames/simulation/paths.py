@@ -18,9 +18,12 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from diffgames.errors import InvalidInput
 from diffgames.games.differential import DifferentialGame, Profile
+from diffgames.games.linear_quadratic import LinearQuadraticGame
 from diffgames.numerics.precision import keeping_double
 from diffgames.simulation.jumps import first_fault, report_fault
 from diffgames.simulation.rollout import Batch, Scheme, run_batch
+from diffgames.simulation.steps import run_steps
+from diffgames.simulation.target import law_of, played, started
 
 
 class Paths(eqx.Module):
@@ -61,26 +64,36 @@ class Paths(eqx.Module):
 @keeping_double
 def simulate(
     game: Any,
-    profile: Profile,
-    key: PRNGKeyArray,
+    profile: Any = None,
+    key: PRNGKeyArray | None = None,
     *,
     paths: int,
-    steps: int,
+    steps: int | None = None,
     antithetic: bool = False,
     keep: int = 1,
-    horizon: float | None = None,
+    horizon: float | int | None = None,
+    initial: Any = None,
     scheme: Scheme | None = None,
 ) -> Paths:
-    """Simulate `paths` paths of `profile` in `steps` equal steps.
+    """Simulate `paths` paths of `profile` in `steps` equal steps from `initial`.
 
-    `game` is a `DifferentialGame` or offers `as_differential()`. `keep` = k keeps every k-th step of every path (k
-    divides `steps`), 0 keeps statistics alone. `horizon` cuts the game there; a game without end needs it, and then has
-    no terminal cost. With `antithetic`, paths come in pairs on opposite Brownian increments and uniforms. Raises
-    `InvalidInput` for a jump or switching rate that is negative or no number where a path meets it (under a
-    transformation of JAX such paths are NaN).
+    `game` is a `DifferentialGame`, offers `as_differential()`, or is a linear-quadratic game in discrete time, whose
+    `steps` are its own. A solution may stand for `profile`, or alone for both. `initial` is a state (a list or an
+    array) or a law such as `GaussianLaw`. `keep` = k keeps every k-th step of every path (k divides `steps`), 0 keeps
+    statistics alone. `horizon` cuts the game there; a game without end needs it, and then has the solution's value as
+    terminal cost where one was handed over, else none. With `antithetic`, paths come in pairs on opposite Brownian
+    increments and uniforms. Raises `InvalidInput` for a jump or switching rate that is negative or no number where a
+    path meets it (under a transformation of JAX such paths are NaN).
     """
-    game = as_differential(game)
+    game, profile = played(game, profile, horizon)
+    if key is None:
+        raise InvalidInput("key", None, "a key, such as jax.random.key(0)")
+    if isinstance(game, LinearQuadraticGame) and game.discrete:
+        return _discrete(game, profile, key, (paths, steps, keep), antithetic, horizon, initial)
+    game = started(as_differential(game), initial)
     scheme = scheme if scheme is not None else Scheme()
+    if steps is None:
+        raise InvalidInput("steps", None, "the number of steps up to the horizon")
     for name, value, least in (("paths", paths, 2 if antithetic else 1), ("steps", steps, 1), ("keep", keep, 0)):
         if value < least:
             raise InvalidInput(name, value, f"an integer, at least {least}")
@@ -94,6 +107,50 @@ def simulate(
     return found
 
 
+def _discrete(
+    game: LinearQuadraticGame,
+    profile: Any,
+    key: PRNGKeyArray,
+    sizes: tuple[int, int | None, int],
+    antithetic: bool,
+    horizon: float | int | None,
+    initial: Any,
+) -> Paths:
+    """Paths of a game in discrete time."""
+    paths, steps, keep = sizes
+    if antithetic:
+        raise InvalidInput("antithetic", True, "False in discrete time")
+    length = game.horizon if horizon is None else horizon
+    if not math.isfinite(float(length)):
+        raise InvalidInput("horizon", horizon, "a whole number of steps at which to cut a game without end")
+    length = int(length)
+    for name, value, fine, words in (
+        ("paths", paths, paths >= 1, "an integer, at least 1"),
+        ("steps", steps, steps in (None, length), f"{length}, the steps of the game (or None)"),
+        ("keep", keep, keep >= 0 and (not keep or length % keep == 0), f"a divisor of {length}, or 0"),
+    ):
+        if not fine:
+            raise InvalidInput(name, value, words)
+    law = law_of([0.0] * (game.size - 1) if initial is None else initial, game.size - 1)
+    law = jax.tree.map(lambda leaf: leaf.astype(game.terminal.dtype) if eqx.is_inexact_array(leaf) else leaf, law)
+    states, regimes, controls, costs = run_steps(game, profile, law, key, paths, length)
+    own = jax.nn.one_hot(regimes, game.regime_count, dtype=costs.dtype)
+    return Paths(
+        time=jnp.arange(length + 1, dtype=costs.dtype),
+        mean=jnp.mean(states, axis=0),
+        deviation=jnp.std(states, axis=0),
+        occupation=jnp.mean(own, axis=0),
+        costs=costs,
+        cost=jnp.mean(costs, axis=0),
+        standard_error=jnp.std(costs, axis=0) / math.sqrt(max(paths - 1, 1)),
+        state=states[:, ::keep] if keep else None,
+        regime=regimes[:, ::keep] if keep else None,
+        control=tuple(one[:, ::keep] for one in controls) if keep else None,
+        players=tuple(player.name for player in game.players),
+        keep=keep,
+    )
+
+
 def as_differential(game: Any) -> DifferentialGame:
     """`game` itself, or the differential game it presents itself as."""
     if isinstance(game, DifferentialGame):
@@ -103,19 +160,26 @@ def as_differential(game: Any) -> DifferentialGame:
     raise InvalidInput("game", type(game).__name__, "a DifferentialGame, or a game with as_differential()")
 
 
-def with_horizon(game: DifferentialGame, horizon: float | None) -> DifferentialGame:
+def with_horizon(game: DifferentialGame, horizon: float | int | None) -> DifferentialGame:
     """The game cut at `horizon`; a game without end needs one, and then has no terminal cost."""
     endless = not bool(np.all(np.isfinite(np.asarray(game.horizon))))
     if horizon is None:
         if endless:
             raise InvalidInput("horizon", None, "a finite time at which to cut a game without end")
-        return game
+        return _with_numbers(game)
     if not (math.isfinite(horizon) and horizon > 0):
         raise InvalidInput("horizon", horizon, "a positive, finite time")
     cut = eqx.tree_at(lambda g: g.horizon, game, horizon)
     if endless:
         cut = eqx.tree_at(lambda g: g.terminal_cost, cut, _NoTerminalCost(len(game.players)))
-    return cut
+    return _with_numbers(cut)
+
+
+def _with_numbers(game: DifferentialGame) -> DifferentialGame:
+    """The game with horizon and discount as arrays, so that another value is no other program."""
+    dtype = jax.eval_shape(game.initial, jax.random.key(0))[0].dtype
+    values = (jnp.asarray(game.horizon, dtype), jnp.asarray(game.discount, dtype))
+    return eqx.tree_at(lambda g: (g.horizon, g.discount), game, values)
 
 
 class _NoTerminalCost(eqx.Module):

@@ -5,7 +5,7 @@
 | `LinearQuadraticGame` | `Riccati` (finite horizon), `Recursion` (in discrete time), `Stationary` (without end) |
 | `PartiallyObservedGame` | `kalman.separate`: the regulator's gains on a Kalman filter's estimate |
 | `MarketMakingGame` | `solve_market_maker`, exact on the inventory grid |
-| `PortfolioGame` | its equilibrium in closed form |
+| `PortfolioGame`, `InterBankGame`, `ExponentialAffineGame` | the equilibrium in closed form |
 | `DistributedGame` with linear-quadratic costs | `potential_lq.exact`, the potential's optimum |
 
 Games that have no solver without further choices (a grid, a policy, a reading) are refused with the name of what takes
@@ -18,13 +18,18 @@ them. A solver of one's own is any function of the game.
 (-0.96402758, -0.96402758)
 """
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial, singledispatch
 from typing import Any
 
+import jax.numpy as jnp
+
 from diffgames.errors import InvalidInput
 from diffgames.games.differential import DifferentialGame
 from diffgames.games.distributed import DistributedGame
+from diffgames.games.exponential_affine import ExponentialAffineGame
+from diffgames.games.interbank import InterBankGame
 from diffgames.games.linear_quadratic import LinearQuadraticGame
 from diffgames.games.market_making import MarketMakingGame
 from diffgames.games.mean_field import TypedGame
@@ -77,6 +82,16 @@ def _(game: PortfolioGame) -> Solver:
 
 
 @natural_solver.register
+def _(game: InterBankGame) -> Solver:
+    return InterBankGame.equilibrium
+
+
+@natural_solver.register
+def _(game: ExponentialAffineGame) -> Solver:
+    return ExponentialAffineGame.equilibrium
+
+
+@natural_solver.register
 def _(game: DistributedGame) -> Solver:
     if not is_linear_quadratic(game):
         raise InvalidInput("solver", None, "for these costs one that learns: policy_gradient.learn_potential")
@@ -121,4 +136,13 @@ def _linear_quadratic(game: LinearQuadraticGame, solver: Solver, throw: bool) ->
 
 @in_double
 def _in_float64(solver: Solver, game: LinearQuadraticGame) -> LinearQuadraticSolution:
-    return solver(float64(game))
+    wide = float64(game)
+    solution = solver(_with_numbers(wide))
+    return dataclasses.replace(solution, game=wide) if isinstance(solution, LinearQuadraticSolution) else solution
+
+
+def _with_numbers(game: LinearQuadraticGame) -> LinearQuadraticGame:
+    """The game with horizon and discount as arrays, so that another value is no other program (steps shape one)."""
+    fixed = game.discrete or game.endless
+    horizon = game.horizon if fixed else jnp.asarray(game.horizon, jnp.float64)
+    return dataclasses.replace(game, horizon=horizon, discount=jnp.asarray(game.discount, jnp.float64))

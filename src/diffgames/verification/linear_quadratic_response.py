@@ -108,7 +108,11 @@ def best_response(problem: DifferentialGame, own: Profile) -> Response:
 
 def initial_moments(game: DifferentialGame, draws: int = 100_000) -> Float[Array, "m n n"]:
     """E[zzᵀ; I = i] at time 0, z = (x, 1): exact for point and Gaussian laws, of a fixed sample for others."""
-    law, regimes = game.initial, game.regime_count
+    return law_moments(game.initial, game.regime_count, draws)
+
+
+def law_moments(law: Any, regimes: int, draws: int = 100_000) -> Float[Array, "m n n"]:
+    """E[zzᵀ; I = i] of a law of (x, i), as `initial_moments`."""
     if isinstance(law, PointLaw | GaussianLaw):
         mean, regime = (law.state, law.regime) if isinstance(law, PointLaw) else (law.mean, law.regime)
         z = jnp.concatenate([mean, jnp.ones(1, mean.dtype)])

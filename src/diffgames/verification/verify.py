@@ -7,21 +7,23 @@ trained on simulated paths, which needs nothing but a game that can be simulated
 same: the trained gain never above the exact one but for chance, and near it where the search was long enough.
 """
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import equinox as eqx
 import jax
 from jaxtyping import PRNGKeyArray
 
 from diffgames.equilibria import Nash, Stackelberg
 from diffgames.errors import InvalidInput
-from diffgames.games.differential import Profile
+from diffgames.games.linear_quadratic import LinearQuadraticGame
 from diffgames.numerics.precision import keeping_double
 from diffgames.simulation.paths import as_differential, with_horizon
+from diffgames.simulation.target import law_of, played, started
 from diffgames.verification.certificate import Certificate
-from diffgames.verification.linear_quadratic_response import exact_gaps
+from diffgames.verification.linear_quadratic_response import exact_gaps, law_moments
+from diffgames.verification.linear_response import matrix_gaps
 from diffgames.verification.path_deviator import PathSearch, Progress, trained_gaps
 
 How = Literal["natural", "exact", "trained", "both"]
@@ -80,33 +82,31 @@ class Verification:
 @keeping_double
 def verify(
     target: Any,
-    profile: Profile | None = None,
+    profile: Any = None,
     key: PRNGKeyArray | None = None,
     *,
     how: How = "natural",
     concept: Nash | Stackelberg | None = None,
     players: Sequence[str | int] | None = None,
-    horizon: float | None = None,
-    initial: Callable[..., Any] | None = None,
+    horizon: float | int | None = None,
+    initial: Any = None,
     search: PathSearch | None = None,
     progress: Progress | None = None,
 ) -> Verification:
     """Gaps of `profile` in a game, or of a solution that knows its `game` and `profile`.
 
-    `target` is a `DifferentialGame`, anything with `as_differential()`, or a solution. `how` says by which route;
-    "natural" is the exact one where the game is linear-quadratic, else the trained one. `concept` is Nash or, where
-    there are tiers of play, Stackelberg. `horizon` cuts a game without end, which then has no terminal cost: at a
-    profile for all time it leaves gaps that vanish like e^{−ρT} alone. `initial` is another law of the start (a
-    `PointLaw`, a `GaussianLaw`, …): matrices alone start at the origin. Trained deviators need a `key`.
+    `target` is a `DifferentialGame`, anything with `as_differential()`, or a solution; `profile` may be one, too. `how`
+    says by which route; "natural" is the exact one where the game is linear-quadratic, else the trained one. `concept`
+    is Nash or, where there are tiers of play, Stackelberg. `horizon` cuts a game without end. A linear-quadratic
+    solution's values are then the terminal costs; without one there are none, which leaves gaps that vanish like
+    e^{−ρT} alone. `initial` is a state (a list or an array) or a law of the start (a `PointLaw`, a `GaussianLaw`, …):
+    matrices alone start at the origin. In discrete time gaps are exact, from the game's matrices. Trained deviators
+    need a `key`.
     """
-    if profile is None:
-        if not (hasattr(target, "game") and hasattr(target, "profile")):
-            raise InvalidInput("profile", None, "a profile, or a solution with its game and profile as the target")
-        target, profile = target.game, target.profile
-    assert profile is not None
-    game = with_horizon(as_differential(target), horizon)
-    if initial is not None:
-        game = eqx.tree_at(lambda g: g.initial, game, initial)
+    target, profile = played(target, profile, horizon)
+    if isinstance(target, LinearQuadraticGame) and target.discrete:
+        return Verification(exact=_discrete(target, profile, how, players, horizon, initial), trained=None)
+    game = started(with_horizon(as_differential(target), horizon), initial)
     game.check()
     exact, trained = None, None
     if how in ("natural", "exact", "both"):
@@ -119,3 +119,22 @@ def verify(
         key = key if key is not None else jax.random.key(0)
         trained = trained_gaps(game, profile, key, concept=concept, players=players, search=search, progress=progress)
     return Verification(exact=exact, trained=trained)
+
+
+def _discrete(
+    game: LinearQuadraticGame, profile: Any, how: How, players: Any, horizon: float | int | None, initial: Any
+) -> Certificate:
+    """Exact gaps of linear feedback in a game in discrete time."""
+    if how not in ("natural", "exact"):
+        raise InvalidInput("how", how, "natural or exact in discrete time")
+    if not all(hasattr(profile, name) for name in ("gain", "crowd_gain", "reaction", "crowd_reaction")):
+        raise InvalidInput(
+            "profile", type(profile).__name__, "linear feedback that knows its reactions, in discrete time"
+        )
+    if game.endless and horizon is None:
+        raise InvalidInput("horizon", None, "a whole number of steps at which to cut a game without end")
+    if horizon is not None:
+        game = dataclasses.replace(game, horizon=int(horizon))
+    law = law_of([0.0] * (game.size - 1) if initial is None else initial, game.size - 1)
+    second = law_moments(law, game.regime_count).astype(game.terminal.dtype)
+    return matrix_gaps(game, profile, second, None if players is None else tuple(map(game.player_index, players)))
