@@ -6,6 +6,7 @@ from diffgames.solvers.recursion import Recursion
 from diffgames.solvers.riccati import Riccati, escape_time
 from diffgames.solvers.solve import solve
 from diffgames.solvers.stationary import Stationary, mean_square_abscissa
+from diffgames.solvers.stationary_equilibria import stationary_equilibria
 
 __all__ = [
     "LinearQuadraticSolution",
@@ -17,4 +18,5 @@ __all__ = [
     "escape_time",
     "mean_square_abscissa",
     "solve",
+    "stationary_equilibria",
 ]

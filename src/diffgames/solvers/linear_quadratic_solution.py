@@ -71,4 +71,24 @@ class LinearQuadraticSolution(eqx.Module):
             for player, place in zip(game.players, game.control_slices, strict=True):
                 rows = np.array2string(gains[:, place].squeeze(), precision=6, suppress_small=True)
                 lines.append(f"  gain of {player.name} at t = 0: {rows}")
+            lines += self._remarks()
         return "\n".join(lines)
+
+    def _remarks(self) -> list[str]:
+        """What a stationary solution must say of itself: a closed loop that grows, and that others may exist."""
+        if not self.game.endless:
+            return []
+        from diffgames.solvers.stationary import mean_square_abscissa  # which imports this module
+
+        rate, remarks = mean_square_abscissa(self), []
+        if rate > 0:
+            remarks.append(
+                f"  its closed loop is UNSTABLE: second moments grow at the rate {rate:.6g}; a terminal cost Q_T > 0 "
+                "leads to the stabilising solution where there is one"
+            )
+        if len(self.game.players) > 1:
+            remarks.append(
+                "  this is the stationary equilibrium that finite horizons lead to from the terminal cost; "
+                "others may exist (stationary_equilibria lists all on a scalar state)"
+            )
+        return remarks
