@@ -92,7 +92,8 @@ def step_table(
     events = [*rates, jumps, *np.moveaxis(np.maximum(switching, 0.0), 2, 0)]
     cumulative = np.cumsum([np.broadcast_to(part, (steps, n, count)) for part in events], axis=0)
     static = [
-        np.asarray(game.drift - game.jump_rate * game.jump_mean)[:, None] + np.asarray(around.push),
+        (np.asarray(game.drift) - np.asarray(game.jump_rate) * np.asarray(game.jump_mean))[:, None]
+        + np.asarray(around.push),
         np.asarray(game.sigma)[:, None] + flat,
         np.asarray(around.pay) + flat,
         np.asarray(game.jump_mean)[:, None] + flat,

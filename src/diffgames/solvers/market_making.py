@@ -43,6 +43,7 @@ from diffgames.games.market_making import (
     variance_rate,
 )
 from diffgames.games.market_making_paths import TableProfile
+from diffgames.numerics.precision import keeping_double
 from diffgames.solvers.market_making_closed import certainty_equivalents
 
 MOST_STEPS = 20_000
@@ -72,6 +73,7 @@ class MarketMakerSolution(eqx.Module):
     finished: Array
     sliding: Float[Array, "*batch"]
 
+    @keeping_double
     def spread(self) -> Float[Array, "*batch S N"]:
         """Full spread, ask + bid offset, of the first trade size at zero inventory."""
         middle = self.theta.shape[-1] // 2

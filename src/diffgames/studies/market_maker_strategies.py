@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffgames.games.market_making import MarketMakingGame
+from diffgames.numerics.precision import in_double
 from diffgames.simulation.market_maker import Surroundings, predator_push
 from diffgames.simulation.market_maker_exact import worst_reply
 from diffgames.solvers.market_making import MarketMakerSolution, solve_market_maker
@@ -81,6 +82,7 @@ def worlds(game: MarketMakingGame, equilibrium: MarketMakerSolution, controller:
     }
 
 
+@in_double
 def threatened(
     game: MarketMakingGame, quotes: Quotes, rates: float, predator: float
 ) -> tuple[np.ndarray, Surroundings]:

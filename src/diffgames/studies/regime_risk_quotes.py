@@ -59,7 +59,7 @@ def played(game: MarketMakingGame, found: dict[str, MarketMakerSolution]) -> np.
 def spread_surfaces(game: MarketMakingGame, found: dict[str, MarketMakerSolution]) -> Figure:
     """Spreads over time and inventory in every regime: alone, and what chance and attack put on top."""
     figure, axes = new_figure(game.regimes, 3, width=4.4, height=2.8)
-    spreads = [np.asarray(found[name].ask + found[name].bid)[..., 0] for name in QUOTES]
+    spreads = [(np.asarray(found[name].ask) + np.asarray(found[name].bid))[..., 0] for name in QUOTES]
     panels = [spreads[0], spreads[1] - spreads[0], spreads[2] - spreads[1]]
     words = ("spread without regime risk", "added for chance", "added for the attack")
     time = np.asarray(found["attack"].time)
