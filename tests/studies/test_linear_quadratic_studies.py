@@ -66,7 +66,7 @@ def test_the_other_studies(tmp_path):
     assert typed["headline"]["mean_T"] == pytest.approx([0.2596573719, -0.2282913031], abs=1e-9)
     assert typed["headline"]["xbar_T"] == pytest.approx(0.0644779019, abs=1e-9)
     simulated, error = (typed["headline"][f"simulated_mean_cost{end}"] for end in ("", "_error"))
-    assert abs(simulated - (0.6 * 0.4881465567 + 0.4 * 0.1445396220)) < 4 * error + 5e-3
+    assert abs(simulated - (0.6 * 0.4881465567 + 0.4 * 0.1445396220)) < 4 * error
     code, leader = result(tmp_path / "leader", "stackelberg", "--set", "paths=256", "steps=60", "finite_n=[10,20,40]")
     assert code == 0 and leader["headline"]["K10"] == pytest.approx(0.4202640562, abs=1e-9)
     assert leader["headline"]["finite_n_rate"] == pytest.approx(-2.0, abs=0.05)
@@ -75,4 +75,4 @@ def test_the_other_studies(tmp_path):
     assert max(entry["gap"] for entry in regimes["certificate"]["entries"].values()) < 1e-9
     found = regimes["headline"]
     simulated, error = found["simulated_cost"], found["simulated_cost_error"]
-    assert abs(simulated - sum(found["P0"] + found["r0"]) / 3) < 4 * error + 1e-2
+    assert abs(simulated - sum(found["P0"] + found["r0"]) / 3) < 4 * error

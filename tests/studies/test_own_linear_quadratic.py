@@ -31,7 +31,9 @@ def test_the_regulator_costs_what_its_closed_form_says(capsys):
     assert headline["cost"]["controller"] == pytest.approx(exact, abs=1e-8)
     np.testing.assert_allclose(headline["gain0"]["controller"], [[[-math.tanh(2.0), 0.0]]], atol=1e-9)
     error = headline["simulated_cost_error"]["controller"]
-    assert abs(headline["simulated_cost"]["controller"] - exact) < 4.0 * error + 0.05  # Euler's bias: h² costs
+    assert (
+        abs(headline["simulated_cost"]["controller"] - exact) < 4.0 * error + 1e-3
+    )  # left of the step, to second order
     assert result["certificate"]["gap"] < 1e-9
     assert {path.name for path in Path("REGULATOR/figures").iterdir()} == {"gains.png", "states.png"}
     assert main(["verify", "REGULATOR"]) == 0 and "bit for bit" in capsys.readouterr().out

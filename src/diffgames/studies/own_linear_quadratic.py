@@ -20,7 +20,7 @@ from diffgames.games.differential import GaussianLaw
 from diffgames.games.linear_quadratic import LinearQuadraticGame
 from diffgames.numerics.precision import in_double
 from diffgames.plotting import COLOURS, band, label, new_figure
-from diffgames.simulation.paths import simulate
+from diffgames.simulation import simulate_extrapolated
 from diffgames.solvers import LinearQuadraticSolution, solve
 from diffgames.solvers.base import Status
 from diffgames.solvers.feedback import Track
@@ -84,7 +84,10 @@ def study_of_quadratic_game(game: LinearQuadraticGame, name: str) -> Study:
             ),
             "gain0": Headline(shape="{player: regimes × k × (n + 1)}", meaning="gains on (x, 1) at t = 0"),
             "simulated_cost": Headline(
-                shape="{player: number}", unit="cost", meaning="mean over simulated paths up to the end", optional=True
+                shape="{player: number}",
+                unit="cost",
+                meaning="mean over simulated paths up to the end, the step's error extrapolated",
+                optional=True,
             ),
             "simulated_cost_error": Headline(
                 shape="{player: number}", unit="cost", meaning="standard error of that mean", optional=True
@@ -217,8 +220,8 @@ def _moments(
         return _recursion(game, solution, _second(game, law, config.regime)), {}
     if callable(game.generator):
         return None, {}
-    paths = simulate(
-        game.as_differential(law), solution.profile, context.key, paths=config.paths, steps=config.steps, keep=0
+    paths = simulate_extrapolated(
+        game.as_differential(law), solution.profile, context.key, paths=config.paths, steps=config.steps
     )
     names = [player.name for player in game.players]
     figures = {"simulated_cost": paths.cost, "simulated_cost_error": paths.standard_error}

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from diffgames.games.linear_quadratic import LinearQuadraticGame
 from diffgames.plotting import COLOURS, band, label, new_figure
-from diffgames.simulation import simulate
+from diffgames.simulation import simulate_extrapolated
 from diffgames.simulation.moments import closed_loop, mean_and_covariance, second_moments
 
 
@@ -50,12 +50,13 @@ def simulate_regimes(
 ) -> dict[str, np.ndarray]:
     """Means, deviations and shares of the regimes over time by theory and by simulation, and the simulated cost.
 
-    The generator of `game` is a function of time, `play` a linear feedback; the cost, with its error, the controller's.
+    The generator of `game` is a function of time, `play` a linear feedback; the cost, with its error, the controller's,
+    extrapolated to steps of no length.
     """
     law = EveryRegime(game.size - 1, game.regime_count)
     still = eqx.tree_at(lambda g: g.generator, game, game.rates(0.0, None))
     hub = eqx.tree_at(lambda g: g.generator, still.as_differential(law), _Row(game.generator))
-    found = simulate(hub, play, key, paths=paths, steps=steps, keep=0)
+    found = simulate_extrapolated(hub, play, key, paths=paths, steps=steps)
     moments = second_moments(closed_loop(game, play), law.second, found.time)
     mean, covariance = mean_and_covariance(moments)
     return {
