@@ -270,7 +270,10 @@ def _result(
         ),
         "paths": xr.Dataset(
             {"reserve": (("lending", "time", "bank"), np.asarray(simulated["sample"]))},
-            coords={"lending": ["with lending", "alone"], "time": np.linspace(0.0, config.T, config.steps + 1)},
+            coords={
+                "lending": ["with lending", "alone"],
+                "time": np.linspace(0.0, config.T, np.asarray(simulated["sample"]).shape[1]),
+            },
         ),
         "gaps": xr.Dataset({"gap": ("banks", np.asarray(gaps))}, coords={"banks": list(config.gap_banks)}),
     }
