@@ -100,3 +100,24 @@ def test_the_synthetic_book_is_adjacent_uncrossed_and_reproducible():
     data, again = (synthetic_level2(seconds=300, seed=3) for _ in range(2))
     np.testing.assert_array_equal(data.ask_size, again.ask_size)
     assert data.adjacent(10) == 1.0 and data.spread.min() >= 1 and min(data.ask_size.min(), data.bid_size.min()) >= 1
+
+
+@pytest.mark.parametrize("late", [0.0, 0.001, 0.03])
+def test_no_row_of_a_fast_clock_is_lost(tmp_path, late):
+    """Tenths of a second are no binary fractions, and 40% of the rows may be late: every pair is a transition."""
+    delay = np.where(np.random.default_rng(0).random(400) < 0.4, late, 0.0)
+    times = [f"{34_200 + tick / 10 + d:.4f}" for tick, d in zip(range(400), delay, strict=True)]
+    data = read_level2(written(tmp_path / "book.csv", [f"{time},{SNAPSHOT}" for time in times])).every(0.1)
+    assert len(data) == 400 and len(transitions(data, 2)) == 399
+
+
+def test_a_locked_quote_now_and_then_is_left_out_alone(tmp_path):
+    lines = timed(20)
+    lines[5::5] = [f"{second},10000,5,10000,7,10200,6,9900,8" for second in range(5, 20, 5)]
+    assert read_level2(written(tmp_path / "book.csv", lines)).dropped == {"crossed or locked": 3}
+
+
+def test_one_bad_timestamp_asks_for_no_memory(tmp_path):
+    rows = [f"{second / 10},{SNAPSHOT}" for second in range(50)]
+    with pytest.raises(InvalidInput, match="intervals of 1 s"):
+        read_level2(written(tmp_path / "book.csv", [*rows, f"1e10,{SNAPSHOT}"])).every(1.0)

@@ -164,6 +164,11 @@ def _notes(setup: _Setup, slope: float, fits: dict[str, MixtureFit]) -> tuple[st
     for name, fit in fits.items():
         if not fit.converged:
             notes.append(f"the {name} mixture did not settle: fewer components or a larger variance floor may help")
+    if setup.data.seconds is not None and (lost := len(setup.data) - 1 - len(setup.samples)) > 0:
+        notes.append(
+            f"{lost} of {len(setup.data) - 1} steps make no transition: rows between are missing, were left out, lie "
+            "off the clock, or have a level without volume"
+        )
     if setup.data.seconds is None:
         notes.append("rows have no times: a step of the model is one event, not one second")
     return tuple(notes)

@@ -93,7 +93,7 @@ def transitions(data: Level2, levels: int) -> Transitions:
     follows = np.diff(data.row) == 1
     if data.seconds is not None:
         gap = np.diff(data.seconds)
-        follows &= np.isclose(gap, np.median(gap))
+        follows &= np.abs(gap - np.median(gap)) < 0.5 * np.median(gap)  # next to one another on the clock
     filled = np.all(volume > 0, axis=1)
     pair = follows & filled[:-1] & filled[1:]
     return Transitions(

@@ -23,6 +23,12 @@ from diffgames.tables import read_table
 EMPTY_PRICE = 9_999_999_999
 PRICE_UNIT = 10_000  # integer prices per unit of money
 LATEST = 1e11  # seconds; beyond, a clock is of another unit
+MOST_INTERVALS = 10**7
+
+
+def ticks_of(seconds: np.ndarray) -> np.ndarray:
+    """Times in whole microseconds, which floats near a boundary cannot cross."""
+    return np.rint(seconds * 1e6).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -69,9 +75,15 @@ class Level2:
 
     def every(self, step: float) -> "Level2":
         """The book as it stood every `step` seconds: of rows that lie closer together, the last of each interval."""
-        if self.seconds is None or len(self) < 2 or np.median(np.diff(self.seconds)) >= step:
+        if self.seconds is None or len(self) < 2:
             return self
-        interval = np.floor(self.seconds / step).astype(np.int64)
+        clock, pace = ticks_of(self.seconds), max(round(step * 1e6), 1)
+        if np.median(np.diff(clock)) >= 0.75 * pace:  # snapshots on this clock already, early or late by a little
+            return self
+        interval = clock // pace
+        if interval[-1] - interval[0] > MOST_INTERVALS:
+            said = f"times from {self.seconds[0]:.6g} to {self.seconds[-1]:.6g} s"
+            raise InvalidInput(self.source, said, f"at most {MOST_INTERVALS} intervals of {step:g} s")
         times = np.arange(interval[0], interval[-1] + 1)
         last = np.searchsorted(interval, times, side="right") - 1
         gap = np.diff(self.row[last]) != np.diff(last)  # rows were left out in between
@@ -107,8 +119,9 @@ def read_level2(path: str | Path, *, tick: int | None = None, settle: float = 4.
     empty = (ask_size[:, 0] == 0) | (bid_size[:, 0] == 0)
     crossed = ~empty & (bid_price[:, 0] >= ask_price[:, 0])
     after = np.zeros_like(crossed)
-    if seconds is not None and crossed.any():
-        last = np.maximum.accumulate(np.where(crossed, seconds, -np.inf))
+    auction = (bid_price[:, 0] > ask_price[:, 0]) & crossed  # a locked quote in passing needs no time to refill
+    if seconds is not None and auction.any():
+        last = np.maximum.accumulate(np.where(auction, seconds, -np.inf))
         after = ~crossed & ~empty & (seconds - last <= settle)
     keep = ~(empty | crossed | after)
     if not keep.any():
