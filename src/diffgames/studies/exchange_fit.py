@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from diffgames.markets.ecn_samples import PARTS
 from diffgames.markets.ecn_scores import QUANTILES, best_autocorrelation, simulate_levels
@@ -171,7 +172,7 @@ def dynamics_figure(book: xr.Dataset, law: VolumeLaw) -> Figure:
     for offset, row, name in ((-0.2, 0, "recorded"), (0.2, 1, "simulated")):
         right.bar(width + offset, book.spread_share.values[row], 0.4, color=COLOURS[row], label=name)
     right.set_yscale("log")
-    right.set_xticks(width)
+    right.xaxis.set_major_locator(MaxNLocator(12, integer=True))
     label(right, x=("spread", "ticks"), y=("share of steps", ""), title="Market spread")
     right.legend()
     return figure

@@ -5,6 +5,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import xarray as xr
+from matplotlib.ticker import MaxNLocator
 
 from diffgames.plotting import COLOURS, STYLE, label, new_figure
 
@@ -22,7 +23,8 @@ def value_slices(dataset: xr.Dataset, count: int = 4) -> Any:
         label(ax, x=("x ahead of the evader", "length"), y=("y", "length"), title=f"ψ = {headings[k]:.2f} rad")
         ax.set_aspect("equal")
         ax.grid(False)
-    figure.colorbar(drawn, ax=list(axes), label="value: least distance − R [length]; white: 0")
+    words = "value: least distance − R [length]; white: 0"
+    figure.colorbar(drawn, ax=list(axes), label=words, ticks=MaxNLocator(6))
     return figure
 
 

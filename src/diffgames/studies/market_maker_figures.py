@@ -33,16 +33,23 @@ def quote_surfaces(game: MarketMakingGame, solution: MarketMakerSolution) -> Fig
             ax = axes[row * count + i]
             image = _surface(ax, game, solution, table[:, i], (low, high), "cividis")
             label(ax, x=("time t", ""), y=("inventory q", ""), title=f"{side}, {name}")
-    figure.colorbar(image, ax=list(axes), label="offset from the mid [price]", shrink=0.8, extend="both")
+    figure.colorbar(
+        image, ax=list(axes), label="offset from the mid [price]", shrink=0.8, extend="both", ticks=MaxNLocator(6)
+    )
     return figure
 
 
-def spread_and_skew(game: MarketMakingGame, solution: MarketMakerSolution) -> Figure:
+def spread_and_skew(
+    game: MarketMakingGame, solution: MarketMakerSolution, *, price: str = "price", time: str = ""
+) -> Figure:
     """Full spread (ask + bid offset) and skew (ask − bid offset) over time and inventory, one column per regime."""
     count = game.regimes
     ask, bid = np.asarray(solution.ask)[..., 0], np.asarray(solution.bid)[..., 0]
     figure, axes = new_figure(2, count, width=3.8, height=3.0)
-    rows = (("spread", ask + bid, "cividis", "ask + bid [price]"), ("skew", ask - bid, "RdBu", "ask − bid [price]"))
+    rows = (
+        ("spread", ask + bid, "cividis", f"ask + bid [{price}]"),
+        ("skew", ask - bid, "RdBu", f"ask − bid [{price}]"),
+    )
     for row, (what, table, colours, words) in enumerate(rows):
         low, high = (float(np.nanquantile(table, share)) for share in (0.01, 0.99))
         if what == "skew":
@@ -51,9 +58,9 @@ def spread_and_skew(game: MarketMakingGame, solution: MarketMakerSolution) -> Fi
         for i, name in enumerate(regime_names(count)):
             ax = axes[row * count + i]
             images.append(_surface(ax, game, solution, table[:, i], (low, high), colours))
-            label(ax, x=("time t", ""), y=("inventory q", ""), title=f"{what}, {name}")
+            label(ax, x=("time t", time), y=("inventory q", ""), title=f"{what}, {name}")
         chosen = list(axes[row * count : (row + 1) * count])
-        figure.colorbar(images[-1], ax=chosen, label=words, extend="both")
+        figure.colorbar(images[-1], ax=chosen, label=words, extend="both", ticks=MaxNLocator(6))
     return figure
 
 
@@ -122,7 +129,7 @@ def premium(time: np.ndarray, strategic: np.ndarray | None, exogenous: np.ndarra
     return figure
 
 
-def regime_graph(game: MarketMakingGame, solution: MarketMakerSolution) -> Figure:
+def regime_graph(game: MarketMakingGame, solution: MarketMakerSolution, *, rate: str = "per unit of time") -> Figure:
     """The switching graph at t = 0 and q = 0 without and with the game over regimes; arrows as wide as their rates."""
     figure, axes = new_figure(1, 2, width=4.6, height=4.4)
     middle = game.inventory_max
@@ -133,7 +140,7 @@ def regime_graph(game: MarketMakingGame, solution: MarketMakerSolution) -> Figur
     for ax, rates, title in ((axes[0], base, "Generator"), (axes[1], played, "Equilibrium at t = 0, q = 0")):
         _draw_graph(ax, rates, most, np.asarray(game.sigma))
         gap = switching_graph.spectral_gap(switching_graph.generator_of(rates))
-        ax.set_title(f"{title}\nspectral gap {gap:.3g} per unit of time", loc="left")
+        ax.set_title(f"{title}\nspectral gap {gap:.3g} {rate}", loc="left")
     return figure
 
 

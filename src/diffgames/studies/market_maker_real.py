@@ -115,8 +115,8 @@ def run(config: RealConfig, context: RunContext) -> StudyResult:
         figures={
             "record": lambda: record_figure(record, fit),
             "fills": lambda: fill_figure(record, fit),
-            "quotes": lambda: figures.spread_and_skew(game, solution),
-            "regimes": lambda: figures.regime_graph(game, solution),
+            "quotes": lambda: figures.spread_and_skew(game, solution, price="$", time="s"),
+            "regimes": lambda: figures.regime_graph(game, solution, rate="1/s"),
         },
     )
 
@@ -194,7 +194,7 @@ def record_figure(record: MarketRecord, fit: MarketFit) -> Figure:
     figure, axes = new_figure(2, 1, width=8.0, height=2.6, sharex=True)
     time = np.arange(record.mid.size) * record.interval / 60.0
     axes[0].plot(time, record.mid, color=COLOURS[6], linewidth=0.8)
-    label(axes[0], x=("", ""), y=("mid price", "dollar"), title=record.source.rsplit("/", 1)[-1])
+    label(axes[0], x=("", ""), y=("mid price", "$"), title=record.source.rsplit("/", 1)[-1])
     lower = np.zeros(fit.regimes.probability.shape[0])
     for i, sigma in enumerate(fit.sigma):
         upper = lower + fit.regimes.probability[:, i]
@@ -221,10 +221,10 @@ def fill_figure(record: MarketRecord, fit: MarketFit) -> Figure:
             fit.A[i] * np.exp(-k * grid),
             "--",
             color=COLOURS[i],
-            label=f"regime {i}, A = {fit.A[i]:.3g}, k = {k:.3g}",
+            label=f"regime {i}, A = {fit.A[i]:.3g} /s, k = {k:.3g} /$",
         )
     ax.set_yscale("log")
-    label(ax, x=("distance from the mid δ", "dollar"), y=("market orders that reach δ", "1/s, per side"), title="Fills")
+    label(ax, x=("distance from the mid δ", "$"), y=("market orders that reach δ", "1/s, per side"), title="Fills")
     ax.legend()
     return figure
 

@@ -232,14 +232,13 @@ def gains_figure(solution: RegimeSolution) -> Figure:
         colour = COLOURS[regime]
         axes[0].plot(solution.inner.time, gains[:, regime, 0, 0], color=colour, label=f"u, regime {regime}")
         axes[0].plot(solution.inner.time, gains[:, regime, k, 0], "--", color=colour, label=f"w, regime {regime}")
-        for sign, effort, style, name in (
-            (1, solution.attack_effort, "-", "f"),
-            (-1, solution.stabilize_effort, "--", "g"),
-        ):  # at T nothing is at stake, and no effort is drawn
-            series = np.asarray(effort)[:-1, regime] + sign * 0.02 * (regime + 0.5)
-            axes[1].step(solution.inner.time[:-1], series, style, where="post", color=colour, label=f"{name}, {regime}")
+        wide = 1.2 + 1.6 * (min(gains.shape[1], len(COLOURS)) - 1 - regime)  # equal efforts show as rims of one another
+        for effort, style, name in ((solution.attack_effort, "-", "f"), (solution.stabilize_effort, "--", "g")):
+            series = np.asarray(effort)[:-1, regime]  # at T nothing is at stake, and no effort is drawn
+            time = solution.inner.time[:-1]
+            axes[1].step(time, series, style, where="post", color=colour, lw=wide, label=f"{name}, {regime}")
     label(axes[0], x=("time", ""), y=("gain on x", ""), title="Controller and disturbance")
-    label(axes[1], x=("time", ""), y=("effort (set apart)", ""), title="Attacker f, stabilizer g")
+    label(axes[1], x=("time", ""), y=("effort", ""), title="Attacker f, stabilizer g")
     axes[0].legend(ncols=2, loc="best", fontsize="small")
     axes[1].legend(ncols=2, loc="center")
     return figure

@@ -172,7 +172,13 @@ def finite_figure(found: dict[str, np.ndarray], headline: dict[str, Any]) -> Fig
 
 def _slope(ax: Any, numbers: np.ndarray, series: np.ndarray, rate: float | None) -> None:
     if rate is not None:
-        ax.loglog(numbers, series[-1] * (numbers / numbers[-1]) ** rate, "--", color="black", label=f"N^{rate:.2f}")
+        ax.loglog(
+            numbers,
+            series[-1] * (numbers / numbers[-1]) ** rate,
+            "--",
+            color="black",
+            label=f"fit, larger N: N^{rate:.2f}",
+        )
 
 
 def _numbers(values: np.ndarray) -> list:
