@@ -163,3 +163,9 @@ def test_bad_input_is_named(make, key):
     with pytest.raises(InvalidInput) as caught:
         make()
     assert caught.value.key == key
+
+
+def test_symmetry_is_relative_to_the_size_of_variances():
+    """Per-second variances are of order 1e-9: an asymmetry of that size is no rounding."""
+    with pytest.raises(InvalidInput, match="symmetric"):
+        Market(excess=np.asarray([1e-9, 1e-9]), covariance=np.asarray([[3e-9, 1e-9], [0.0, 3e-9]]))

@@ -97,7 +97,8 @@ def typed_game(*, share: Any, horizon: float, **data: Any) -> TypedGame:
         if found[name].shape != shape:
             raise InvalidInput(name, f"shape {found[name].shape}", f"{shape}: one entry for each of the {count} types")
     for name in ("q", "q_T", "r"):
-        if np.abs(np.asarray(found[name] - jnp.swapaxes(found[name], 1, 2))).max() > 1e-12:
+        skew = np.abs(np.asarray(found[name] - jnp.swapaxes(found[name], 1, 2))).max()
+        if not skew <= 1e-12 * np.abs(np.asarray(found[name])).max():
             raise InvalidInput(name, found[name].tolist(), "symmetric matrices")
     if np.linalg.eigvalsh(np.asarray(found["r"])).min() <= 0:
         raise InvalidInput("r", found["r"].tolist(), "positive definite control costs")

@@ -76,7 +76,10 @@ class Market(eqx.Module):
         b, total = self.excess_at(t), self.diffusion_at(t)
         if b.ndim != 1 or total.shape != (b.size, b.size):
             raise InvalidInput("Sigma", f"shape {total.shape}", f"a square matrix, one row for each of {b.size} assets")
-        if not np.allclose(total, total.T) or np.linalg.eigvalsh(total).min() < -1e-12 * np.abs(total).max():
+        if (
+            not np.allclose(total, total.T, atol=1e-8 * np.abs(total).max())
+            or np.linalg.eigvalsh(total).min() < -1e-12 * np.abs(total).max()
+        ):
             raise InvalidInput("Sigma", total.tolist(), "a covariance matrix: symmetric, no negative eigenvalue")
         for jump in self.jumps:
             if not jump.rate >= 0:
