@@ -66,7 +66,7 @@ def solve_committed(
         substeps = _substeps(game, feedback)
         tables, residual, gap = _iterate(game, start, tolerance, most, substeps, (True, True))
         value, path = _value(tables, game, substeps)
-        if not float(gap) <= LARGEST_GAP * (1 + abs(float(value))):
+        if not float(gap) <= LARGEST_GAP * abs(float(value)):
             raise RunFailed(
                 f"no fixed point of the committed policies found: after {most} iterations they move by "
                 f"{float(residual):.3g} and could gain {float(gap * unit.stress):.3g} of "
@@ -180,7 +180,7 @@ def _repeat(
         moves = {name: jnp.where(free[row], best[name] - tables[name], 0.0) for row, name in enumerate(best)}
         gap = jnp.sum(slope["attack"] * moves["attack"]) - jnp.sum(slope["stabilize"] * moves["stabilize"])
         moved = jnp.maximum(*(jnp.max(jnp.abs(move)) for move in moves.values()))
-        done = (moved <= tolerance) | (costless & (gap <= 0.01 * LARGEST_GAP * (1 + jnp.abs(value))))
+        done = (moved <= tolerance) | (costless & (gap <= 0.01 * LARGEST_GAP * jnp.abs(value)))
         shares = jax.tree.map(
             lambda share, move, before: jnp.where(
                 move * before < 0, SHRINKAGE * share, jnp.minimum(GROWTH * share, 1.0)
