@@ -48,7 +48,11 @@ def write_outcome(
     records.write_arrays(folder, outcome.arrays)
     records.write_profile(folder, outcome.profile)
     records.write_figures(folder, outcome.figures)
-    certificate = outcome.certificate
+    certificate = None
+    try:
+        certificate = certificate_json(outcome.certificate)
+    except RunFailed as hollow:
+        failure = failure or hollow
     result = {
         "study": description["study"],
         "preset": description["preset"],
@@ -57,7 +61,7 @@ def write_outcome(
         **({} if failure is None else {"failure": {"reason": failure.reason, "remedy": failure.remedy}}),
         "seconds": round(seconds, 3),
         "headline": headline,
-        "certificate": certificate_json(certificate),
+        "certificate": certificate,
         "published": dict(numbers(plain(outcome.published))),
         "warnings": [*drawn, *outcome.warnings],
     }
@@ -65,19 +69,17 @@ def write_outcome(
 
 
 def certificate_json(certificate: Any) -> dict[str, Any] | None:
-    """A certificate as JSON: what is not finite is null."""
+    """A certificate as JSON. `RunFailed` names a number that is not finite: it would certify nothing."""
     if certificate is None:
         return None
-    body = certificate if isinstance(certificate, Mapping) else certificate.to_dict()
-    return _json_safe(plain(body))
-
-
-def _json_safe(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _json_safe(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_json_safe(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    body = plain(certificate if isinstance(certificate, Mapping) else certificate.to_dict())
+    for name, number in numbers(body):
+        if isinstance(number, float) and not math.isfinite(number):
+            raise RunFailed(
+                f"the certificate's {name} is {number}, which certifies nothing",
+                "look at the units and sizes of the parameters: what overflows cannot be compared",
+            )
+    return body
 
 
 def finish(folder: Path, description: Mapping[str, Any], result: Mapping[str, Any]) -> None:

@@ -164,16 +164,18 @@ def _one_certificate(certificate: Mapping[str, Any]) -> Iterator[str]:
     for name, value in certificate.items():
         words = ", ".join(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else value
         if isinstance(words, str):
-            said = {"how": "How obtained", "significant": "Gains significantly above zero"}
+            said = {"how": "How obtained", "significant": "Gains significantly above zero", "unseen": "Not seen"}
             title = said.get(name, name.replace("_", " ").capitalize())
             yield f"<p>{escape(title)}: {escape(words) or 'none'}.</p>"
     rows = []
     for label, entry in certificate.get("entries", {}).items():
-        low, high = entry["interval"]
+        low, high = entry["interval"] or (None, None)
         budget = entry.get("budget") or {}
         spent = f"{budget['updates']} updates, {budget['episodes']} episodes" if budget else ""
         gain = f"{short_text(entry['gain'])} [{short_text(low)}, {short_text(high)}]"
-        rows.append([label, short_text(entry["value"]), gain, spent, entry.get("selected", "")])
+        found = ": ".join(part for part in (entry.get("selected", ""), entry.get("unbounded", "")) if part)
+        gain = "without bound" if entry.get("unbounded") else gain
+        rows.append([label, short_text(entry["value"]), gain, spent, found])
     if rows:
         header = ["agent", "value at the profile", "gain by deviating [95% interval]", "budget", "found by"]
         yield table(header, rows, numeric=(1, 2))

@@ -9,9 +9,13 @@ sample standard deviation s,
     interval (two-sided, 95%)  = d̄ ± t₀.₉₇₅(n − 1) s / √n,
     lower, upper (one-sided, 95% each) = d̄ ∓ t₀.₉₅(n − 1) s / √n.
 
+A gain without bound is an entry as well: ∞, with the reason in `unbounded`. Any other number is finite: a certificate
+with one that is not is no certificate, and `RunFailed` names the entry.
+
 A gap is *exact* where the best response is known (a linear-quadratic response, a grid, a table) and a *lower bound*
 where the deviator was trained: that it found nothing is evidence, not proof. Over several entries the 95% is per entry;
-`significant` asks for a lower bound above zero at the level shared between the entries (Bonferroni).
+`significant` asks for a lower bound above zero at the level shared between the entries (Bonferroni), and above what
+rounding leaves of the value's `scale`: nothing depends on the unit that values are counted in.
 """
 
 import math
@@ -20,11 +24,15 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from jaxtyping import Array, Float
 from scipy.special import stdtrit
+
+from diffgames.errors import RunFailed
 
 LOWER_BOUND = "lower bound: trained deviator"
 LEVEL = 0.95
-UNDECIDED = 1e-8  # of a value, or of one: what the tolerances of the integrators leave undecided in an exact gap
+UNDECIDED = 1e-8  # of a value's scale: what the tolerances of the integrators leave undecided in an exact gap
+NUMBERS = ("value", "gain", "standard_error", "lower", "upper")
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,11 @@ class Budget:
 
 @dataclass(frozen=True)
 class Gap:
-    """One entry of a certificate: an agent (or a player), its value, and what its best deviation found gains."""
+    """One entry of a certificate: an agent (or a player), its value, and what its best deviation found gains.
+
+    `unbounded` says why the gain is infinite, where it is. `scale` is the size of the terms that the value is the sum
+    of, where that is known to be larger than the value. `RunFailed` names an entry with a number that is none.
+    """
 
     label: str
     value: float
@@ -60,6 +72,16 @@ class Gap:
     budget: Budget | None = None
     selected: str = ""
     curves: Mapping[str, Sequence[CurvePoint]] = field(default_factory=dict)
+    unbounded: str = ""
+    scale: float = 0.0
+
+    def __post_init__(self):
+        for name in ("value", "scale") if self.unbounded else (*NUMBERS, "scale"):
+            if not math.isfinite(getattr(self, name)):
+                raise RunFailed(
+                    f"the certificate's entry {self.label!r} has no finite {name} ({getattr(self, name)})",
+                    "look at the units of the parameters; a deviation that overflows certifies nothing",
+                )
 
     @property
     def gap(self) -> float:
@@ -76,6 +98,37 @@ class Gap:
         if self.standard_error == 0.0 or self.degrees_of_freedom is None:
             return self.lower  # nothing random: what the resolution of the computation leaves, at any level
         return self.gain - _quantile(level, self.degrees_of_freedom) * self.standard_error
+
+
+def unbounded_gap(label: str, value: float, reason: str, selected: str = "") -> Gap:
+    """The entry of a player whose gain has no bound."""
+    infinite = math.inf
+    return Gap(
+        label=label,
+        value=value,
+        gain=infinite,
+        standard_error=0.0,
+        interval=(infinite, infinite),
+        lower=infinite,
+        upper=infinite,
+        selected=selected,
+        unbounded=reason,
+    )
+
+
+def exact_gap(label: str, value: float, gain: float, resolution: float, *, selected: str, scale: float = 0.0) -> Gap:
+    """The entry of a gain that is known but for ± the resolution of its computation."""
+    return Gap(
+        label=label,
+        value=value,
+        gain=gain,
+        standard_error=0.0,
+        interval=(gain - resolution, gain + resolution),
+        lower=gain - resolution,
+        upper=gain + resolution,
+        selected=selected,
+        scale=scale,
+    )
 
 
 def gap_of_pairs(
@@ -110,10 +163,11 @@ def gap_of_pairs(
 
 @dataclass(frozen=True)
 class Certificate:
-    """Gap per player with its confidence interval, and how it was obtained."""
+    """Gap per player with its confidence interval, how it was obtained, and in words what it cannot see."""
 
     entries: tuple[Gap, ...]
     how: str
+    unseen: str = ""
 
     @property
     def gap(self) -> float:
@@ -124,7 +178,7 @@ class Certificate:
     def significant(self) -> tuple[str, ...]:
         """Labels of the entries whose gain is above zero, and not by rounding, at 95% over all entries together."""
         level = 1.0 - (1.0 - LEVEL) / len(self.entries)
-        return tuple(e.label for e in self.entries if e.lower_bound(level) > UNDECIDED * max(1.0, abs(e.value)))
+        return tuple(e.label for e in self.entries if e.lower_bound(level) > UNDECIDED * max(abs(e.value), e.scale))
 
     def __getitem__(self, label: str) -> Gap:
         """The entry with that label; a `KeyError` lists the labels there are."""
@@ -134,22 +188,26 @@ class Certificate:
         raise KeyError(f"no entry {label!r}; there are {', '.join(entry.label for entry in self.entries)}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, lists and labels (JSON)."""
+        """Plain numbers, lists and labels (JSON); null for what is infinite, whose reason stands under `unbounded`."""
         entries = {}
         for entry in self.entries:
             plain = asdict(entry)
             plain.pop("label")
             plain["interval"] = list(entry.interval)
+            plain = {name: None if _infinite(number) else number for name, number in plain.items()}
             plain["curves"] = {
                 name: {
                     "updates": [point.updates for point in curve],
-                    "gain": [point.gain for point in curve],
-                    "standard_error": [point.standard_error for point in curve],
+                    "gain": [_finite(point.gain) for point in curve],
+                    "standard_error": [_finite(point.standard_error) for point in curve],
                 }
                 for name, curve in entry.curves.items()
             }
-            entries[entry.label] = {"gap": entry.gap, "deviation_value": entry.deviation_value, **plain}
-        return {"how": self.how, "gap": self.gap, "significant": list(self.significant), "entries": entries}
+            derived = {"gap": entry.gap, "deviation_value": entry.deviation_value}
+            entries[entry.label] = (dict.fromkeys(derived) if entry.unbounded else derived) | plain
+        gap = self.gap if math.isfinite(self.gap) else None
+        found = {"how": self.how, "gap": gap, "significant": list(self.significant), "entries": entries}
+        return found | ({"unseen": self.unseen} if self.unseen else {})
 
     def __repr__(self) -> str:
         width = max(len(entry.label) for entry in self.entries)
@@ -159,10 +217,29 @@ class Certificate:
             text = f"  {entry.label:<{width}}  value {entry.value:.4g}  gain {entry.gain:.4g} [{low:.4g}, {high:.4g}]"
             if entry.budget is not None:
                 text += f"  after {entry.budget.updates} updates, {entry.budget.episodes} episodes"
-            lines.append(text + (f"  ({entry.selected})" if entry.selected else ""))
+            words = ", ".join(part for part in (entry.unbounded, entry.selected) if part)
+            lines.append(text + (f"  ({words})" if words else ""))
+        if self.unseen:
+            lines.append(f"  not seen: {self.unseen}")
         found = ", ".join(self.significant)
         lines.append(f"  significantly above zero: {found or 'none'}")
         return "\n".join(lines)
+
+
+def magnitude(matrices: Float[Array | np.ndarray, "m n n"]) -> Float[np.ndarray, "m n n"]:
+    """|M|, the symmetric matrices with their eigenvalues' signs taken off: what zᵀMz is made of, never less than it."""
+    values, vectors = np.linalg.eigh((matrices + np.swapaxes(matrices, 1, 2)) / 2)
+    return np.einsum("iak,ik,ibk->iab", vectors, np.abs(values), vectors)
+
+
+def _finite(number: float) -> float | None:
+    """A number on the way of a search, none where a deviator diverged."""
+    return number if math.isfinite(number) else None
+
+
+def _infinite(number: Any) -> bool:
+    """Whether a field's value is infinite, or a pair of such."""
+    return number in (math.inf, [math.inf, math.inf])
 
 
 def _quantile(level: float, degrees_of_freedom: int) -> float:

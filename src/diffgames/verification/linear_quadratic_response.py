@@ -18,6 +18,8 @@ and what the player gains over its own affine control v = K_i z is zᵀΔz with
     −Δ̇_i = (K + Λ⁻¹Γ)ᵀ Λ (K + Λ⁻¹Γ) − ρΔ + 𝒜ᵀΔ + Δ𝒜 + Σ_k 𝒞ᵀΔ𝒞 + (jumps and switches as above),   Δ_i(T) = 0,
 
 𝒜 = A + BK, 𝒞_k = C_k + D_k K: non-negative by construction, and as accurate where it is tiny as where it is large.
+The cost of the player's own control is zᵀPz, −Ṗ = (1, K)ᵀM(1, K) − ρP + 𝒜ᵀP + … linear like that of Δ, so that it
+exists where the best reply does not: then the gain has no bound.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,7 +34,7 @@ from jaxtyping import Array, Float
 from diffgames.equilibria import Nash, OwnPolicy, Stackelberg, natural_concept
 from diffgames.errors import InvalidInput, RunFailed
 from diffgames.games.differential import DifferentialGame, GaussianLaw, PointLaw, Profile
-from diffgames.verification.certificate import Certificate, Gap
+from diffgames.verification.certificate import Certificate, Gap, exact_gap, magnitude, unbounded_gap
 
 EXACT = "exact: linear-quadratic best response"
 LIKENESS = 1e-6
@@ -55,14 +57,15 @@ class Stage(NamedTuple):
 
 
 class Response(NamedTuple):
-    """Values at time 0 in each regime: of the best reply, and how much better it is than the player's own control.
+    """Values at time 0 in each regime: of the player's own control, and what the best reply gains over it.
 
-    The cost of the best reply from x in regime i is zᵀ best[i] z, that of the player's own control is
-    zᵀ (best[i] + gain[i]) z, z = (x, 1).
+    The cost of the player's own control from x in regime i is zᵀ played[i] z, that of the best reply
+    zᵀ (played[i] − gain[i]) z, z = (x, 1). `unbounded` says why there is no best reply, where there is none.
     """
 
-    best: Float[Array, "m n n"]
+    played: Float[Array, "m n n"]
     gain: Float[Array, "m n n"]
+    unbounded: str = ""
 
 
 def exact_gaps(
@@ -71,11 +74,13 @@ def exact_gaps(
     *,
     concept: Nash | Stackelberg | None = None,
     players: Sequence[str | int] | None = None,
+    every_regime: bool = False,
 ) -> Certificate:
     """Certificate of exact gaps of a game that is linear-quadratic in what each player faces when it deviates.
 
-    `InvalidInput` names the function that is not affine or quadratic; `RunFailed` says that a best reply is unbounded.
-    Values are rewards: a minimising player's is its cost with a minus sign. Computed in float64.
+    A gain without bound is an entry, ∞ with its reason. `every_regime` starts the law of x in every regime and keeps
+    the largest gain. Values are rewards: a minimising player's is its cost with a minus sign. Computed in float64.
+    `InvalidInput` names the function that is not affine or quadratic.
     """
     if players is None:
         chosen = [index for index, sign in enumerate(game.signs) if sign]
@@ -84,26 +89,59 @@ def exact_gaps(
     concept = concept if concept is not None else natural_concept(game)
     with jax.enable_x64(True):
         game, profile = _float64(game), _float64(profile)
-        second = initial_moments(game)
-        return Certificate(entries=tuple(_gap(game, profile, concept, index, second) for index in chosen), how=EXACT)
+        starts = starting_moments(game.initial, game.regime_count, every_regime)
+        return Certificate(
+            entries=tuple(_gap(game, profile, concept, index, starts) for index in chosen),
+            how=EXACT,
+            unseen=unseen(game, profile),
+        )
 
 
 def best_response(problem: DifferentialGame, own: Profile) -> Response:
     """The exact best reply in a one-player linear-quadratic problem, against the player's own control."""
     check_linear_quadratic(problem, own)
     values, convex, fine = _converged(problem, own)
-    label = problem.players[0]
+    if not bool(np.all(np.isfinite(values.played))):
+        raise RunFailed(
+            f"the cost of what {problem.players[0]} plays is not finite",
+            "shorten the horizon; the closed loop grows beyond floating-point numbers",
+        )
     if not convex:
-        raise RunFailed(
-            f"what {label} faces is not convex in its own control",
-            "check the sign of its control cost; a maximising player has sign −1 and its reward is concave",
+        reason = (
+            "what it faces is not convex in its own control; check the sign of its control cost: "
+            "a maximising player has sign −1 and its reward is concave"
         )
+        return values._replace(unbounded=reason)
     if not fine:
-        raise RunFailed(
-            f"{label} can gain without bound: its Riccati equation escapes before the horizon",
-            "shorten the horizon, or raise its control cost",
-        )
+        reason = "its Riccati equation escapes before the horizon; shorten the horizon, or raise its control cost"
+        return values._replace(unbounded=reason)
     return values
+
+
+def unseen(game: DifferentialGame, profile: Profile) -> str:
+    """Words where the start is absorbing under the profile, so that gains from there say nothing of other states."""
+    law = game.initial
+    if not isinstance(law, PointLaw) or game.regime_count > 1:
+        return ""
+    i = jnp.asarray(law.regime, jnp.int32)
+    for share in (0.0, 0.31, 0.77):
+        t = share * jnp.asarray(game.horizon, law.state.dtype)
+        u = profile(t, law.state, i)
+        moves = [game.drift(t, law.state, u, i), game.diffusion(t, law.state, u, i)]
+        for jump in game.jumps:
+            size = jump.size(t, law.state, u, jump.marks.quadrature()[0][0], i)
+            moves.append(jump.rate(t, law.state, u, i) * size)
+        if any(float(jnp.max(jnp.abs(move), initial=0.0)) > 0 for move in moves):
+            return ""
+    return f"other states than the start {np.asarray(law.state).tolist()}, which is absorbing; give another `initial`"
+
+
+def starting_moments(law: Any, regimes: int, every_regime: bool) -> Float[Array, "s m n n"]:
+    """`law_moments`, or those of the law of x started in each of the regimes."""
+    second = law_moments(law, regimes)
+    if not every_regime:
+        return second[None]
+    return jnp.eye(regimes, dtype=second.dtype)[:, :, None, None] * jnp.sum(second, axis=0)[None, None]
 
 
 def initial_moments(game: DifferentialGame, draws: int = 100_000) -> Float[Array, "m n n"]:
@@ -148,20 +186,20 @@ def check_linear_quadratic(problem: DifferentialGame, own: Profile, draws: int =
             raise InvalidInput(name, f"off by {error:.2g} relative", f"a function {words} in state and control")
 
 
-def _gap(game: DifferentialGame, profile: Profile, concept: Nash | Stackelberg, player: int, second: Array) -> Gap:
+def _gap(
+    game: DifferentialGame, profile: Profile, concept: Nash | Stackelberg, player: int, starts: Float[Array, "s m n n"]
+) -> Gap:
+    """The entry of a player from the start, of several, where it gains most."""
     values = best_response(concept.problem(game, profile, player), OwnPolicy(profile, player))
-    gain = float(jnp.sum(second * values.gain))
-    cost = float(jnp.sum(second * values.best)) + gain
-    return Gap(
-        label=game.players[player],
-        value=-cost,
-        gain=gain,
-        standard_error=0.0,
-        interval=(gain, gain),
-        lower=gain,
-        upper=gain,
-        selected="linear-quadratic response",
-    )
+    gains = jnp.einsum("siab,iab->s", starts, values.gain)
+    worst = 0 if values.unbounded else int(jnp.argmax(gains))
+    cost = float(jnp.sum(starts[worst] * values.played))
+    selected = "linear-quadratic response" + (f", from regime {worst}" if len(starts) > 1 else "")
+    label = game.players[player]
+    if values.unbounded:
+        return unbounded_gap(label, -cost, values.unbounded, selected)
+    scale = float(jnp.sum(starts[worst] * magnitude(values.played)))
+    return exact_gap(label, -cost, float(gains[worst]), 0.0, selected=selected, scale=scale)
 
 
 def _converged(problem: DifferentialGame, own: Profile) -> tuple[Response, bool, bool]:
@@ -169,10 +207,10 @@ def _converged(problem: DifferentialGame, own: Profile) -> tuple[Response, bool,
     steps, before = FIRST_STEPS, None
     while True:
         values, least = _integrate(problem, own, jnp.asarray(steps, jnp.int32))
-        fine = bool(np.all(np.isfinite(values.best)) and np.all(np.isfinite(values.gain)))
+        fine = bool(np.all(np.isfinite(values.played)) and np.all(np.isfinite(values.gain)))
         if fine and before is not None:
-            scale = float(np.abs(values.best).max())
-            moved = float(np.abs(values.best - before.best).max())
+            scale = float(np.abs(values.played).max())
+            moved = float(np.abs(values.played - before.played).max())
             doubt = float(np.abs(values.gain - before.gain).max())
             if moved <= TOLERANCE * scale and doubt <= TOLERANCE * (float(np.abs(values.gain).max()) + 1e-3 * scale):
                 return values, float(least) > 0, True
@@ -203,10 +241,10 @@ def _integrate(problem: DifferentialGame, own: Profile, steps: Array) -> tuple[R
             slope, total, least = inner
             stage, reach, weight = inputs
             here = tuple(value + reach * change for value, change in zip(y, slope, strict=True))
-            best, gain, curvature = _rates(stage, switch, discount, *here)
-            total = (total[0] + weight * best, total[1] + weight * gain)
+            slope, curvature = _rates(stage, switch, discount, *here)
+            total = tuple(sum_ + weight * change for sum_, change in zip(total, slope, strict=True))
             now = jnp.min(curvature)
-            return ((best, gain), total, jnp.minimum(least, jnp.where(jnp.isfinite(now), now, least))), None
+            return (slope, total, jnp.minimum(least, jnp.where(jnp.isfinite(now), now, least))), None
 
         nothing = tuple(jnp.zeros_like(value) for value in y)
         reach, weight = h * jnp.asarray([0.0, 0.5, 0.5, 1.0]), h * jnp.asarray([1.0, 2.0, 2.0, 1.0]) / 6
@@ -215,13 +253,15 @@ def _integrate(problem: DifferentialGame, own: Profile, steps: Array) -> tuple[R
         return after, jax.tree.map(lambda leaf: leaf[1], read), least
 
     stage = jax.tree.map(lambda leaf: leaf[0], jax.vmap(lambda t: read_stage(problem, own, t))(horizon[None]))
-    first = ((terminal, jnp.zeros_like(terminal)), stage, jnp.asarray(jnp.inf, jnp.float64))
-    (best, gain), _, least = jax.lax.fori_loop(0, steps, body, first)
-    return Response(best=best, gain=gain), least
+    first = ((terminal, jnp.zeros_like(terminal), terminal), stage, jnp.asarray(jnp.inf, jnp.float64))
+    (_, gain, played), _, least = jax.lax.fori_loop(0, steps, body, first)
+    return Response(played=played, gain=gain), least
 
 
-def _rates(stage: Stage, switch: Array, discount: Array, best: Array, gain: Array) -> tuple[Array, Array, Array]:
-    """dS/dτ, dΔ/dτ in the time to go τ = T − t, and the least eigenvalue of each Λ."""
+def _rates(
+    stage: Stage, switch: Array, discount: Array, best: Array, gain: Array, played: Array
+) -> tuple[tuple[Array, Array, Array], Array]:
+    """dS/dτ, dΔ/dτ, dP/dτ in the time to go τ = T − t, and the eigenvalues of each Λ."""
     n = stage.drift.shape[-1]
     curvature = stage.cost[:, n:, n:] + jnp.einsum("iqba,ibc,iqcd->iad", stage.noise_input, best, stage.noise_input)
     cross = (
@@ -247,7 +287,11 @@ def _rates(stage: Stage, switch: Array, discount: Array, best: Array, gain: Arra
     saved = jnp.einsum("iba,ibc->iac", cross, reply)
     ds = stage.cost[:, :n, :n] + flow(best, stage.drift, stage.diffusion) - (saved + jnp.swapaxes(saved, 1, 2)) / 2
     excess = jnp.einsum("iba,ibc,icd->iad", own_excess, curvature, own_excess)
-    return ds, excess + flow(gain, closed, noisy), jnp.linalg.eigvalsh(curvature)
+    crossed = jnp.einsum("iba,ibc->iac", stage.gain, stage.cost[:, n:, :n])
+    paid = stage.cost[:, :n, :n] + crossed + jnp.swapaxes(crossed, 1, 2)
+    paid = paid + jnp.einsum("iba,ibc,icd->iad", stage.gain, stage.cost[:, n:, n:], stage.gain)
+    slopes = (ds, excess + flow(gain, closed, noisy), paid + flow(played, closed, noisy))
+    return slopes, jnp.linalg.eigvalsh(curvature)
 
 
 def read_stage(problem: DifferentialGame, own: Profile, t: Float[Array, ""]) -> Stage:
@@ -336,26 +380,35 @@ def _unlikeness(problem: DifferentialGame, own: Profile, t: Array, x: Array, v: 
     z = jnp.append(x, 1.0)
     y = jnp.concatenate([z, v])
     control = (v,)
-    pairs: dict[str, tuple[Any, Any]] = {}
+    triples: dict[str, tuple[Any, Any, Any]] = {}  # the function, what its matrices say, and the size of their terms
     shift = jnp.zeros(n)
     for number, law in enumerate(problem.jumps):
         rate = jnp.asarray(law.rate(t, x, control, i), jnp.float64)
-        pairs[f"jumps[{number}].rate"] = (rate, jnp.asarray(law.rate(t, 0 * x, (0 * v,), i), jnp.float64))
+        still = jnp.asarray(law.rate(t, 0 * x, (0 * v,), i), jnp.float64)
+        triples[f"jumps[{number}].rate"] = (rate, still, still)
         if not law.compensated:
             shift = shift + rate * law.mean_size(t, x, control, i)
         mark = law.marks.quadrature()[0][0]
         scale = _affine(lambda x, v, law=law, mark=mark: law.size(t, x, (v,), mark, i), 0 * x, 0 * v)[0]
-        pairs[f"jumps[{number}].size"] = (law.size(t, x, control, mark, i), scale @ z)
-    pairs["drift"] = (problem.drift(t, x, control, i) + shift, (stage.drift[i] @ z + stage.input[i] @ v)[:n])
-    noise = jnp.einsum("qab,b->aq", stage.diffusion[i], z) + jnp.einsum("qab,b->aq", stage.noise_input[i], v)
-    pairs["diffusion"] = (problem.diffusion(t, x, control, i), noise[:n])
-    pairs["running_cost"] = (problem.running_cost(t, x, control, i)[0], y @ stage.cost[i] @ y)
-    pairs["terminal_cost"] = (
-        problem.terminal_cost(x, i)[0],
-        z @ _quadratic(lambda x: problem.terminal_cost(x, i)[0], n) @ z,
-    )
-    pairs["profile"] = (own(t, x, i)[0], stage.gain[i] @ z)
-    return {name: _largest(a - b) / (1 + _largest(a)) for name, (a, b) in pairs.items()}
+        triples[f"jumps[{number}].size"] = (law.size(t, x, control, mark, i), scale @ z, jnp.abs(scale) @ jnp.abs(z))
+    moves = jnp.concatenate([stage.drift[i], stage.input[i]], axis=1)[:n]
+    triples["drift"] = (problem.drift(t, x, control, i) + shift, moves @ y, jnp.abs(moves) @ jnp.abs(y))
+    spread = jnp.concatenate([stage.diffusion[i], stage.noise_input[i]], axis=2)[:, :n]
+    noise, most = spread @ y, jnp.abs(spread) @ jnp.abs(y)
+    triples["diffusion"] = (problem.diffusion(t, x, control, i), noise.T, most)
+    running = stage.cost[i]
+    paid = problem.running_cost(t, x, control, i)[0]
+    triples["running_cost"] = (paid, y @ running @ y, jnp.abs(y) @ jnp.abs(running) @ jnp.abs(y))
+    last = _quadratic(lambda x: problem.terminal_cost(x, i)[0], n)
+    triples["terminal_cost"] = (problem.terminal_cost(x, i)[0], z @ last @ z, jnp.abs(z) @ jnp.abs(last) @ jnp.abs(z))
+    triples["profile"] = (own(t, x, i)[0], stage.gain[i] @ z, jnp.abs(stage.gain[i]) @ jnp.abs(z))
+    return {name: _relative(*triple) for name, triple in triples.items()}
+
+
+def _relative(found: Array, wanted: Array, size: Array) -> Array:
+    """max |found − wanted| in units of what either is made of: rounding is far below one, another function is not."""
+    reference = jnp.maximum(_largest(found), _largest(size))
+    return _largest(found - wanted) / jnp.where(reference > 0, reference, 1.0)
 
 
 def _largest(array: Array) -> Array:

@@ -22,16 +22,22 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from diffgames.errors import RunFailed
 from diffgames.games.linear_quadratic import LinearQuadraticGame
 from diffgames.solvers.backward import Accuracy, integrate_to_go
 from diffgames.solvers.base import Status
 from diffgames.solvers.recursion import continuation
 from diffgames.solvers.riccati import switched
-from diffgames.verification.certificate import Certificate, Gap
+from diffgames.verification.certificate import Certificate, Gap, exact_gap, magnitude, unbounded_gap
+from diffgames.verification.consistency import crowd_and_reactions
 
 EXACT = "exact: linear-quadratic best response"
 RESOLUTION = 1e-11
+PLAYED = Accuracy(rtol=1e-9, atol=1e-13)
+RESPONSE = "linear-quadratic response"
+UNBOUNDED = (
+    "the best reply escapes before the horizon or is not convex in its own control; "
+    "shorten the horizon, or raise its control cost"
+)
 
 
 class Reply(NamedTuple):
@@ -115,16 +121,18 @@ def _rate(game: LinearQuadraticGame, t: Any, one: OwnProblem, best: Array, gain:
     excess = one.own - reply
     closed = one.drift + one.input @ one.own
 
-    def spread(value: Array) -> Array:
-        noise = jnp.einsum("ikba,ibc,ikcd->iad", one.diffusion, value, one.diffusion)
-        jumped = jnp.einsum("il,ilba,ibc,ilcd->iad", one.jump_rate, one.jump_scale, value, one.jump_scale)
-        moved = switched(game, t, value[None])[0]
-        return noise + jumped + moved - jnp.asarray(game.discount, value.dtype) * value
-
     pulled, followed = _t(one.drift) @ best, _t(closed) @ gain
     best_rate = one.state_cost + pulled + _t(pulled) - _t(slope) @ jnp.linalg.solve(one.control_cost, slope)
     gain_rate = _t(excess) @ one.control_cost @ excess + followed + _t(followed)
-    return best_rate + spread(best), gain_rate + spread(gain)
+    return best_rate + _spread(game, t, one, best), gain_rate + _spread(game, t, one, gain)
+
+
+def _spread(game: LinearQuadraticGame, t: Any, one: OwnProblem, value: Array) -> Array:
+    """What noise, jumps, switches and the discount add to the rate of a value."""
+    noise = jnp.einsum("ikba,ibc,ikcd->iad", one.diffusion, value, one.diffusion)
+    jumped = jnp.einsum("il,ilba,ibc,ilcd->iad", one.jump_rate, one.jump_scale, value, one.jump_scale)
+    moved = switched(game, t, value[None])[0]
+    return noise + jumped + moved - jnp.asarray(game.discount, value.dtype) * value
 
 
 def _step(game: LinearQuadraticGame, t: Any, one: OwnProblem, best: Array, gain: Array) -> tuple[Array, Array, Array]:
@@ -143,36 +151,67 @@ def _step(game: LinearQuadraticGame, t: Any, one: OwnProblem, best: Array, gain:
     return (best + _t(best)) / 2, gain, bend
 
 
-def matrix_gaps(
-    game: LinearQuadraticGame, profile: Any, second: Float[Array, "m n n"], players: tuple[int, ...] | None = None
-) -> Certificate:
-    """Certificate of exact gaps, where second[i] = E[zzᵀ; I = i] at time 0, z = (x, 1).
+def played_value(
+    game: LinearQuadraticGame, profile: Any, player: int, accuracy: Accuracy = PLAYED
+) -> Float[Array, "m n n"]:
+    """P: what a player's own control costs it at time 0 from z, zᵀPz. Linear, so that it exists where no reply does."""
+    terminal = game.players[player].sign * game.terminal[player]
 
-    Values are rewards: a minimising player's is its cost with a minus sign.
+    def closed(t: Any) -> OwnProblem:
+        """The player's problem with its own control put in."""
+        one = own_problem(game, profile, player, t)
+        crossed = one.cross_cost @ one.own
+        paid = one.state_cost + crossed + _t(crossed) + _t(one.own) @ one.control_cost @ one.own
+        return one._replace(drift=one.drift + one.input @ one.own, state_cost=paid)
+
+    if game.discrete:
+        steps = jnp.arange(int(game.horizon), dtype=terminal.dtype)
+
+        def back(value, t):
+            one, ahead = closed(t), continuation(game, t, value[None])[0]
+            noise = jnp.einsum("ikba,ibc,ikcd->iad", one.diffusion, ahead, one.diffusion)
+            return one.state_cost + _t(one.drift) @ ahead @ one.drift + noise, None
+
+        return jax.lax.scan(back, terminal, steps, reverse=True)[0]
+    horizon = jnp.asarray(game.horizon, terminal.dtype)
+
+    def rate(tau, value):
+        one = closed(horizon - tau)
+        pulled = _t(one.drift) @ value
+        return one.state_cost + pulled + _t(pulled) + _spread(game, horizon - tau, one, value)
+
+    return integrate_to_go(rate, terminal, horizon[None], accuracy).values[-1]
+
+
+def matrix_gaps(
+    game: LinearQuadraticGame,
+    profile: Any,
+    starts: Float[Array, "m n n"] | Float[Array, "s m n n"],
+    players: tuple[int, ...] | None = None,
+) -> Certificate:
+    """Certificate of exact gaps, where starts[s, i] = E[zzᵀ; I = i] at time 0, z = (x, 1), of a law or of several.
+
+    Of several the start counts from which a player gains most. Games with a crowd or tiers have the entries of
+    `verification.consistency` as well. A gain without bound is an entry, ∞ with its reason. Values are rewards: a
+    minimising player's is its cost with a minus sign.
     """
-    entries = []
-    for player in range(len(game.players)) if players is None else players:
-        reply = best_reply(game, profile, player)
-        if not bool(reply.exists):
-            raise RunFailed(
-                f"what {game.players[player].name} can gain is unbounded, or not convex in its own control",
-                "shorten the horizon, or raise its control cost",
-            )
-        gain = float(jnp.sum(second * reply.gain))
-        resolution = RESOLUTION * (1.0 + abs(float(jnp.sum(second * reply.best))))
-        entries.append(
-            Gap(
-                label=game.players[player].name,
-                value=-float(jnp.sum(second * reply.best)) - gain,
-                gain=gain,
-                standard_error=0.0,
-                interval=(gain - resolution, gain + resolution),
-                lower=gain - resolution,
-                upper=gain + resolution,
-                selected="linear-quadratic response",
-            )
-        )
-    return Certificate(entries=tuple(entries), how=EXACT)
+    starts = starts if starts.ndim == 4 else starts[None]
+    chosen = range(len(game.players)) if players is None else players
+    entries = [_entry(game, profile, player, starts) for player in chosen]
+    beside = crowd_and_reactions(game, profile, starts) if players is None else ()
+    return Certificate(entries=(*entries, *beside), how=EXACT)
+
+
+def _entry(game: LinearQuadraticGame, profile: Any, player: int, starts: Float[Array, "s m n n"]) -> Gap:
+    reply, label = best_reply(game, profile, player), game.players[player].name
+    if not bool(reply.exists):
+        value = -float(jnp.sum(starts[0] * played_value(game, profile, player)))
+        return unbounded_gap(label, value, UNBOUNDED, RESPONSE)
+    gains = jnp.einsum("siab,iab->s", starts, reply.gain)
+    second = starts[int(jnp.argmax(gains))]
+    gain, best = float(jnp.max(gains)), float(jnp.sum(second * reply.best))
+    scale = float(jnp.sum(second * magnitude(reply.best + reply.gain)))
+    return exact_gap(label, -best - gain, gain, RESOLUTION * scale, selected=RESPONSE, scale=scale)
 
 
 def _t(matrix: Array) -> Array:

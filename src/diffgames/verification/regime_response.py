@@ -12,6 +12,8 @@ Otherwise the best effort depends on x: efforts that do not bound the gain from 
 of the maximum from above (xᵀM x ≤ xᵀM₊x).
 """
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -26,10 +28,12 @@ from diffgames.solvers.backward import Accuracy, integrate_to_go
 from diffgames.solvers.base import Status
 from diffgames.solvers.regimes import Switching
 from diffgames.solvers.riccati import evaluation_rate, switched
-from diffgames.verification.certificate import Gap
+from diffgames.verification.certificate import Gap, exact_gap, magnitude, unbounded_gap
 
 TIGHT = Accuracy(rtol=1e-10, atol=1e-13)
 RESOLUTION = 1e-9
+SELECTED = "best effort against the other's"
+ESCAPES = "what its best effort gains escapes before the horizon; shorten the horizon"
 
 
 class Efforts(eqx.Module):
@@ -47,28 +51,21 @@ def outer_gaps(
 
     `gain(t)` is U[m, K, n]. Values are rewards: the stabilizer's is the outer cost with a minus sign.
     """
-    value, low, high = (
-        jnp.sum(second[None] * part, axis=(1, 2, 3)) for part in _evaluate(game, switching, gain, efforts)
-    )
-    if not bool(jnp.isfinite(high).all()):
-        raise RunFailed("what an outer player can gain is unbounded", "shorten the horizon")
+    played, low, high = _evaluate(game, switching, gain, efforts)
+    value = float(jnp.sum(second * played[0]))
+    if not math.isfinite(value):
+        raise RunFailed("the outer cost of what is played is not finite", "shorten the horizon")
+    scale = float(jnp.sum(second * magnitude(played[0])))
     found = []
     for player, name, sign in ((0, "attacker", 1.0), (1, "stabilizer", -1.0)):
-        gained = max(float(low[player]), 0.0)
-        resolution = RESOLUTION * (1.0 + abs(float(value[0])))
-        most = max(float(high[player]), gained) + resolution
-        found.append(
-            Gap(
-                label=name,
-                value=sign * float(value[0]),
-                gain=gained,
-                standard_error=0.0,
-                interval=(gained - resolution, most),
-                lower=gained - resolution,
-                upper=most,
-                selected="best effort against the other's",
-            )
-        )
+        least, most = (float(jnp.sum(second * part[player])) for part in (low, high))
+        if not (math.isfinite(least) and math.isfinite(most)):
+            found.append(unbounded_gap(name, sign * value, ESCAPES, SELECTED))
+            continue
+        gained, resolution = max(least, 0.0), RESOLUTION * scale
+        entry = exact_gap(name, sign * value, gained, resolution, selected=SELECTED, scale=scale)
+        most = max(most, gained) + resolution
+        found.append(replace(entry, interval=(gained - resolution, most), upper=most))
     return found[0], found[1]
 
 

@@ -13,16 +13,19 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
 from diffgames.equilibria import Nash, Stackelberg
 from diffgames.errors import InvalidInput
+from diffgames.games.differential import DifferentialGame, GaussianLaw
 from diffgames.games.linear_quadratic import LinearQuadraticGame
-from diffgames.numerics.precision import keeping_double
+from diffgames.numerics.precision import in_double, keeping_double
 from diffgames.simulation.paths import as_differential, with_horizon
 from diffgames.simulation.target import law_of, played, started
-from diffgames.verification.certificate import Certificate
-from diffgames.verification.linear_quadratic_response import exact_gaps, law_moments
+from diffgames.verification.certificate import Certificate, Gap
+from diffgames.verification.consistency import ReadGains, crowd_and_reactions
+from diffgames.verification.linear_quadratic_response import exact_gaps, starting_moments
 from diffgames.verification.linear_response import matrix_gaps
 from diffgames.verification.path_deviator import PathSearch, Progress, trained_gaps
 
@@ -99,42 +102,66 @@ def verify(
     says by which route; "natural" is the exact one where the game is linear-quadratic, else the trained one. `concept`
     is Nash or, where there are tiers of play, Stackelberg. `horizon` cuts a game without end. A linear-quadratic
     solution's values are then the terminal costs; without one there are none, which leaves gaps that vanish like
-    e^{−ρT} alone. `initial` is a state (a list or an array) or a law of the start (a `PointLaw`, a `GaussianLaw`, …):
-    matrices alone start at the origin. In discrete time gaps are exact, from the game's matrices. Trained deviators
-    need a `key`.
+    e^{−ρT} alone. `initial` is a state (a list or an array) or a law of the start (a `PointLaw`, a `GaussianLaw`, …).
+    A linear-quadratic game, which is matrices alone, is judged from all starts: x standard normal, in the regime where
+    a player gains most. With a crowd or tiers it has the entries `consistency` and `reaction`
+    (`verification.consistency`). In discrete time gaps are exact, from the game's matrices. Trained deviators need a
+    `key`.
     """
     target, profile = played(target, profile, horizon)
     if isinstance(target, LinearQuadraticGame) and target.discrete:
         return Verification(exact=_discrete(target, profile, how, players, horizon, initial), trained=None)
-    game = started(with_horizon(as_differential(target), horizon), initial)
+    hub = with_horizon(as_differential(target), horizon)
+    everywhere = initial is None and isinstance(target, LinearQuadraticGame)
+    game = started(hub, _all_starts(hub.state_size) if everywhere else initial)
     game.check()
     exact, trained = None, None
     if how in ("natural", "exact", "both"):
         try:
-            exact = exact_gaps(game, profile, concept=concept, players=players)
+            exact = exact_gaps(game, profile, concept=concept, players=players, every_regime=everywhere)
         except InvalidInput:
             if how != "natural":
                 raise
+        else:
+            if isinstance(target, LinearQuadraticGame) and players is None:
+                beside = _beside(target, profile, game, concept, everywhere)
+                exact = dataclasses.replace(exact, entries=(*exact.entries, *beside))
     if how in ("trained", "both") or exact is None:
         key = key if key is not None else jax.random.key(0)
         trained = trained_gaps(game, profile, key, concept=concept, players=players, search=search, progress=progress)
     return Verification(exact=exact, trained=trained)
 
 
+@in_double
+def _all_starts(size: int) -> GaussianLaw:
+    """A standard normal state: no direction is left out."""
+    return GaussianLaw(jnp.zeros(size), jnp.eye(size))
+
+
+@in_double
+def _beside(
+    target: LinearQuadraticGame, profile: Any, game: DifferentialGame, concept: Any, every_regime: bool
+) -> tuple[Gap, ...]:
+    """The crowd's and the reactions' entries of a linear-quadratic game, over the horizon of `game`."""
+    finite = dataclasses.replace(target, horizon=game.horizon)
+    starts = starting_moments(game.initial, game.regime_count, every_regime)
+    return crowd_and_reactions(finite, ReadGains(profile, finite), starts, reactive=not isinstance(concept, Nash))
+
+
+@in_double
 def _discrete(
     game: LinearQuadraticGame, profile: Any, how: How, players: Any, horizon: float | int | None, initial: Any
 ) -> Certificate:
-    """Exact gaps of linear feedback in a game in discrete time."""
+    """Exact gaps of affine feedback in a game in discrete time."""
     if how not in ("natural", "exact"):
         raise InvalidInput("how", how, "natural or exact in discrete time")
-    if not all(hasattr(profile, name) for name in ("gain", "crowd_gain", "reaction", "crowd_reaction")):
-        raise InvalidInput(
-            "profile", type(profile).__name__, "linear feedback that knows its reactions, in discrete time"
-        )
     if game.endless and horizon is None:
         raise InvalidInput("horizon", None, "a whole number of steps at which to cut a game without end")
     if horizon is not None:
         game = dataclasses.replace(game, horizon=int(horizon))
-    law = law_of([0.0] * (game.size - 1) if initial is None else initial, game.size - 1)
-    second = law_moments(law, game.regime_count).astype(game.terminal.dtype)
-    return matrix_gaps(game, profile, second, None if players is None else tuple(map(game.player_index, players)))
+    known = all(hasattr(profile, name) for name in ("gain", "crowd_gain", "reaction", "crowd_reaction"))
+    size = game.size - 1
+    law = _all_starts(size) if initial is None else law_of(initial, size)
+    starts = starting_moments(law, game.regime_count, initial is None).astype(game.terminal.dtype)
+    chosen = None if players is None else tuple(map(game.player_index, players))
+    return matrix_gaps(game, profile if known else ReadGains(profile, game), starts, chosen)
