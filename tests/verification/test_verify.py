@@ -116,6 +116,8 @@ def test_slips_are_named_and_failures_explained(equilibrium):
         horizon=1.0,
     )
     found = exact_gaps(endless, lambda t, x, i: (0 * x,))["one"]
-    assert found.gap == np.inf and "escapes" in found.unbounded and found.value == pytest.approx(4.0, rel=1e-6)
+    assert (
+        found.gap == np.inf and "escapes" in found.unbounded and found.value == pytest.approx(6.0, rel=1e-6)
+    )  # 4 E∫x²
     concave = eqx.tree_at(lambda g: g.running_cost, endless, lambda t, x, u, i: x**2 - u[0] ** 2)
     assert "convex" in exact_gaps(concave, lambda t, x, i: (0 * x,))["one"].unbounded

@@ -30,7 +30,8 @@ def test_leader_and_crowd_have_no_gap_and_the_leaders_needs_the_reactions(leader
     """Both are at their best given that followers react; a leader that took them for frozen would want to deviate."""
     found = verify(leader_and_crowd, initial=law(3))
     scale = max(abs(entry.value) for entry in found.exact.entries)
-    assert len(found.exact.entries) == 2 and found.gap < 1e-6 * scale
+    labels = [entry.label for entry in found.exact.entries]
+    assert labels == ["leader", "follower", "consistency", "reaction"] and found.gap < 1e-6 * scale
     leader = found.exact.entries[0].label
     frozen = verify(leader_and_crowd, initial=law(3), players=[leader], concept=Nash())
     assert frozen.gap > 1e-3 * scale
