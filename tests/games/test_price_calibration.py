@@ -41,7 +41,7 @@ def test_rows_newest_first_are_sorted_in_every_form_of_dates(tmp_path, form):
 
 
 def test_dates_are_none_of_the_assets_and_a_damaged_cell_is_none_of_the_dates(tmp_path):
-    for cell in ("", "NaN", "nan", "inf", "$100", '"3,000.00"', "1_000", "0x10", "-5", "0", "1e400"):
+    for cell in ("", "NaN", "nan", "inf", "$100", '"3,000.00"', "1_000", "0x10", "-5", "0", "1e400", "1e300", "1e-320"):
         rows = ["AAA,BBB", *(f"{a!r},{b!r}" for a, b in TABLE.tolist())]
         for line in (1, 20):
             damaged = [*rows]

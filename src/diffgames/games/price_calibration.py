@@ -21,6 +21,7 @@ from diffgames.tables import read_table
 
 SMALLEST = 1e-6  # deviation relative to the largest, and 1 − correlation: below, an asset is no asset of its own
 CONDITION = 1e4
+LEAST, MOST = 1e-15, 1e15  # of prices: their returns and covariances are far from overflow
 FACTOR = 1.4  # a price that moves by more from row to row may be a split, or a row in other units
 
 
@@ -57,9 +58,8 @@ def read_prices(path: str | Path, *, periods_per_year: float | None = None) -> P
     if len(set(names)) < count or not all(names):
         raise InvalidInput("prices", f"{path}: header {','.join(names)}", "a name of its own for every asset")
     prices = np.array([[table.value(n, cell) for cell in row[first:]] for n, row in enumerate(rows)], float)
-    table.check([((prices > 0).all(axis=1), f"{count} positive prices")])
-    if not np.isfinite(prices[1:] / prices[:-1]).all():
-        raise InvalidInput("prices", str(path), "prices of a size whose returns are finite")
+    sound = ((prices >= LEAST) & (prices <= MOST)).all(axis=1)
+    table.check([(sound, f"{count} positive prices, from {LEAST:g} to {MOST:g}")])
     notes, days, label = [], None, [f"line {line}" for line in table.line]
     written = [row[0].strip() for row in rows]
     if dated:
