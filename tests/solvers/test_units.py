@@ -276,6 +276,21 @@ def test_short_events_are_not_stepped_over(width):
         assert float(solve(game).value(0.0)[0, 0, 0, 0]) == pytest.approx(value[0], rel=1e-9)
 
 
+@pytest.mark.parametrize("width", [0.01, 0.05])
+def test_values_that_are_zero_until_a_pulse_are_no_escape(width):
+    """Nothing costs but from t = ½ − w to ½ + w: S = √20 tanh(2√20 w) there, and a/(1 + a(½ − w)) at the start."""
+    base = regulator(A=0.0, B=1.0, Q=1.0, R=1.0, horizon=1.0)
+
+    def pulse(t):
+        inside = jnp.abs(t - 0.5) < width
+        return jnp.where(inside, 20.0, 0.0) * jnp.zeros((1, 2, 2)).at[0, 0, 0].set(1.0)
+
+    game = eqx.tree_at(lambda g: g.players[0].state_cost, base, pulse, is_leaf=lambda leaf: leaf is None)
+    after = math.sqrt(20) * math.tanh(2 * math.sqrt(20) * width)
+    wanted = after / (1 + after * (0.5 - width))
+    assert float(solve(game).value(0.0)[0, 0, 0, 0]) == pytest.approx(wanted, rel=1e-8)
+
+
 def test_a_pole_of_third_order_is_an_escape():
     """Its distance is three times S/Ṡ, which falls to zero along a line that two times before show."""
     game = stackelberg_game(

@@ -28,6 +28,7 @@ STEEP = 1e-3
 TINY = 1e-290
 FIRST = 1e-4
 BESIDE = 1e-13
+SHORTEST = 1e-13
 
 
 class Backward(NamedTuple):
@@ -75,6 +76,8 @@ def integrate_to_go(
     first = flow(jnp.zeros_like(span), start)
     reference = jnp.where(_sizes(start) > 0, _sizes(start), _sizes(first))
     most = jnp.where(reference > 0, jnp.minimum(ENORMOUS * reference, 1e300), 1e300)
+    # What is zero until a coefficient jumps has no size yet: it has grown where it is large in units, where these are.
+    reference = jnp.where(reference > 0, reference, jnp.inf if controller.together else 1.0)
 
     def distance(s, y):
         grown = _sizes(y) > LARGE * reference
@@ -177,7 +180,8 @@ class Sized(diffrax.AbstractAdaptiveStepSizeController):
 
     def __init__(self, rtol: float, atol: float, longest: float | None = None, together: bool = False):
         self.rtol, self.atol, self.together = rtol, atol, together
-        self.inner = diffrax.PIDController(rtol=1.0, atol=TINY, dtmax=longest)
+        # A value that is zero until a coefficient jumps allows no error at all: the shortest step is taken as it is.
+        self.inner = diffrax.PIDController(rtol=1.0, atol=TINY, dtmin=SHORTEST, dtmax=longest, force_dtmin=True)
 
     @property
     def norm(self):  # pyright: ignore[reportIncompatibleMethodOverride]
