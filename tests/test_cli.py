@@ -1,6 +1,7 @@
 """Every command, its exit code and its words, on a study in a file of its own."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -10,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from diffgames import records
 from diffgames.cli import main
+from diffgames.errors import InvalidInput
+from diffgames.input_files import check_inputs, input_files
 
 TOY = f"{Path(__file__).with_name('toy_study.py')}:STUDY"
 
@@ -170,7 +174,7 @@ def test_several_seeds_give_mean_and_interval(capsys):
     assert "±" in capsys.readouterr().out
     assert main(["run", TOY, "--seed", "3", "--out", "alone"]) == 0
     assert read("alone")["headline"] == read("many/seed3")["headline"]
-    assert main(["verify", "many"]) == 0 and main(["report", "many"]) == 0
+    assert main(["verify", "many", "--study", TOY]) == 0 and main(["report", "many"]) == 0
 
 
 def test_compare_lists_headlines_side_by_side(finished, capsys):
@@ -188,13 +192,72 @@ def test_compare_lists_headlines_side_by_side(finished, capsys):
 
 
 def test_verify_reproduces_and_notices_a_changed_number(finished, tmp_path, capsys):
-    assert main(["verify", str(finished)]) == 0 and "bit for bit" in capsys.readouterr().out
+    assert main(["verify", str(finished), "--study", TOY]) == 0 and "bit for bit" in capsys.readouterr().out
     copy = shutil.copytree(finished, tmp_path / "copy")
     result = read(copy)
     result["certificate"]["gap"][0] += 0.5
-    (copy / "result.json").write_text(json.dumps(result))
-    assert main(["verify", str(copy)]) == 1
+    records.write_result(copy, result)
+    assert main(["verify", str(copy), "--study", TOY]) == 1
     assert "gap[0]" in capsys.readouterr().out
+
+
+def test_a_strangers_folder_is_not_executed(finished, tmp_path, capsys):
+    """A study in a file runs only where the user names that file, and only the one the run was made with."""
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    trap = copy / "study.py"
+    trap.write_text("from pathlib import Path\nPath('sprung').touch()\n")
+    config = records.read_config(copy)
+    records.write_config(copy, config | {"target": f"{trap}:STUDY"})
+    assert main(["verify", str(copy)]) == 2 and "--study FILE.py:NAME" in capsys.readouterr().err
+    assert main(["report", str(copy)]) == 0 and main(["compare", str(copy)]) == 0
+    other = tmp_path / "other.py"
+    other.write_text(Path(TOY.rpartition(":")[0]).read_text() + "\n# edited\n")
+    capsys.readouterr()
+    assert main(["verify", str(copy), "--study", f"{other}:STUDY"]) == 2 and "digest" in capsys.readouterr().err
+    assert main(["verify", str(copy), "--study", f"{trap}:STUDY"]) == 2
+    assert not Path("sprung").exists()
+
+
+@pytest.mark.parametrize("command", ["compare", "report", "verify"])
+@pytest.mark.parametrize("name", ["result.json", "arrays/positions.nc", "figures/positions.png", "manifest.json"])
+def test_a_damaged_file_is_refused_by_its_name(finished, tmp_path, capsys, command, name):
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    content = bytearray((copy / name).read_bytes())
+    content[len(content) // 2] ^= 4
+    (copy / name).write_bytes(content)
+    assert main([command, str(copy)]) == 2
+    error = capsys.readouterr().err
+    assert name in error and len(error.splitlines()) == 1
+
+
+def test_links_and_files_that_nobody_wrote_are_refused(finished, tmp_path, capsys):
+    for number, plant in enumerate((
+        lambda path: path.symlink_to("/etc/hostname"),
+        lambda path: os.mkfifo(path),
+        lambda path: path.write_bytes(b"more"),
+    )):  # fmt: skip
+        copy = shutil.copytree(finished, tmp_path / f"copy{number}")
+        plant(copy / "figures" / "planted.png")
+        assert main(["report", str(copy)]) == 2 and "planted.png" in capsys.readouterr().err
+    outside = shutil.copytree(finished, tmp_path / "outside")
+    linked = shutil.copytree(finished, tmp_path / "linked")
+    (linked / "result.json").unlink()
+    (linked / "result.json").symlink_to(outside / "result.json")
+    assert main(["compare", str(linked)]) == 2 and "result.json" in capsys.readouterr().err
+
+
+def test_data_replaced_under_a_run_are_named(tmp_path):
+    data = tmp_path / "sizes.csv"
+    data.write_text("1,2\n")
+    inputs = input_files({"data": str(data), "word": "quick", "several": [str(data)]})
+    assert set(inputs) == {"data", "several[0]"} and Path(inputs["data"]["path"]).is_absolute()
+    check_inputs({"inputs": inputs})
+    data.write_text("20,40\n")
+    with pytest.raises(InvalidInput, match=r"^data: .*sizes.csv.* content has changed"):
+        check_inputs({"inputs": inputs})
+    data.unlink()
+    with pytest.raises(InvalidInput, match="not there any more"):
+        check_inputs({"inputs": inputs})
 
 
 def test_report_is_rebuilt(finished, capsys):
@@ -210,8 +273,6 @@ def test_damage_is_refused_in_one_line(finished, tmp_path, capsys, name, damage)
     content = bytearray((copy / name).read_bytes())
     if damage == "cut":
         content = content[: len(content) // 2]
-    elif name == "result.json":
-        content = content.replace(b'"headline"', b'"headlime"')
     else:
         content[-3] ^= 1
     (copy / name).write_bytes(content)

@@ -1,5 +1,7 @@
 """Trees on disk and run folders: read back exactly, or refused."""
 
+import hashlib
+import json
 import os
 import time
 
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 import xarray
 
-from diffgames import records
+from diffgames import records, storage
 from diffgames.errors import InvalidInput
 from diffgames.games.markov import Continuous, Role
 from diffgames.storage import load_tree, save_tree
@@ -206,3 +208,27 @@ def test_the_stopwatch_adds_up_over_processes(tmp_path):
     assert records.Stopwatch(tmp_path).seconds() >= 0.05
     (tmp_path / "checkpoints" / "seconds.json").write_text("{")
     assert records.Stopwatch(tmp_path).seconds() < 0.05, "a damaged timing is no reason to refuse a run"
+
+
+def test_a_tree_names_no_module_that_starts_something_and_claims_no_more_than_it_holds(tmp_path):
+    role = Role(name="a", count=1, observation_names=("x",), action=Continuous(names=("s",), low=(-1.0,), high=(1.0,)))
+    save_tree(tmp_path / "role", {"role": role, "numbers": np.arange(3.0)})
+
+    def forged(old, new, payload=lambda data: data):
+        line, _, data = (tmp_path / "role").read_bytes().partition(b"\n")
+        head = json.loads(line.replace(old, new))
+        data = payload(data)
+        head |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        head["head_sha256"] = storage._head_digest(head)
+        (tmp_path / "forged").write_bytes(json.dumps(head).encode() + b"\n" + data)
+        return tmp_path / "forged"
+
+    assert load_tree(forged(b"", b""))["role"] == role
+    for old, new in ((b"games.markov:Role", b"__main__:Role"), (b'"count"', b'"__class__"')):
+        with pytest.raises(InvalidInput, match="fits this run"):
+            load_tree(forged(old, new))
+    huge = forged(
+        b"", b"", lambda data: data.replace(b"'shape': (3,), }".ljust(24), b"'shape': (99999999,), }".ljust(24))
+    )
+    with pytest.raises(InvalidInput, match="claims more"):
+        load_tree(huge)

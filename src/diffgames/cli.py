@@ -59,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
 
     verify = commands.add_parser("verify", help="recompute the certificate from the stored profile")
     verify.add_argument("run", metavar="RUN")
+    verify.add_argument(
+        "--study", metavar="FILE.py:NAME", help="the file of the study, where the run's is no registered one"
+    )
     verify.set_defaults(act=_verify)
 
     report = commands.add_parser("report", help="(re)build report.html")
@@ -226,11 +229,13 @@ def _verify(options: argparse.Namespace) -> int:
     from diffgames.runtime import prepare_jax
 
     prepare_jax()
-    from diffgames.recheck import TOLERANCE, recheck, seed_runs
+    from diffgames.recheck import TOLERANCE, other_versions, recheck, seed_runs
 
     code = DONE
+    for difference in other_versions(stored):
+        print(f"another version than the run was made with: {difference}")
     for run in seed_runs(stored):
-        outcome = recheck(run)
+        outcome = recheck(run, options.study)
         if outcome.reproduced:
             how = "bit for bit" if outcome.exact else f"to a relative {TOLERANCE:g}"
             print(f"{run.folder}: the certificate is reproduced {how}")

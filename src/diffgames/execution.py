@@ -7,8 +7,6 @@
 """
 
 import dataclasses
-import importlib.metadata
-import platform
 import re
 import shlex
 import shutil
@@ -21,11 +19,13 @@ from typing import Any
 
 from rich.console import Console
 
-from diffgames import __version__, records
+from diffgames import records
 from diffgames.errors import InvalidInput, RunFailed
+from diffgames.input_files import check_inputs, input_files
 from diffgames.outcome import finish, internal_failure, summary, write_outcome
 from diffgames.progress import Progress
 from diffgames.records import Run
+from diffgames.runtime import versions
 from diffgames.studies.context import CheckpointStore, RunContext
 from diffgames.studies.parameters import build_config, parameter_values, parameters_of
 from diffgames.studies.registry import find_study, source_digest
@@ -134,7 +134,8 @@ def _new_run(request: _Request) -> tuple[Description, Any, list[str]]:
         "seed": request.seed or 0,
         "seeds": request.seeds or 1,
         "parameters": parameter_values(config),
-        "versions": _versions(),
+        "inputs": input_files(parameter_values(config)),
+        "versions": versions(),
         "device": _device(),
         "started": datetime.now().astimezone().isoformat(),
         "words": _words(request.study),
@@ -155,7 +156,8 @@ def _resumed_run(request: _Request, before: Run) -> tuple[Description, Any, list
         kept = stored["parameters"].get(key, value)
         if value != kept:
             raise InvalidInput(key, value, f"{kept!r}, as in the run to be resumed, or another --out")
-    now = {"versions": _versions(), "device": _device(), "source_sha256": source_digest(request.target)}
+    check_inputs(stored)
+    now = {"versions": versions(), "device": _device(), "source_sha256": source_digest(request.target)}
     drawn += [
         f"resumed with other {name.replace('_sha256', ' file')} than the run was started with; "
         "its numbers may differ from those of an uninterrupted run"
@@ -163,12 +165,6 @@ def _resumed_run(request: _Request, before: Run) -> tuple[Description, Any, list
         if value != stored.get(name)
     ]
     return stored, config, drawn
-
-
-def _versions() -> dict[str, str]:
-    libraries = ("jax", "jaxlib", "equinox", "optax", "numpy", "scipy", "scikit-learn")
-    installed = {name: importlib.metadata.version(name) for name in libraries}
-    return {"diffgames": __version__, "python": platform.python_version(), **installed}
 
 
 def _device() -> str:

@@ -1,23 +1,27 @@
 """Recompute a stored run's certificate from its stored profile, and say whether the stored numbers are reproduced.
 
 The study's own `verify` gets the stored configuration, the profile read back from disk, and a context with the run's
-seed whose checkpoints are thrown away: nothing the run computed but the profile reaches the new certificate.
+seed whose checkpoints are thrown away: nothing the run computed but the profile reaches the new certificate. The run
+folder may be a stranger's: no code that it names is executed, and none of its files is read that its digests deny.
 """
 
 import math
 import tempfile
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from diffgames.errors import InvalidInput, RunFailed
 from diffgames.headline import numbers
+from diffgames.input_files import check_inputs
 from diffgames.outcome import certificate_json
 from diffgames.progress import Progress
 from diffgames.records import Run, open_run
+from diffgames.runtime import versions
 from diffgames.studies.context import CheckpointStore, RunContext
 from diffgames.studies.parameters import build_config
-from diffgames.studies.registry import find_study
+from diffgames.studies.registry import find_study, source_digest, study_names
 
 TOLERANCE = 1e-6
 """Relative difference up to which a number counts as reproduced (0 is usual on the same kind of device)."""
@@ -37,10 +41,14 @@ class Recheck:
         return not self.differences
 
 
-def recheck(run: Run, quiet: bool = False) -> Recheck:
-    """Recompute the certificate of one finished run; `InvalidInput` where the run has none to recompute."""
+def recheck(run: Run, target: str | None = None, quiet: bool = False) -> Recheck:
+    """Recompute the certificate of one finished run; `InvalidInput` where the run has none to recompute.
+
+    A study in a file is code, and a run folder may be anybody's: it runs only where `target` names it again.
+    """
     stored = run.finished()["certificate"]
-    study = find_study(run.config["target"])
+    study = find_study(_trusted(run, target))
+    check_inputs(run.config)
     if study.verify is None or not stored:
         raise InvalidInput("run", str(run.folder), "a run whose study issues a certificate")
     config, _ = build_config(study, run.config["preset"], run.parameters)
@@ -60,6 +68,33 @@ def recheck(run: Run, quiet: bool = False) -> Recheck:
     return Recheck(certificate=certificate, differences=differences, exact=exact)
 
 
+def _trusted(run: Run, target: str | None) -> str:
+    """The study to run: a registered one, or the file that the user names, if it is the one the run was made with."""
+    stored = str(run.config.get("target", ""))
+    if stored in study_names():
+        if target not in (None, stored):
+            raise InvalidInput("--study", target, f"{stored}, the study of this run")
+        return stored
+    if target is None:
+        raise InvalidInput(
+            "run",
+            str(run.folder),
+            f"a run of a registered study, or its own file named with --study FILE.py:NAME (it says {stored}; "
+            "that file would be executed)",
+        )
+    if source_digest(target) != run.config.get("source_sha256"):
+        raise InvalidInput("--study", target, "the file that the run was made with: this one's digest is another")
+    if target.rpartition(":")[2] != stored.rpartition(":")[2]:
+        raise InvalidInput("--study", target, f"the name {stored.rpartition(':')[2]}, as in the run")
+    return target
+
+
+def other_versions(run: Run) -> list[str]:
+    """What the run was made with and is another now, in words."""
+    now, stored = versions(), run.config.get("versions", {})
+    return [f"{name} was {stored.get(name)}, is {now[name]}" for name in now if now[name] != stored.get(name)]
+
+
 def seed_runs(run: Run) -> list[Run]:
     """The single-seed runs of a run folder: itself, or one for each of its seeds."""
     if run.config.get("seeds", 1) == 1:
@@ -71,6 +106,7 @@ def _compare(stored: dict[str, Any], fresh: dict[str, Any]) -> tuple[tuple[str, 
     """The numbers that differ by more than the tolerance (timings aside), and whether all are the same bit for bit."""
     old, new = dict(numbers(stored)), dict(numbers(fresh))
     differences, exact = [], True
+    sizes = _sizes(old)
     for name in sorted({*old, *new}):
         if "second" in name:
             continue
@@ -81,8 +117,22 @@ def _compare(stored: dict[str, Any], fresh: dict[str, Any]) -> tuple[tuple[str, 
         close = (
             isinstance(before, int | float)
             and isinstance(after, int | float)
-            and math.isclose(before, after, rel_tol=TOLERANCE, abs_tol=1e-12)
+            and math.isclose(before, after, rel_tol=TOLERANCE, abs_tol=1e-12 * sizes[_group(name)])
         )
         if not close:
             differences.append(f"{name}: stored {before}, recomputed {after}")
     return tuple(differences), exact
+
+
+def _sizes(found: dict[str, Any]) -> dict[str, float]:
+    """The largest number of every entry of a certificate, against which rounding in the others is judged."""
+    sizes: dict[str, float] = defaultdict(float)
+    for name, number in found.items():
+        if isinstance(number, int | float) and not isinstance(number, bool):
+            sizes[_group(name)] = max(sizes[_group(name)], abs(number))
+    return sizes
+
+
+def _group(name: str) -> str:
+    """The entry a number belongs to: its name but for the last part."""
+    return name.rpartition(".")[0].partition("[")[0]

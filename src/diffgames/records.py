@@ -25,6 +25,7 @@ from typing import Any
 
 from diffgames.atomic import write_atomically
 from diffgames.errors import InvalidInput
+from diffgames.manifest import check_files, regular, write_manifest
 
 try:
     import fcntl
@@ -88,11 +89,13 @@ class Run:
 
 
 def open_run(folder: str | Path) -> Run:
-    """Read a run folder; one clear line (`InvalidInput`) where it is none, or damaged."""
+    """Read a run folder; one clear line (`InvalidInput`) where it is none, or any of its files is damaged."""
     folder = Path(folder)
     if not (folder / CONFIG).is_file():
         raise InvalidInput("run", str(folder), f"a run folder (one with {CONFIG})")
     result = _read_json(folder / RESULT) if (folder / RESULT).exists() else None
+    if result is not None:
+        check_files(folder)
     if result is not None and not {"status", "headline", "study", "seed"} <= set(result):
         raise InvalidInput("file", str(folder / RESULT), "an undamaged result of a run")
     return Run(folder=folder, config=read_config(folder), result=result)
@@ -118,8 +121,10 @@ def write_config(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def write_result(folder: Path, result: Mapping[str, Any]) -> None:
-    """Write the result; nothing of the run is written after it."""
-    _write_json(folder / RESULT, result)
+    """Write the digests of all files, then the result; nothing of the run is written after it."""
+    content = _json_bytes(result)
+    write_manifest(folder, RESULT, content)
+    write_atomically(folder / RESULT, content)
 
 
 def _checksum(body: Mapping[str, Any]) -> str:
@@ -127,16 +132,19 @@ def _checksum(body: Mapping[str, Any]) -> str:
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    write_atomically(path, text.encode() + b"\n")
+    write_atomically(path, _json_bytes(content))
+
+
+def _json_bytes(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(regular(path).read_bytes())
     except OSError as error:
         raise InvalidInput("file", str(path), f"a readable file ({error.strerror})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInput("file", str(path), "an undamaged JSON file of a run") from error
     if not isinstance(content, dict):
         raise InvalidInput("file", str(path), "an undamaged JSON file of a run")

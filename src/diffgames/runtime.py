@@ -4,6 +4,7 @@ Only entry points (the command line, benchmarks, tests) call this. Importing the
 """
 
 import hashlib
+import importlib.metadata
 import os
 import platform
 import sys
@@ -63,3 +64,12 @@ def prepare_jax(compile_fast: bool = True) -> None:
         import jax
 
         jax.config.update("jax_enable_x64", os.environ["JAX_ENABLE_X64"].lower() in ("1", "true"))
+
+
+def versions() -> dict[str, str]:
+    """Versions of this package, Python and the libraries that numbers depend on."""
+    from diffgames import __version__
+
+    libraries = ("jax", "jaxlib", "equinox", "optax", "numpy", "scipy", "scikit-learn")
+    installed = {name: importlib.metadata.version(name) for name in libraries}
+    return {"diffgames": __version__, "python": platform.python_version(), **installed}

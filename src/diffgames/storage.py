@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import io
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,10 @@ def _rebuild(structure: Any, leaves: "_Leaves") -> Any:
             array = leaves.next()
             return {"jax": jnp.asarray, "numpy": lambda x: x, "bool": bool, "int": int, "float": float}[kind](array)
         case {"module": name, "fields": fields}:
-            module = object.__new__(_module_class(name))
+            kind = _module_class(name)
+            module, known = object.__new__(kind), {field.name for field in dataclasses.fields(kind)}
+            if not set(fields) <= known:
+                raise ValueError(f"the class {name} has no field {min(set(fields) - known)!r}")
             for field, item in fields.items():
                 object.__setattr__(module, field, _rebuild(item, leaves))
             return module
@@ -95,9 +99,15 @@ def _rebuild(structure: Any, leaves: "_Leaves") -> Any:
 
 
 def _module_class(name: str) -> type[eqx.Module]:
-    """The class a file names: one of this package's, or of a module that is imported already; nothing else is run."""
+    """The class a file names: one of this package's, or of a module that is imported already; nothing else is run.
+
+    A module that starts something when it is imported (`__main__`) holds no class that is ever stored.
+    """
     path, _, qualified = name.partition(":")
-    if path.split(".")[0] == "diffgames":
+    parts = path.split(".")
+    if any(part.startswith("_") for part in parts):
+        raise ValueError(f"the class {name} is none that profiles are made of")
+    if parts[0] == "diffgames":
         importlib.import_module(path)
     found: Any = sys.modules.get(path)
     for part in qualified.split("."):
@@ -116,7 +126,18 @@ class _Leaves:
     def next(self) -> np.ndarray:
         if self.exhausted:
             raise ValueError("it holds fewer arrays than expected")
+        self._check_claim()
         return np.load(self._file, allow_pickle=False)
+
+    def _check_claim(self) -> None:
+        """Compare the size that the next array's header claims with what is left, before memory is asked for."""
+        start = self._file.tell()
+        version = np.lib.format.read_magic(self._file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(self._file)
+        if dtype.hasobject or math.prod(shape) * dtype.itemsize > self._size - self._file.tell():
+            raise ValueError("an array claims more than the file holds")
+        self._file.seek(start)
 
     @property
     def exhausted(self) -> bool:
@@ -180,7 +201,7 @@ def load_tree(path: Path, like: Any = None) -> Any:
             raise ValueError("its digest does not match its content")
     except OSError as error:
         raise InvalidInput("file", str(path), f"{allowed} ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         reason = "its head is not readable" if isinstance(error, json.JSONDecodeError) else _short(error)
         raise InvalidInput("file", str(path), f"{allowed}; this one is damaged ({reason})") from error
     if like is None and head["structure"] is None:
@@ -190,7 +211,7 @@ def load_tree(path: Path, like: Any = None) -> Any:
         tree = _rebuild(head["structure"], leaves) if like is None else _fill(like, leaves)
         if not leaves.exhausted:
             raise ValueError("it holds more arrays than expected")
-    except (ValueError, TypeError, KeyError, ImportError) as error:
+    except (ValueError, TypeError, KeyError, ImportError, RecursionError) as error:
         raise InvalidInput("file", str(path), f"a file that fits this run ({_short(error)})") from error
     return tree
 

@@ -28,7 +28,7 @@ def test_a_game_is_learned_and_certified(capsys):
     # the certificate is on other episodes with the policy drawing its actions: about the same value
     assert entry["value"] == pytest.approx(result["headline"]["value"]["guest"], abs=0.8)
     assert "agent" in Path("door/report.html").read_text()
-    assert main(["verify", "door"]) == 0
+    assert main(["verify", "door", "--study", f"{GAMES}:Door"]) == 0
     assert "bit for bit" in capsys.readouterr().out
 
 
@@ -45,7 +45,7 @@ def test_several_seeds_are_learned_together(capsys):
     assert main(["run", f"{GAMES}:Door", "--out", "door", "--set", *TINY, "learning_rate=0.01"]) == 0
     alone = json.loads(Path("door/result.json").read_text())["headline"]["reward_first"]["guest"]
     assert single[0]["headline"]["reward_first"]["guest"] == pytest.approx(alone, abs=1e-3)
-    assert main(["verify", "doors"]) == 0
+    assert main(["verify", "doors", "--study", f"{GAMES}:Door"]) == 0
 
 
 def test_a_file_without_that_game_suggests_its_games(capsys):

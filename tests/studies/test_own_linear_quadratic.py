@@ -36,7 +36,9 @@ def test_the_regulator_costs_what_its_closed_form_says(capsys):
     )  # left of the step, to second order
     assert result["certificate"]["gap"] < 1e-9
     assert {path.name for path in Path("REGULATOR/figures").iterdir()} == {"gains.png", "states.png"}
-    assert main(["verify", "REGULATOR"]) == 0 and "bit for bit" in capsys.readouterr().out
+    assert (
+        main(["verify", "REGULATOR", "--study", f"{GAMES}:REGULATOR"]) == 0 and "bit for bit" in capsys.readouterr().out
+    )
 
 
 def test_a_game_in_steps_is_followed_exactly():
