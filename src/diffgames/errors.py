@@ -31,5 +31,5 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     """What is allowed, in words, for an `InvalidInput`: the nearest known name first when there is one."""
     names = list(known)
     listed = ", ".join(names) if names else "none"
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     return f"did you mean {near[0]!r}? (one of {listed})" if near else f"one of {listed}"

@@ -31,6 +31,7 @@ from diffgames.studies.parameters import build_config, parameter_values, paramet
 from diffgames.studies.registry import find_study, source_digest
 from diffgames.studies.study import Study, StudyResult
 
+MOST_SEED = 2**63
 OCCUPIED = "an empty or absent folder, or --resume to finish the run in it"
 
 
@@ -55,6 +56,8 @@ def run_study(
     for name, number, least in (("--seed", seed, 0), ("--seeds", seeds, 1)):
         if number is not None and number < least:
             raise InvalidInput(name, number, f"an integer, at least {least}")
+    if (seed or 0) + (seeds or 1) > MOST_SEED:
+        raise InvalidInput("--seed", seed, f"an integer below {MOST_SEED} (2^63), the seeds after it included")
     folder = Path(out) if out is not None else None
     if folder is None and resume:
         folder = records.newest_run(Path("runs"), study.name, seed or 0)

@@ -68,8 +68,6 @@ def prepare_jax(compile_fast: bool = True) -> None:
 
 def versions() -> dict[str, str]:
     """Versions of this package, Python and the libraries that numbers depend on."""
-    from diffgames import __version__
-
     libraries = ("jax", "jaxlib", "equinox", "optax", "numpy", "scipy", "scikit-learn")
-    installed = {name: importlib.metadata.version(name) for name in libraries}
-    return {"diffgames": __version__, "python": platform.python_version(), **installed}
+    installed = {name: importlib.metadata.version(name) for name in ("diffgames", *libraries)}
+    return {"python": platform.python_version(), **installed}

@@ -45,7 +45,9 @@ class MarketMakingParameters:
         Literal["utility", "ce"],
         Parameter(meaning="units of the predator's cost: w* = −ξγq, σ²+ξ (utility) or w* = −ξq, σ²+ξ/γ (ce)"),
     ] = "utility"
-    inventory_max: Annotated[int, Parameter(unit="inventory", meaning="largest |inventory| Q", minimum=1)] = 10
+    inventory_max: Annotated[
+        int, Parameter(unit="inventory", meaning="largest |inventory| Q", minimum=1, maximum=1000)
+    ] = 10
     T: Annotated[float, Parameter(unit="time", meaning="horizon T", minimum=0.0)] = 1.0
     generator: Annotated[
         Matrix,

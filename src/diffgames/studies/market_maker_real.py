@@ -54,7 +54,9 @@ class RealConfig:
     gamma: Annotated[float, Parameter(unit="1/(dollar·inventory)", meaning="risk aversion γ", minimum=0.0)] = 0.5
     xi: Annotated[float, Parameter(unit="dollar²/s", meaning="strength ξ of the predator", minimum=0.0)] = 0.0005
     predator: Annotated[Literal["utility", "ce"], Parameter(meaning="units of the predator's cost")] = "utility"
-    inventory_max: Annotated[int, Parameter(unit="inventory", meaning="largest |inventory|", minimum=1)] = 10
+    inventory_max: Annotated[
+        int, Parameter(unit="inventory", meaning="largest |inventory|", minimum=1, maximum=1000)
+    ] = 10
     T: Annotated[float, Parameter(unit="s", meaning="horizon", minimum=1e-3, plausible=(1, 1e5))] = 300.0
     switching: Annotated[Literal["none", "exogenous", "strategic"], Parameter(meaning="what moves the regimes")] = (
         "strategic"

@@ -6,6 +6,7 @@ finite and inside the bounds of their `Parameter`; outside its plausible range a
 """
 
 import dataclasses
+import difflib
 import json
 import types
 import typing
@@ -23,6 +24,17 @@ class Text(str):
     """A value as it was typed: JSON where it parses, else text."""
 
     __slots__ = ()
+
+
+MOST = 10**8
+"""The largest count that a parameter takes: more of anything is a slip, and would end the process where it is made."""
+
+OPTIONS = ("seed", "seeds", "preset", "out", "resume")
+GREEK = {
+    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "zeta": "ζ", "eta": "η", "theta": "θ",
+    "kappa": "κ", "lambda": "λ", "mu": "μ", "nu": "ν", "xi": "ξ", "rho": "ρ", "sigma": "σ", "tau": "τ", "phi": "φ",
+    "psi": "ψ", "omega": "ω",
+}  # fmt: skip
 
 
 def parse_settings(words: list[str]) -> dict[str, Text]:
@@ -142,8 +154,10 @@ def build_config(study: Study, preset: str, settings: Mapping[str, Any]) -> tupl
     for source in (study.presets[preset], settings):
         merged.update(_flatten(source, known))
     for key, value in merged.items():
+        if key in OPTIONS:
+            raise InvalidInput(key, value, f"no parameter: it is the option --{key}")
         if key not in known:
-            raise InvalidInput(key, value, f"no parameter of that name; {suggestion(key, known)}")
+            raise InvalidInput(key, value, f"no parameter of that name; {suggestion(_meant(key, known), known)}")
     values = {key: _validated(known[key], value) for key, value in merged.items()}
     warnings = [text for key, value in values.items() for text in _implausible(known[key], value)]
     try:
@@ -152,6 +166,13 @@ def build_config(study: Study, preset: str, settings: Mapping[str, Any]) -> tupl
         raise
     except (ValueError, TypeError) as error:
         raise InvalidInput("parameters", study.name, str(error).splitlines()[0] if str(error) else "") from error
+
+
+def _meant(key: str, known: Mapping[str, FieldWords]) -> str:
+    """The parameter whose meaning has the Greek letter that `key` spells, or `key` itself."""
+    letter = difflib.get_close_matches(key.lower(), GREEK, n=1, cutoff=0.75)
+    found = [name for name, field in known.items() if letter and GREEK[letter[0]] in field.parameter.meaning]
+    return found[0] if found else key
 
 
 def _flatten(source: Mapping[str, Any], known: Mapping[str, FieldWords]) -> dict[str, Any]:
@@ -189,7 +210,7 @@ def _parsed(text: str) -> Any:
 
     try:
         return json.loads(text, parse_constant=refuse)
-    except ValueError:
+    except (ValueError, RecursionError):  # brackets nested without end are no value of any parameter
         return str(text)
 
 
@@ -206,9 +227,22 @@ def _validated(field: FieldWords, value: Any) -> Any:
         except (ValidationError, ValueError):
             continue
         low, high = field.parameter.minimum, field.parameter.maximum
-        if all((low is None or x >= low) and (high is None or x <= high) for x in _numbers(result)):
-            return result
+        if not all((low is None or x >= low) and (high is None or x <= high) for x in _numbers(result)):
+            continue
+        if any(isinstance(x, int) and abs(x) > MOST for x in _numbers(result)):
+            raise InvalidInput(field.name, result, f"{field.allowed}; no count above {MOST}, which no memory holds")
+        if _is_ragged(result):
+            raise InvalidInput(field.name, result, f"{field.allowed}; rows of one length")
+        return result
     raise InvalidInput(field.name, str(value) if isinstance(value, Text) else value, field.allowed)
+
+
+def _is_ragged(value: Any) -> bool:
+    """Whether a list of lists has rows of several lengths."""
+    if not isinstance(value, list | tuple):
+        return False
+    rows = [row for row in value if isinstance(row, list | tuple)]
+    return (len(rows) == len(value) and len({len(row) for row in rows}) > 1) or any(map(_is_ragged, rows))
 
 
 def _whole_numbers(value: Any) -> Any:
