@@ -131,7 +131,7 @@ def test_slips_name_the_matrix():
     with pytest.raises(InvalidInput, match="generator"):
         random = random_game(0, 2, 2, ((0, 1, 2),), (1, 1, 1))
         LinearQuadraticGame(drift=random.drift, players=random.players, horizon=1.0, generator=jnp.ones((2, 2)))
-    with pytest.raises(InvalidInput, match=r"player 0\.own_input"):
+    with pytest.raises(InvalidInput, match=r"B\[0\]"):
         nash_game(A=np.eye(2), B=[np.ones((3, 1))], Q=[np.eye(2)], R=[np.eye(1)], horizon=1.0)
     with pytest.raises(InvalidInput, match="tiers"):
         nash_game(A=np.eye(1), B=[np.eye(1)], Q=[np.eye(1)], R=[np.eye(1)], horizon=1.0, tiers=((0, 1),))

@@ -21,7 +21,7 @@ from diffgames.tables import read_table
 
 SMALLEST = 1e-6  # deviation relative to the largest, and 1 − correlation: below, an asset is no asset of its own
 CONDITION = 1e4
-LEAST, MOST = 1e-15, 1e15  # of prices: their returns and covariances are far from overflow
+LEAST, MOST = 1e-60, 1e60  # of prices: their returns and covariances are far from overflow
 FACTOR = 1.4  # a price that moves by more from row to row may be a split, or a row in other units
 
 

@@ -178,7 +178,8 @@ def with_horizon(game: DifferentialGame, horizon: float | int | None) -> Differe
 def _with_numbers(game: DifferentialGame) -> DifferentialGame:
     """The game with horizon and discount as arrays, so that another value is no other program."""
     dtype = jax.eval_shape(game.initial, jax.random.key(0))[0].dtype
-    values = (jnp.asarray(game.horizon, dtype), jnp.asarray(game.discount, dtype))
+    with jax.enable_x64(True):  # a double game's numbers are double, whatever the flag says
+        values = (jnp.asarray(game.horizon, dtype), jnp.asarray(game.discount, dtype))
     return eqx.tree_at(lambda g: (g.horizon, g.discount), game, values)
 
 
