@@ -57,12 +57,12 @@ def _check_control_costs(game: "LinearQuadraticGame") -> None:
         return
     places = [game.control_slices[p] for p in tier]
     for p, place, cost in zip(tier, places, costs, strict=True):
-        own = game.players[p].sign * np.asarray(cost, float)[:, place, place]
-        if least_eigenvalue(own, np).min() <= 0:
+        own = np.asarray(cost, float)[:, place, place]
+        if least_eigenvalue(game.players[p].sign * own, np).min() <= 0:
             word = "positive" if game.players[p].sign > 0 else "negative"
             raise InvalidInput(
                 f"{game.players[p].name}.control_cost",
-                own.tolist(),
+                (own[0] if len(own) == 1 else own).tolist(),
                 f"a {word} definite cost of the player's own control",
             )
     columns = np.concatenate([np.arange(place.start, place.stop) for place in places])
