@@ -27,6 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Bool, Int, Num
 
 from diffgames.errors import InvalidInput
@@ -157,10 +158,11 @@ def _kept(name: str, values: Values, dtype: type | np.dtype) -> Array:
     """The values as `dtype`, refused where that would change them; of traced ones only the type is known."""
     whole = np.issubdtype(np.dtype(dtype), np.integer)
     allowed = f"{'whole numbers' if whole else 'numbers'} that {np.dtype(dtype).name} holds"
-    if isinstance(values, jax.core.Tracer):
-        if whole and not jnp.issubdtype(values.dtype, jnp.integer):
-            raise InvalidInput(name, values.dtype.name, allowed)
-        return jnp.asarray(values, dtype)
+    if isinstance(values, Tracer):
+        traced = jnp.asarray(values)
+        if whole and not jnp.issubdtype(traced.dtype, jnp.integer):
+            raise InvalidInput(name, traced.dtype.name, allowed)
+        return traced.astype(dtype)
     given = np.asarray(values)
     if given.dtype.kind not in "biuf":
         raise InvalidInput(name, values, allowed)
