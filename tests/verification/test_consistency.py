@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from diffgames.errors import RunFailed
 from diffgames.games.differential import PointLaw
 from diffgames.games.linear_quadratic import LinearQuadraticGame
 from diffgames.games.mean_field import typed_game, typed_linear_quadratic
@@ -138,3 +139,22 @@ def test_a_gain_without_bound_is_an_entry_and_the_others_are_kept():
     assert plain["gap"] is None and plain["entries"]["player 0"]["gain"] is None
     exact = certificate(game, solve(nash_game(A=0.0, B=[1.0, 1.0], Q=[1.0, 1.0], R=[1.0, 1.0], horizon=3.0)).profile)
     assert exact["player 0"].unbounded and np.isfinite(exact["player 1"].gap)
+
+
+def test_a_reply_too_fast_to_integrate_is_no_gain_without_bound():
+    """A control that costs next to nothing has a best reply, whose rate of 10⁶ a unit of time no step follows."""
+    game = nash_game(A=0.0, B=[1.0], Q=[1.0], R=[1e-12], horizon=1.0)
+    for verified in (lambda: verify(game, still_at_one), lambda: certificate(game, ReadGains(still_at_one, game))):
+        with pytest.raises(RunFailed, match="could not be integrated"):
+            verified()
+
+
+def still_at_one(t, x, i):
+    return (-x,)
+
+
+def test_what_was_not_asked_is_said():
+    game = leader_and_crowd(False)
+    together = solve(game.with_tiers(((0, 1),))).profile
+    for found in (verify(game, together, players=["follower"]), verify(game.as_differential(), together)):
+        assert "crowd" in found.certificate.unseen and "react" in found.certificate.unseen

@@ -34,7 +34,9 @@ from jaxtyping import Array, Float
 from diffgames.equilibria import Nash, OwnPolicy, Stackelberg, natural_concept
 from diffgames.errors import InvalidInput, RunFailed
 from diffgames.games.differential import DifferentialGame, GaussianLaw, PointLaw, Profile
+from diffgames.solvers.backward import Accuracy, integrate_to_go
 from diffgames.verification.certificate import Certificate, Gap, exact_gap, magnitude, unbounded_gap
+from diffgames.verification.linear_response import ESCAPES, not_integrated
 
 EXACT = "exact: linear-quadratic best response"
 LIKENESS = 1e-6
@@ -113,9 +115,26 @@ def best_response(problem: DifferentialGame, own: Profile) -> Response:
         )
         return values._replace(unbounded=reason)
     if not fine:
+        if int(_ending(problem, own)) not in ESCAPES:
+            raise not_integrated(problem.players[0])
         reason = "its Riccati equation escapes before the horizon; shorten the horizon, or raise its control cost"
         return values._replace(unbounded=reason)
     return values
+
+
+@eqx.filter_jit
+def _ending(problem: DifferentialGame, own: Profile) -> Array:
+    """How an adaptive integration of the best reply's value ends: fixed steps do not tell a pole from a fast rate."""
+    horizon, discount = jnp.asarray(problem.horizon, jnp.float64), jnp.asarray(problem.discount, jnp.float64)
+    m, n = problem.regime_count, problem.state_size
+    terminal = jax.vmap(lambda i: _quadratic(lambda x: problem.terminal_cost(x, i)[0], n))(_labels(m))
+    switch = _switch(problem)
+
+    def rate(tau: Array, best: Array) -> Array:
+        stage = read_stage(problem, own, horizon - tau)
+        return _rates(stage, switch, discount, best, jnp.zeros_like(best), jnp.zeros_like(best))[0][0]
+
+    return integrate_to_go(rate, terminal, horizon[None], Accuracy(rtol=1e-8, atol=1e-10)).code
 
 
 def unseen(game: DifferentialGame, profile: Profile) -> str:

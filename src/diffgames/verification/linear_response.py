@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from diffgames.errors import RunFailed
 from diffgames.games.linear_quadratic import LinearQuadraticGame
 from diffgames.solvers.backward import Accuracy, integrate_to_go
 from diffgames.solvers.base import Status
@@ -34,6 +35,7 @@ EXACT = "exact: linear-quadratic best response"
 RESOLUTION = 1e-11
 PLAYED = Accuracy(rtol=1e-9, atol=1e-13)
 RESPONSE = "linear-quadratic response"
+ESCAPES = (int(Status.ESCAPED), int(Status.UNBOUNDED))
 UNBOUNDED = (
     "the best reply escapes before the horizon or is not convex in its own control; "
     "shorten the horizon, or raise its control cost"
@@ -41,11 +43,18 @@ UNBOUNDED = (
 
 
 class Reply(NamedTuple):
-    """At time 0: value of the best reply, what it gains over the player's own control, and whether it exists."""
+    """At time 0: value of the best reply, what it gains over the player's own control; how its integration ended, and
+    whether the problem is convex in the player's own control."""
 
     best: Float[Array, "m n n"]
     gain: Float[Array, "m n n"]
-    exists: Array
+    code: Array
+    convex: Array
+
+    @property
+    def exists(self) -> Array:
+        """Whether there is a best reply, and it was found."""
+        return (self.code == int(Status.SOLVED)) & self.convex
 
 
 class OwnProblem(NamedTuple):
@@ -80,7 +89,7 @@ def best_reply(game: LinearQuadraticGame, profile: Any, player: int, accuracy: A
             return (best, gain, fine & (jnp.linalg.eigvalsh(bend).min() > 0)), None
 
         (best, gain, fine), _ = jax.lax.scan(back, (terminal, none, jnp.asarray(True)), steps, reverse=True)
-        return Reply(best, gain, fine)
+        return Reply(best, gain, jnp.asarray(int(Status.SOLVED)), fine)
     horizon = jnp.asarray(game.horizon, terminal.dtype)
 
     def rate(tau, y):
@@ -90,7 +99,7 @@ def best_reply(game: LinearQuadraticGame, profile: Any, player: int, accuracy: A
     found = integrate_to_go(rate, (terminal, none), horizon[None], accuracy)
     best, gain = (leaf[-1] for leaf in found.values)
     convex = jnp.linalg.eigvalsh(own_problem(game, profile, player, horizon).control_cost).min() > 0
-    return Reply(best, gain, (found.code == int(Status.SOLVED)) & convex)
+    return Reply(best, gain, found.code, convex)
 
 
 def own_problem(game: LinearQuadraticGame, profile: Any, player: int, t: Any) -> OwnProblem:
@@ -205,6 +214,8 @@ def matrix_gaps(
 def _entry(game: LinearQuadraticGame, profile: Any, player: int, starts: Float[Array, "s m n n"]) -> Gap:
     reply, label = best_reply(game, profile, player), game.players[player].name
     if not bool(reply.exists):
+        if bool(reply.convex) and int(reply.code) not in ESCAPES:
+            raise not_integrated(label)
         value = -float(jnp.sum(starts[0] * played_value(game, profile, player)))
         return unbounded_gap(label, value, UNBOUNDED, RESPONSE)
     gains = jnp.einsum("siab,iab->s", starts, reply.gain)
@@ -212,6 +223,14 @@ def _entry(game: LinearQuadraticGame, profile: Any, player: int, starts: Float[A
     gain, best = float(jnp.max(gains)), float(jnp.sum(second * reply.best))
     scale = float(jnp.sum(second * magnitude(reply.best + reply.gain)))
     return exact_gap(label, -best - gain, gain, RESOLUTION * scale, selected=RESPONSE, scale=scale)
+
+
+def not_integrated(label: str) -> RunFailed:
+    """The failure of a certificate whose best reply was not found, for no reason of the game's."""
+    return RunFailed(
+        f"the best reply of {label} could not be integrated: its fastest rate is too fast for this horizon",
+        "shorten the horizon, or raise its control cost; nothing is certified about this player",
+    )
 
 
 def _t(matrix: Array) -> Array:

@@ -105,8 +105,8 @@ def verify(
     e^{−ρT} alone. `initial` is a state (a list or an array) or a law of the start (a `PointLaw`, a `GaussianLaw`, …).
     A linear-quadratic game, which is matrices alone, is judged from all starts: x standard normal, in the regime where
     a player gains most. With a crowd or tiers it has the entries `consistency` and `reaction`
-    (`verification.consistency`). In discrete time gaps are exact, from the game's matrices. Trained deviators need a
-    `key`.
+    (`verification.consistency`), all players asked; elsewhere `unseen` says what was not. In discrete time gaps are
+    exact, from the game's matrices. Trained deviators need a `key`.
     """
     target, profile = played(target, profile, horizon)
     if isinstance(target, LinearQuadraticGame) and target.discrete:
@@ -126,10 +126,23 @@ def verify(
             if isinstance(target, LinearQuadraticGame) and players is None:
                 beside = _beside(target, profile, game, concept, everywhere)
                 exact = dataclasses.replace(exact, entries=(*exact.entries, *beside))
+            else:
+                exact = _with_unseen(exact, game)
     if how in ("trained", "both") or exact is None:
         key = key if key is not None else jax.random.key(0)
         trained = trained_gaps(game, profile, key, concept=concept, players=players, search=search, progress=progress)
+        trained = _with_unseen(trained, game)
     return Verification(exact=exact, trained=trained)
+
+
+def _with_unseen(certificate: Certificate, game: DifferentialGame) -> Certificate:
+    """The certificate, saying what gaps alone cannot tell of crowds and reactions (see `consistency`)."""
+    words = [certificate.unseen] if certificate.unseen else []
+    if 0 in game.signs:
+        words.append("whether players without objective, a crowd, play what its members would")
+    if len(game.tiers) > 1:
+        words.append("whether later tiers would react to earlier ones as the profile states")
+    return dataclasses.replace(certificate, unseen="; ".join(words))
 
 
 @in_double
