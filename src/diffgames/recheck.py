@@ -134,5 +134,5 @@ def _sizes(found: dict[str, Any]) -> dict[str, float]:
 
 
 def _group(name: str) -> str:
-    """The entry a number belongs to: its name but for the last part."""
-    return name.rpartition(".")[0].partition("[")[0]
+    """The entry a number belongs to: its name but for the last part; at the top its own name, or its list's."""
+    return (name.rpartition(".")[0] or name).partition("[")[0]
