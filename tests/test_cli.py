@@ -215,6 +215,7 @@ def test_a_strangers_folder_is_not_executed(finished, tmp_path, capsys):
     trap.write_text("from pathlib import Path\nPath('sprung').touch()\n")
     config = records.read_config(copy)
     records.write_config(copy, config | {"target": f"{trap}:STUDY"})
+    records.write_result(copy, read(copy))  # a stranger can compute every digest
     assert main(["verify", str(copy)]) == 2 and "--study FILE.py:NAME" in capsys.readouterr().err
     assert main(["report", str(copy)]) == 0 and main(["compare", str(copy)]) == 0
     other = tmp_path / "other.py"
@@ -251,6 +252,92 @@ def test_links_and_files_that_nobody_wrote_are_refused(finished, tmp_path, capsy
     (linked / "result.json").unlink()
     (linked / "result.json").symlink_to(outside / "result.json")
     assert main(["compare", str(linked)]) == 2 and "result.json" in capsys.readouterr().err
+
+
+PLANTS = {
+    "link": lambda path: path.symlink_to("/etc/hostname"),
+    "dangling": lambda path: path.symlink_to("nowhere"),
+    "pipe": os.mkfifo,
+}
+
+
+@pytest.mark.parametrize("state", ["finished", "interrupted"])
+def test_no_link_or_pipe_anywhere_in_a_run_folder_is_opened(finished, tmp_path, capsys, state):
+    """Commands refuse it by its name, wherever it lies; a run folder that is itself a link is one like another."""
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    if state == "interrupted":
+        for name in ("result.json", "manifest.json"):
+            (copy / name).unlink()
+    (tmp_path / "link").symlink_to(copy)
+    names = ["config.json", "result.json", "log.txt", ".lock", "checkpoints/training.ckpt", "checkpoints/seconds.json",
+             "checkpoints", "arrays", "profile/profile.tree", "figures/planted.png", "seed0"]  # fmt: skip
+    for number, name in enumerate(names):
+        plant, place = PLANTS[("link", "dangling", "pipe")[number % 3]], copy / name
+        kept = tmp_path / "kept"
+        existed = place.exists()
+        if existed:
+            place.rename(kept)
+        plant(place)
+        for words in (["run", TOY, "--out", str(tmp_path / "link"), "--resume"], ["report", str(copy)]):
+            assert main(words) == 2, name
+            error = capsys.readouterr().err
+            assert name in error and "no link, pipe or device" in error and len(error.splitlines()) == 1
+        place.unlink()
+        if existed:
+            kept.rename(place)
+    assert Path("/etc/hostname").is_file() and main(["run", TOY, "--out", str(tmp_path / "link"), "--resume"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "key"),
+    [
+        ("result.json", {"headline": [1, 2]}, "headline"),
+        ("result.json", {"headline": {"distance": "small"}}, "headline.distance"),
+        ("result.json", {"certificate": ...}, "certificate"),
+        ("result.json", {"certificate": [1]}, "certificate"),
+        ("result.json", {"published": ...}, "published"),
+        ("result.json", {"warnings": "none"}, "warnings"),
+        ("result.json", {"status": "failed"}, "failure"),
+        ("result.json", {"status": "good"}, "status"),
+        ("result.json", {"seconds": None}, "seconds"),
+        ("result.json", {"seed": 7}, "seed"),
+        ("config.json", {"words": ...}, "words"),
+        ("config.json", {"words": {"headline": []}}, "words.headline"),
+        ("config.json", {"words": {"headline": {}, "figures": [1]}}, "words.figures"),
+        ("config.json", {"parameters": [1]}, "parameters"),
+        ("config.json", {"seeds": "2"}, "seeds"),
+        ("config.json", {"inputs": {"data": "x.csv"}}, "inputs.data"),
+    ],
+)
+def test_json_of_another_shape_is_refused_by_file_and_key(finished, tmp_path, capsys, file, change, key):
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    config, result = records.read_config(copy), read(copy)
+    changed = {k: v for k, v in {**(config if file == "config.json" else result), **change}.items() if v is not ...}
+    records.write_config(copy, changed if file == "config.json" else config)
+    records.write_result(copy, changed if file == "result.json" else result)
+    for command in (["compare", str(copy)], ["report", str(copy)], ["run", TOY, "--out", str(copy), "--resume"]):
+        assert main(command) == 2
+        error = capsys.readouterr().err
+        assert file in error and f"its key {key}: " in error and len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("result.json", "[1]", "list, not an object"),
+        ("config.json", "3", "int, not an object"),
+        ("manifest.json", '{"files": ["result.json"], "checksum": "0"}', "its key files"),
+        ("result.json", '{"a": ' * 100 + "1" + "}" * 100, "nested"),
+        ("result.json", '{"a": 1e999}', "finite"),
+        ("result.json", '{"a": "\\ud800"}', "undamaged JSON"),
+    ],
+)
+def test_json_that_nothing_can_be_made_of_is_refused(finished, tmp_path, capsys, name, text, said):
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    (copy / name).write_text(text)
+    assert main(["report", str(copy)]) == 2
+    error = capsys.readouterr().err
+    assert name in error and said in error and len(error.splitlines()) == 1
 
 
 def test_data_replaced_under_a_run_are_named(tmp_path):

@@ -18,6 +18,7 @@ from diffgames.games.markov import Continuous, Role
 from diffgames.storage import load_tree, save_tree
 from diffgames.studies.context import CheckpointStore
 
+CONFIG = {"study": "toy", "seed": 0, "preset": "quick", "parameters": {}, "words": {"headline": {}}}
 TREE = {
     "weights": [jnp.arange(6, dtype=jnp.float32).reshape(2, 3), np.arange(3, dtype=np.int16)],
     "key": jax.random.key(5),
@@ -170,7 +171,7 @@ def test_newest_run_is_found_by_study_and_seed(tmp_path):
         (tmp_path / name).mkdir()
         records.write_config(
             tmp_path / name,
-            {"study": study, "seed": seed, "preset": "quick", "parameters": {}, "started": started},
+            CONFIG | {"study": study, "seed": seed, "started": started},
         )
 
     write("a", "toy", 0, "2026-01-01")
@@ -189,7 +190,7 @@ def test_new_folders_never_collide(tmp_path):
 def test_arrays_keep_labels_and_units(tmp_path):
     data = xarray.Dataset({"price": ("time", [1.0, 2.0], {"units": "ticks"})}, coords={"time": [0, 1]})
     records.write_arrays(tmp_path, {"day": data})
-    records.write_config(tmp_path, {"study": "toy", "seed": 0, "preset": "quick", "parameters": {}})
+    records.write_config(tmp_path, CONFIG)
     run = records.open_run(tmp_path)
     loaded = run.arrays("day")
     assert loaded.identical(data)

@@ -259,7 +259,7 @@ def _supervised(
 
     with python_warnings.catch_warnings(), Progress(Console(stderr=True), log, quiet, label) as progress:
         python_warnings.showwarning = noted  # kept in the log, out of the user's sight
-        store = CheckpointStore(folder / "checkpoints", saved=watch.save)
+        store = CheckpointStore(folder / "checkpoints", saved=watch.save, within=folder)
         context = RunContext(seed=seed, folder=folder, progress=progress, checkpoint=store, log=log)
         log("started")
         try:

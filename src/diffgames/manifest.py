@@ -1,76 +1,65 @@
 """What a finished run's files contain: their digests, so that a damaged one is refused by its name.
 
-`manifest.json` is written before result.json and holds the SHA-256 of result.json, of the profile and of every file
-under arrays/ and figures/. Only regular files are read: no link, no pipe, nothing that the manifest does not name.
+`manifest.json` is written before result.json and holds the SHA-256 of config.json, of result.json, of the profile and
+of every file under arrays/ and figures/. A file in these folders that the manifest does not name is refused too.
 """
 
 import hashlib
+import io
 import json
 from pathlib import Path
+from typing import cast
 
 from diffgames.atomic import write_atomically
 from diffgames.errors import InvalidInput
+from diffgames.run_files import opened
+from diffgames.run_schemas import Manifest, read_checked
 
 MANIFEST = "manifest.json"
 FOLDERS = ("arrays", "figures", "profile")
 
 
-def write_manifest(folder: Path, result_name: str, result: bytes) -> None:
+def write_manifest(folder: Path, config_name: str, result_name: str, result: bytes) -> None:
     """Write the digests of a run whose result is about to be written."""
-    files = {name: _digest(folder / name) for name in _names(folder)}
+    files = {name: digest(folder / name, folder) for name in (config_name, *_names(folder))}
     files[result_name] = hashlib.sha256(result).hexdigest()
     body = {"files": dict(sorted(files.items()))}
     text = json.dumps({**body, "checksum": _checksum(body)}, indent=2, ensure_ascii=False)
     write_atomically(folder / MANIFEST, text.encode() + b"\n")
 
 
-def check_files(folder: Path) -> None:
-    """`InvalidInput` names a file of a finished run that is missing, damaged, a link or not named in its manifest."""
+def check_files(folder: Path, *needed: str) -> None:
+    """`InvalidInput` names a file of a finished run that is missing, damaged or not named in its manifest."""
     path = folder / MANIFEST
     if not path.exists():
         raise InvalidInput("file", str(path), "a run folder with the digests of its files; run the study again")
-    try:
-        stored = json.loads(regular(path).read_bytes())
-        files, checksum = stored["files"], stored["checksum"]
-        intact = checksum == _checksum({"files": files}) and all(isinstance(name, str) for name in files)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InvalidInput("file", str(path), "an undamaged manifest of a run") from error
-    if not intact:
+    stored = read_checked(path, folder, Manifest)
+    files = stored["files"]
+    if stored["checksum"] != _checksum({"files": files}):
         raise InvalidInput("file", str(path), "an undamaged manifest of a run (its checksum does not match)")
-    for name in sorted(set(_names(folder)) - set(files)):
+    for name in sorted({*needed, *_names(folder)} - set(files)):
         raise InvalidInput("file", str(folder / name), f"a file that {MANIFEST} names")
-    for name, digest in files.items():
-        place = folder / name
-        if Path(name).is_absolute() or ".." in Path(name).parts or not place.exists():
-            raise InvalidInput("file", str(place), "a file of the run, which is there")
-        if _digest(place) != digest:
-            raise InvalidInput("file", str(place), f"an undamaged file (its digest is not that of {MANIFEST})")
+    for name, stated in files.items():
+        if name not in needed and name.partition("/")[0] not in FOLDERS:
+            raise InvalidInput("file", str(path), f"an undamaged manifest of a run; its key files: {name!r}")
+        if digest(folder / name, folder) != stated:
+            raise InvalidInput("file", str(folder / name), f"an undamaged file (its digest is not that of {MANIFEST})")
 
 
-def regular(path: Path) -> Path:
-    """The path, if it is a regular file in a folder that is no link."""
-    if path.is_symlink() or path.parent.is_symlink() or not path.is_file():
-        raise InvalidInput("file", str(path), "a regular file, no link, pipe or folder")
-    return path
+def digest(path: Path, folder: Path) -> str:
+    """SHA-256 of a file of the run in `folder`."""
+    with opened(path, folder) as file:
+        return hashlib.file_digest(cast(io.BufferedReader, file), "sha256").hexdigest()
 
 
 def _names(folder: Path) -> list[str]:
     """Everything under the folders of a run's files, but what a killed process left half-written."""
-    found = []
-    for part in FOLDERS:
-        if (folder / part).is_symlink():
-            raise InvalidInput("file", str(folder / part), "a folder, no link")
-        found += [
-            path.relative_to(folder).as_posix()
-            for path in sorted((folder / part).rglob("*"))
-            if (path.is_symlink() or not path.is_dir()) and not path.name.startswith(".")
-        ]
-    return found
-
-
-def _digest(path: Path) -> str:
-    with regular(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return [
+        path.relative_to(folder).as_posix()
+        for part in FOLDERS
+        for path in sorted((folder / part).rglob("*"))
+        if not path.is_dir() and not path.name.startswith(".")
+    ]
 
 
 def _checksum(body: dict[str, dict[str, str]]) -> str:

@@ -25,7 +25,9 @@ from typing import Any
 
 from diffgames.atomic import write_atomically
 from diffgames.errors import InvalidInput
-from diffgames.manifest import check_files, regular, write_manifest
+from diffgames.manifest import check_files, write_manifest
+from diffgames.run_files import check_folder, listed, opened, read_json
+from diffgames.run_schemas import Config, Result, agree, read_checked
 
 try:
     import fcntl
@@ -72,7 +74,7 @@ class Run:
             raise InvalidInput("run", str(self.folder), "a run with a stored profile")
         from diffgames.storage import load_tree
 
-        return load_tree(path)
+        return load_tree(path, within=self.folder)
 
     def arrays(self, name: str) -> Any:
         """The labelled arrays stored as `name`, an xarray dataset in memory."""
@@ -80,25 +82,29 @@ class Run:
 
         path = self.folder / "arrays" / f"{name}.nc"
         if not path.exists():
-            known = sorted(file.stem for file in (self.folder / "arrays").glob("*.nc"))
+            known = [file.stem for file in listed(self.folder / "arrays", ".nc")]
             raise InvalidInput("arrays", name, f"one of {', '.join(known) or 'none'}")
         try:
-            return xarray.load_dataset(path, engine="h5netcdf")
-        except (OSError, ValueError) as error:
+            with opened(path, self.folder) as file:
+                return xarray.load_dataset(file, engine="h5netcdf")
+        except InvalidInput:
+            raise
+        except Exception as error:  # whatever the libraries say of a damaged file
             raise InvalidInput("file", str(path), "an undamaged netCDF file") from error
 
 
 def open_run(folder: str | Path) -> Run:
     """Read a run folder; one clear line (`InvalidInput`) where it is none, or any of its files is damaged."""
     folder = Path(folder)
-    if not (folder / CONFIG).is_file():
+    if not os.path.lexists(folder / CONFIG):
         raise InvalidInput("run", str(folder), f"a run folder (one with {CONFIG})")
-    result = _read_json(folder / RESULT) if (folder / RESULT).exists() else None
-    if result is not None:
-        check_files(folder)
-    if result is not None and not {"status", "headline", "study", "seed"} <= set(result):
-        raise InvalidInput("file", str(folder / RESULT), "an undamaged result of a run")
-    return Run(folder=folder, config=read_config(folder), result=result)
+    check_folder(folder)
+    config, result = read_config(folder), None
+    if (folder / RESULT).exists():
+        result = read_checked(folder / RESULT, folder, Result)
+        check_files(folder, CONFIG, RESULT)
+        agree(config, result, folder / RESULT)
+    return Run(folder=folder, config=config, result=result)
 
 
 def load_profile(folder: str | Path) -> Any:
@@ -108,9 +114,9 @@ def load_profile(folder: str | Path) -> Any:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """The configuration of a run folder, its checksum verified."""
-    config = _read_json(folder / CONFIG)
+    config = read_checked(folder / CONFIG, folder, Config)
     body = {key: value for key, value in config.items() if key != "checksum"}
-    if config.get("checksum") != _checksum(body) or not {"study", "parameters", "seed", "preset"} <= set(body):
+    if config["checksum"] != _checksum(body):
         raise InvalidInput("file", str(folder / CONFIG), "an undamaged configuration (its checksum does not match)")
     return body
 
@@ -123,7 +129,7 @@ def write_config(folder: Path, config: Mapping[str, Any]) -> None:
 def write_result(folder: Path, result: Mapping[str, Any]) -> None:
     """Write the digests of all files, then the result; nothing of the run is written after it."""
     content = _json_bytes(result)
-    write_manifest(folder, RESULT, content)
+    write_manifest(folder, CONFIG, RESULT, content)
     write_atomically(folder / RESULT, content)
 
 
@@ -137,18 +143,6 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def _json_bytes(content: Mapping[str, Any]) -> bytes:
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(regular(path).read_bytes())
-    except OSError as error:
-        raise InvalidInput("file", str(path), f"a readable file ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput("file", str(path), "an undamaged JSON file of a run") from error
-    if not isinstance(content, dict):
-        raise InvalidInput("file", str(path), "an undamaged JSON file of a run")
-    return content
 
 
 def write_arrays(folder: Path, arrays: Mapping[str, Any]) -> None:
@@ -185,14 +179,14 @@ def write_figures(folder: Path, figures: Mapping[str, Any]) -> None:
 def log_line(folder: Path, text: str) -> None:
     """Append one line, with the time, to the run's log."""
     stamp = datetime.now().astimezone().isoformat(timespec="seconds")
-    with (folder / LOG).open("a", encoding="utf-8") as file:
-        file.write(f"{stamp}  {text}\n")
+    with opened(folder / LOG, folder, "ab") as file:
+        file.write(f"{stamp}  {text}\n".encode(errors="replace"))
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the folder for this process; a second writer is refused. The lock dies with its process, however it dies."""
-    with (folder / LOCK).open("a+") as file:
+    with opened(folder / LOCK, folder, "ab") as file:
         if fcntl is not None:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -249,9 +243,10 @@ class Stopwatch:
     """Seconds a run has worked, over all the processes that worked on it; each saved checkpoint saves the time too."""
 
     def __init__(self, folder: Path):
-        self._path, self._start, self._before = folder / "checkpoints" / "seconds.json", time.monotonic(), 0.0
-        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):  # a timing is worth no refusal
-            self._before = float(json.loads(self._path.read_bytes())["seconds"])
+        self._folder, self._path = folder, folder / "checkpoints" / "seconds.json"
+        self._start, self._before = time.monotonic(), 0.0
+        with contextlib.suppress(InvalidInput, TypeError, ValueError, KeyError):  # a timing is worth no refusal
+            self._before = max(0.0, float(read_json(self._path, folder)["seconds"]))
 
     def seconds(self) -> float:
         """Seconds worked so far."""
@@ -260,5 +255,5 @@ class Stopwatch:
     def save(self) -> None:
         """Remember the time for a process that resumes."""
         self._path.parent.mkdir(exist_ok=True)
-        with contextlib.suppress(OSError):
-            self._path.write_text(json.dumps({"seconds": self.seconds(), "pid": os.getpid()}))
+        with contextlib.suppress(OSError, InvalidInput), opened(self._path, self._folder, "wb") as file:
+            file.write(json.dumps({"seconds": self.seconds(), "pid": os.getpid()}).encode())

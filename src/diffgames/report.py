@@ -11,6 +11,7 @@ from diffgames.atomic import write_atomically
 from diffgames.headline import numbers, short_text
 from diffgames.records import REPORT, Run
 from diffgames.report_tables import MOST_IN_A_ROW, Labels, in_a_line, labelled, large_tables, table
+from diffgames.run_files import listed, read
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
@@ -89,7 +90,7 @@ def _failure(result: Mapping[str, Any]) -> Iterator[str]:
 def _labels_of(folder: Path, config: Mapping[str, Any], result: Mapping[str, Any]) -> Labels:
     """Labels of an axis from the coordinates of the labelled arrays, else from parameters and headline of its name."""
     known: dict[str, list[Sequence[Any]]] = {}
-    for path in sorted((folder / "arrays").glob("*.nc")):
+    for path in listed(folder / "arrays", ".nc"):
         for name, coordinate in Run(folder, dict(config), None).arrays(path.stem).coords.items():
             if coordinate.ndim == 1:
                 known.setdefault(str(name), []).append(coordinate.values.tolist())
@@ -189,11 +190,11 @@ def _figures(folder: Path, captions: Mapping[str, str]) -> Iterator[str]:
     """The figures, those with captions first and in their order; narrow pages scroll a wide one in its own box."""
     order = list(captions)
     pictures = sorted(
-        (folder / "figures").glob("*.png"),
+        listed(folder / "figures", ".png"),
         key=lambda path: (order.index(path.stem) if path.stem in captions else len(order), path.stem),
     )
     for picture in pictures:
-        content = picture.read_bytes()
+        content = read(picture, folder)
         name = picture.stem.replace("_", " ").replace("-", " ")
         least = struct.unpack(">I", content[16:20])[0] * PIXELS_PER_DOT if len(content) > 20 else 0
         said = escape(captions.get(picture.stem, name))

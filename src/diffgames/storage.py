@@ -23,6 +23,7 @@ import numpy as np
 
 from diffgames.atomic import write_atomically
 from diffgames.errors import InvalidInput
+from diffgames.run_files import read
 
 FORMAT, VERSION = "diffgames-tree", 1
 
@@ -188,19 +189,21 @@ def _head_digest(head: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-def load_tree(path: Path, like: Any = None) -> Any:
-    """Read a tree back exactly; a missing, damaged or unfitting file raises `InvalidInput` naming it."""
+def load_tree(path: Path, like: Any = None, *, within: Path | None = None) -> Any:
+    """Read a tree back exactly; a missing, damaged or unfitting file raises `InvalidInput` naming it.
+
+    `within` is the run folder that the file lies in (default: its own folder): no link between them is followed.
+    """
     allowed = "an undamaged file written by diffgames"
+    content = read(path, within or path.parent)
     try:
-        line, _, payload = path.read_bytes().partition(b"\n")
+        line, _, payload = content.partition(b"\n")
         head = json.loads(line)
         if head["format"] != FORMAT or head["version"] != VERSION:
             raise ValueError(f"format {head['format']} version {head['version']}")
         intact = len(payload) == head["bytes"] and hashlib.sha256(payload).hexdigest() == head["sha256"]
         if not intact or _head_digest(head) != head["head_sha256"]:
             raise ValueError("its digest does not match its content")
-    except OSError as error:
-        raise InvalidInput("file", str(path), f"{allowed} ({error.strerror})") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         reason = "its head is not readable" if isinstance(error, json.JSONDecodeError) else _short(error)
         raise InvalidInput("file", str(path), f"{allowed}; this one is damaged ({reason})") from error

@@ -4,6 +4,7 @@ Every hook keeps the promise that a killed run, resumed, ends with the same numb
 stage holds is read back exactly, and nothing in it depends on the time or the process.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,11 +38,12 @@ class CheckpointSlot:
 class CheckpointStore:
     """Named trees of arrays in a folder, written atomically and guarded by a digest.
 
-    `saved` is called after every save (the run's stopwatch).
+    `saved` is called after every save (the run's stopwatch); `within` is the run folder (default: the folder itself).
     """
 
     folder: Path
     saved: Callable[[], None] = lambda: None
+    within: Path | None = None
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name.replace('/', '.')}.ckpt"
@@ -52,7 +54,7 @@ class CheckpointStore:
         `like` gives the structure, shapes and types expected; without it the tree is rebuilt from plain containers.
         """
         path = self._path(name)
-        return load_tree(path, like) if path.exists() else None
+        return load_tree(path, like, within=self.within) if os.path.lexists(path) else None
 
     def save(self, name: str, tree: Any) -> None:
         """Write `tree` under `name`: whole or not at all, whenever the process is killed."""
