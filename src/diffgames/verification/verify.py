@@ -13,21 +13,21 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
 from diffgames.equilibria import Nash, Stackelberg
 from diffgames.errors import InvalidInput
-from diffgames.games.differential import DifferentialGame, GaussianLaw
+from diffgames.games.differential import DifferentialGame
 from diffgames.games.linear_quadratic import LinearQuadraticGame
 from diffgames.numerics.precision import in_double, keeping_double
 from diffgames.simulation.paths import as_differential, with_horizon
 from diffgames.simulation.target import law_of, played, started
 from diffgames.verification.certificate import Certificate, Gap
 from diffgames.verification.consistency import ReadGains, crowd_and_reactions
-from diffgames.verification.linear_quadratic_response import exact_gaps, starting_moments
+from diffgames.verification.linear_quadratic_response import exact_gaps
 from diffgames.verification.linear_response import matrix_gaps
 from diffgames.verification.path_deviator import PathSearch, Progress, trained_gaps
+from diffgames.verification.starts import all_starts, starting_moments
 
 How = Literal["natural", "exact", "trained", "both"]
 
@@ -113,7 +113,7 @@ def verify(
         return Verification(exact=_discrete(target, profile, how, players, horizon, initial), trained=None)
     hub = with_horizon(as_differential(target), horizon)
     everywhere = initial is None and isinstance(target, LinearQuadraticGame)
-    game = started(hub, _all_starts(hub.state_size) if everywhere else initial)
+    game = started(hub, all_starts(hub.state_size) if everywhere else initial)
     game.check()
     exact, trained = None, None
     if how in ("natural", "exact", "both"):
@@ -146,12 +146,6 @@ def _with_unseen(certificate: Certificate, game: DifferentialGame) -> Certificat
 
 
 @in_double
-def _all_starts(size: int) -> GaussianLaw:
-    """A standard normal state: no direction is left out."""
-    return GaussianLaw(jnp.zeros(size), jnp.eye(size))
-
-
-@in_double
 def _beside(
     target: LinearQuadraticGame, profile: Any, game: DifferentialGame, concept: Any, every_regime: bool
 ) -> tuple[Gap, ...]:
@@ -174,7 +168,7 @@ def _discrete(
         game = dataclasses.replace(game, horizon=int(horizon))
     known = all(hasattr(profile, name) for name in ("gain", "crowd_gain", "reaction", "crowd_reaction"))
     size = game.size - 1
-    law = _all_starts(size) if initial is None else law_of(initial, size)
+    law = all_starts(size) if initial is None else law_of(initial, size)
     starts = starting_moments(law, game.regime_count, initial is None).astype(game.terminal.dtype)
     chosen = None if players is None else tuple(map(game.player_index, players))
     return matrix_gaps(game, profile if known else ReadGains(profile, game), starts, chosen)
