@@ -1,6 +1,7 @@
 """Crowds that nobody in them would join and reactions that no follower would show are found where gaps are zero."""
 
 import dataclasses
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -14,8 +15,10 @@ from diffgames.games.mean_field import typed_game, typed_linear_quadratic
 from diffgames.games.plain import nash_game
 from diffgames.games.stackelberg import stackelberg_game
 from diffgames.solvers import solve
+from diffgames.verification import linear_quadratic_response
 from diffgames.verification.consistency import ReadGains
 from diffgames.verification.linear_response import matrix_gaps
+from diffgames.verification.path_deviator import PathSearch
 from diffgames.verification.verify import verify
 
 SLIDES = {
@@ -98,7 +101,7 @@ def test_the_gains_of_any_affine_profile_are_read():
         np.testing.assert_allclose(getattr(read, name)(0.3), getattr(profile, name)(0.3), atol=1e-12)
 
 
-def test_matrices_alone_are_judged_from_all_starts():
+def test_matrices_alone_are_judged_from_all_starts(monkeypatch):
     """Without noise and from the origin no gain would show: swapped gains of two unlike players do, in every unit."""
     game = nash_game(A=0.5, B=[1.0, 0.5], Q=[1.0, 3.0], R=[1.0, 0.5], horizon=2.0)
     profile = solve(game).profile
@@ -114,6 +117,12 @@ def test_matrices_alone_are_judged_from_all_starts():
         other = nash_game(A=0.5, B=[1.0, 0.5], Q=[cost, 3 * cost], R=[cost, 0.5 * cost], horizon=2.0)
         np.testing.assert_allclose(verify(other, swapped).gap / cost, found.gap, rtol=1e-6)
         assert not verify(solve(other)).certificate.significant
+
+    monkeypatch.setattr(linear_quadratic_response, "FIRST_STEPS", 4)
+    monkeypatch.setattr(linear_quadratic_response, "MOST_STEPS", 8)
+    for rough, fine in zip(verify(game, swapped).certificate.entries, found.certificate.entries, strict=True):
+        low, high = rough.interval  # eight steps do not settle: the interval says so, and holds the gain
+        assert low < fine.gain < high and high - low > 1e-6 * fine.gain
 
 
 def test_an_absorbing_start_is_said_not_certified():
@@ -156,5 +165,26 @@ def still_at_one(t, x, i):
 def test_what_was_not_asked_is_said():
     game = leader_and_crowd(False)
     together = solve(game.with_tiers(((0, 1),))).profile
-    for found in (verify(game, together, players=["follower"]), verify(game.as_differential(), together)):
-        assert "crowd" in found.certificate.unseen and "react" in found.certificate.unseen
+    hub = verify(game.as_differential(), together, players=["follower"])
+    assert "crowd" in hub.certificate.unseen and "react" in hub.certificate.unseen
+    found = verify(game, together, players=["follower"])
+    assert found.certificate.significant == ("reaction",) and not found.certificate.unseen
+    assert ReadGains(together, game).exact() and not ReadGains(Bent(together), game).exact()
+
+
+class Bent(eqx.Module):
+    """A profile that is affine in no state."""
+
+    profile: Any
+
+    def __call__(self, t, x, i):
+        return tuple(u + 0.1 * jnp.sin(u) for u in self.profile(t, x, i))
+
+
+@pytest.mark.slow
+def test_learned_deviators_stand_beside_the_crowd_and_the_reactions():
+    """What a deviator was trained against, a crowd of followers that play nothing, is asked of itself."""
+    game = leader_and_crowd(False)
+    search = PathSearch(updates=1, paths=8, steps=4, validation_paths=16, test_paths=16)
+    found = verify(game, beside_a_crowd_that_does_nothing(game), how="trained", search=search).certificate
+    assert "lower bound" in found.how and found["consistency"].gap > 0.01 * abs(found["consistency"].value)

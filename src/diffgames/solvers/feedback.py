@@ -5,6 +5,7 @@ derivatives at both ends (error h⁴/384 · |d⁴U/dt⁴|). In discrete time t i
 """
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
@@ -29,12 +30,18 @@ class Track(eqx.Module):
         t = jnp.clip(jnp.asarray(t, self.time.dtype), self.time[0], self.time[-1])
         if self.discrete:
             return self.value[jnp.clip(jnp.round(t), 0, count - 1).astype(jnp.int32)]
-        left = jnp.clip(jnp.searchsorted(self.time, t, side="right") - 1, 0, count - 2)
-        step = self.time[left + 1] - self.time[left]
-        s = (t - self.time[left]) / step
-        a, b = self.value[left], self.value[left + 1]
-        da, db = step * self.slope[left], step * self.slope[left + 1]
-        return (1 + 2 * s) * (1 - s) ** 2 * a + s**2 * (3 - 2 * s) * b + s * (1 - s) ** 2 * da - s**2 * (1 - s) * db
+        return _cubic(self.time, self.value, self.slope, t)
+
+
+@jax.jit  # traced once for each shape, however often a profile is asked inside one integration
+def _cubic(time: Array, value: Array, slope: Array, t: Array) -> Array:
+    """The cubic between the two times around t that has their values and slopes."""
+    left = jnp.clip(jnp.searchsorted(time, t, side="right") - 1, 0, time.shape[0] - 2)
+    step = time[left + 1] - time[left]
+    s = (t - time[left]) / step
+    a, b = value[left], value[left + 1]
+    da, db = step * slope[left], step * slope[left + 1]
+    return (1 + 2 * s) * (1 - s) ** 2 * a + s**2 * (3 - 2 * s) * b + s * (1 - s) ** 2 * da - s**2 * (1 - s) * db
 
 
 class LinearFeedback(eqx.Module):

@@ -131,6 +131,14 @@ def exact_gap(label: str, value: float, gain: float, resolution: float, *, selec
     )
 
 
+def not_integrated(label: str) -> RunFailed:
+    """The failure of a certificate whose best reply was not found, for no reason of the game's."""
+    return RunFailed(
+        f"the best reply of {label} could not be integrated: its fastest rate is too fast for this horizon",
+        "shorten the horizon, or raise its control cost; nothing is certified about this player",
+    )
+
+
 def gap_of_pairs(
     label: str,
     profile_values: np.ndarray,

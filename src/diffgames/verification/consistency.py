@@ -26,14 +26,17 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from diffgames.games.differential import Profile
 from diffgames.games.linear_quadratic import Coefficients, LinearQuadraticGame
 from diffgames.solvers.backward import Accuracy, integrate_to_go
+from diffgames.solvers.base import Status
 from diffgames.solvers.recursion import continuation
 from diffgames.solvers.riccati import switched
-from diffgames.verification.certificate import Gap, exact_gap, magnitude, unbounded_gap
+from diffgames.verification.certificate import Gap, exact_gap, magnitude, not_integrated, unbounded_gap
+from diffgames.verification.deviator_matrices import LIKENESS
 
 NODES = 33  # of Simpson's rule over the reactions' time
 ACCURACY = Accuracy(rtol=1e-9, atol=1e-13)
@@ -69,6 +72,15 @@ class ReadGains(eqx.Module):
     def crowd_reaction(self, t: Any) -> Float[Array, "m K K"]:
         """T̄(t)."""
         return self._answers(t)[1]
+
+    def exact(self, draws: int = 8) -> bool:
+        """Whether the profile is affine, so that these gains are all of it: asked at random times, states, controls."""
+        rng, n = np.random.default_rng(0), self.game.size - 1
+        times = jnp.asarray(rng.uniform(size=draws)) * self.game.horizon
+        regimes = jnp.asarray(rng.integers(self.game.regime_count, size=draws), jnp.int32)
+        points, added = (jnp.asarray(rng.normal(size=(draws, k))) for k in (n, sum(self.game.control_sizes)))
+        found, read = _asked(self, times, points, regimes, added)
+        return bool(jnp.all(jnp.abs(found - read) <= LIKENESS * jnp.max(jnp.abs(read), axis=-1, keepdims=True)))
 
     def _controls(self, controls: Any) -> tuple[Array, Array]:
         count = len(self.game.players)
@@ -111,6 +123,24 @@ class ReadGains(eqx.Module):
         return jnp.arange(self.game.regime_count, dtype=jnp.int32)
 
 
+@eqx.filter_jit
+@eqx.filter_vmap(in_axes=(None, 0, 0, 0, 0))
+def _asked(read: ReadGains, t: Array, x: Array, i: Array, added: Array) -> tuple[Array, Array]:
+    """What all play at a state, and when each player in turn adds something to its control: found, and as read."""
+    profile, places = read.profile, read.game.control_slices
+    z = jnp.append(x, 1.0)
+    own, crowd = read.gain(t)[i] @ z, read.crowd_gain(t)[i] @ z
+    found, wanted = [jnp.concatenate(read._controls(profile(t, x, i)))], [jnp.concatenate([own, crowd])]
+    if hasattr(profile, "respond"):
+        moved, crowd_moved = read.reaction(t)[i], read.crowd_reaction(t)[i]
+        for player, place in enumerate(places):
+            v = added[place]
+            answer = profile.respond(t, x, i, player, own[place] + v)  # pyright: ignore
+            found.append(jnp.concatenate(read._controls(answer)))
+            wanted.append(jnp.concatenate([own + moved[:, place] @ v, crowd + crowd_moved[:, place] @ v]))
+    return jnp.stack(found), jnp.stack(wanted)
+
+
 def crowd_and_reactions(
     game: LinearQuadraticGame, profile: Any, second: Float[Array, "s m n n"], *, reactive: bool = True
 ) -> tuple[Gap, ...]:
@@ -136,7 +166,9 @@ def crowd_and_reactions(
 
 
 def _consistency(game: LinearQuadraticGame, profile: Any, player: int, second: Array) -> Gap:
-    value, misjudged = _crowd_values(game, profile, player)
+    value, misjudged, solved = _crowd_values(game, profile, player)
+    if not bool(solved):
+        raise not_integrated(f"{game.players[player].name} beside its crowd")
     gains = jnp.einsum("siab,iab->s", second, magnitude(misjudged))
     worst, played = int(jnp.argmax(gains)), value + misjudged
     return exact_gap(
@@ -182,8 +214,8 @@ def _paid(game: LinearQuadraticGame, c: Coefficients, gains: Gains, player: int)
 
 
 @eqx.filter_jit
-def _crowd_values(game: LinearQuadraticGame, profile: Any, player: int) -> tuple[Array, Array]:
-    """S, the player's value beside a consistent crowd, and D, at time 0."""
+def _crowd_values(game: LinearQuadraticGame, profile: Any, player: int) -> tuple[Array, Array, Array]:
+    """S, the player's value beside a consistent crowd, and D, at time 0; whether the integration reached it."""
     terminal = game.players[player].sign * game.terminal[player]
     start = (terminal, jnp.zeros_like(terminal))
 
@@ -204,7 +236,7 @@ def _crowd_values(game: LinearQuadraticGame, profile: Any, player: int) -> tuple
             return (earlier, change + _t(closed) @ apart @ closed + _noise(c, apart)), None
 
         steps = jnp.arange(int(game.horizon), dtype=terminal.dtype)
-        return jax.lax.scan(back, start, steps, reverse=True)[0]
+        return *jax.lax.scan(back, start, steps, reverse=True)[0], jnp.asarray(True)
     horizon = jnp.asarray(game.horizon, terminal.dtype)
 
     def rate(tau, values):
@@ -221,8 +253,9 @@ def _crowd_values(game: LinearQuadraticGame, profile: Any, player: int) -> tuple
         pulled = _t(astray) @ value
         return paid + flow(value, closed - astray), pulled + _t(pulled) + flow(apart, closed)
 
-    value, apart = integrate_to_go(rate, start, horizon[None], ACCURACY).values
-    return value[-1], apart[-1]
+    found = integrate_to_go(rate, start, horizon[None], ACCURACY)
+    value, apart = (leaf[-1] for leaf in found.values)
+    return value, apart, found.code == int(Status.SOLVED)
 
 
 @eqx.filter_jit

@@ -181,4 +181,5 @@ def _largest(array: Array) -> Array:
 
 
 def regime_labels(m: int) -> Array:
+    """0, …, m − 1 as the games' functions take them."""
     return jnp.arange(m, dtype=jnp.int32)

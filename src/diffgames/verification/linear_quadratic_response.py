@@ -34,7 +34,7 @@ from diffgames.equilibria import Nash, OwnPolicy, Stackelberg, natural_concept
 from diffgames.errors import RunFailed
 from diffgames.games.differential import DifferentialGame, Profile
 from diffgames.solvers.backward import Accuracy, integrate_to_go
-from diffgames.verification.certificate import Certificate, Gap, exact_gap, magnitude, unbounded_gap
+from diffgames.verification.certificate import Certificate, Gap, exact_gap, magnitude, not_integrated, unbounded_gap
 from diffgames.verification.deviator_matrices import (
     Stage,
     check_linear_quadratic,
@@ -43,7 +43,7 @@ from diffgames.verification.deviator_matrices import (
     regime_labels,
     switch_matrices,
 )
-from diffgames.verification.linear_response import ESCAPES, not_integrated
+from diffgames.verification.linear_response import ESCAPES
 from diffgames.verification.starts import absorbing_start, starting_moments
 
 EXACT = "exact: linear-quadratic best response"

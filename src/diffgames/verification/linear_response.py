@@ -22,13 +22,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from diffgames.errors import RunFailed
 from diffgames.games.linear_quadratic import LinearQuadraticGame
 from diffgames.solvers.backward import Accuracy, integrate_to_go
 from diffgames.solvers.base import Status
 from diffgames.solvers.recursion import continuation
 from diffgames.solvers.riccati import switched
-from diffgames.verification.certificate import Certificate, Gap, exact_gap, magnitude, unbounded_gap
+from diffgames.verification.certificate import Certificate, Gap, exact_gap, magnitude, not_integrated, unbounded_gap
 from diffgames.verification.consistency import crowd_and_reactions
 
 EXACT = "exact: linear-quadratic best response"
@@ -207,8 +206,7 @@ def matrix_gaps(
     starts = starts if starts.ndim == 4 else starts[None]
     chosen = range(len(game.players)) if players is None else players
     entries = [_entry(game, profile, player, starts) for player in chosen]
-    beside = crowd_and_reactions(game, profile, starts) if players is None else ()
-    return Certificate(entries=(*entries, *beside), how=EXACT)
+    return Certificate(entries=(*entries, *crowd_and_reactions(game, profile, starts)), how=EXACT)
 
 
 def _entry(game: LinearQuadraticGame, profile: Any, player: int, starts: Float[Array, "s m n n"]) -> Gap:
@@ -223,14 +221,6 @@ def _entry(game: LinearQuadraticGame, profile: Any, player: int, starts: Float[A
     gain, best = float(jnp.max(gains)), float(jnp.sum(second * reply.best))
     scale = float(jnp.sum(second * magnitude(reply.best + reply.gain)))
     return exact_gap(label, -best - gain, gain, RESOLUTION * scale, selected=RESPONSE, scale=scale)
-
-
-def not_integrated(label: str) -> RunFailed:
-    """The failure of a certificate whose best reply was not found, for no reason of the game's."""
-    return RunFailed(
-        f"the best reply of {label} could not be integrated: its fastest rate is too fast for this horizon",
-        "shorten the horizon, or raise its control cost; nothing is certified about this player",
-    )
 
 
 def _t(matrix: Array) -> Array:

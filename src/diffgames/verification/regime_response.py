@@ -28,12 +28,13 @@ from diffgames.solvers.backward import Accuracy, integrate_to_go
 from diffgames.solvers.base import Status
 from diffgames.solvers.regimes import Switching
 from diffgames.solvers.riccati import evaluation_rate, switched
-from diffgames.verification.certificate import Gap, exact_gap, magnitude, unbounded_gap
+from diffgames.verification.certificate import Gap, exact_gap, magnitude, not_integrated, unbounded_gap
+from diffgames.verification.linear_response import ESCAPES
 
 TIGHT = Accuracy(rtol=1e-10, atol=1e-13)
 RESOLUTION = 1e-9
 SELECTED = "best effort against the other's"
-ESCAPES = "what its best effort gains escapes before the horizon; shorten the horizon"
+UNBOUNDED = "what its best effort gains escapes before the horizon; shorten the horizon"
 
 
 class Efforts(eqx.Module):
@@ -51,7 +52,9 @@ def outer_gaps(
 
     `gain(t)` is U[m, K, n]. Values are rewards: the stabilizer's is the outer cost with a minus sign.
     """
-    played, low, high = _evaluate(game, switching, gain, efforts)
+    played, low, high, code = _evaluate(game, switching, gain, efforts)
+    if int(code) not in (int(Status.SOLVED), *ESCAPES):
+        raise not_integrated("attacker and stabilizer")
     value = float(jnp.sum(second * played[0]))
     if not math.isfinite(value):
         raise RunFailed("the outer cost of what is played is not finite", "shorten the horizon")
@@ -60,7 +63,7 @@ def outer_gaps(
     for player, name, sign in ((0, "attacker", 1.0), (1, "stabilizer", -1.0)):
         least, most = (float(jnp.sum(second * part[player])) for part in (low, high))
         if not (math.isfinite(least) and math.isfinite(most)):
-            found.append(unbounded_gap(name, sign * value, ESCAPES, SELECTED))
+            found.append(unbounded_gap(name, sign * value, UNBOUNDED, SELECTED))
             continue
         gained, resolution = max(least, 0.0), RESOLUTION * scale
         entry = exact_gap(name, sign * value, gained, resolution, selected=SELECTED, scale=scale)
@@ -72,8 +75,8 @@ def outer_gaps(
 @eqx.filter_jit
 def _evaluate(
     game: LinearQuadraticGame, switching: Switching, gain: Any, efforts: Efforts
-) -> tuple[Array, Array, Array]:
-    """K [1, m, n, n], and what attacker and stabilizer gain at least and at most [2, m, n, n]."""
+) -> tuple[Array, Array, Array, Array]:
+    """K [1, m, n, n], what attacker and stabilizer gain at least and at most [2, m, n, n], how the integration ends."""
     terminal = game.terminal[0]
     horizon = jnp.asarray(game.horizon, terminal.dtype)
     weights = (switching.attack, switching.stabilize)
@@ -111,7 +114,7 @@ def _evaluate(
     signs = jnp.asarray([1.0, -1.0])[:, None, None, None]
     good = found.code == int(Status.SOLVED)
     gains = [jnp.where(good, signs * (part - outer[None]), jnp.inf) for part in (best, bound)]
-    return outer[None], gains[0], gains[1]
+    return outer[None], gains[0], gains[1], found.code
 
 
 def _running(game: LinearQuadraticGame, t: Any, gain: Array) -> Float[Array, "m n n"]:

@@ -104,8 +104,8 @@ def verify(
     solution's values are then the terminal costs; without one there are none, which leaves gaps that vanish like
     e^{−ρT} alone. `initial` is a state (a list or an array) or a law of the start (a `PointLaw`, a `GaussianLaw`, …).
     A linear-quadratic game, which is matrices alone, is judged from all starts: x standard normal, in the regime where
-    a player gains most. With a crowd or tiers it has the entries `consistency` and `reaction`
-    (`verification.consistency`), all players asked; elsewhere `unseen` says what was not. In discrete time gaps are
+    a player gains most. With a crowd or tiers, affine profiles have the entries `consistency` and `reaction`
+    (`verification.consistency`) by either route; elsewhere `unseen` says that nobody asked. In discrete time gaps are
     exact, from the game's matrices. Trained deviators need a `key`.
     """
     target, profile = played(target, profile, horizon)
@@ -122,21 +122,23 @@ def verify(
         except InvalidInput:
             if how != "natural":
                 raise
-        else:
-            if isinstance(target, LinearQuadraticGame) and players is None:
-                beside = _beside(target, profile, game, concept, everywhere)
-                exact = dataclasses.replace(exact, entries=(*exact.entries, *beside))
-            else:
-                exact = _with_unseen(exact, game)
     if how in ("trained", "both") or exact is None:
         key = key if key is not None else jax.random.key(0)
         trained = trained_gaps(game, profile, key, concept=concept, players=players, search=search, progress=progress)
-        trained = _with_unseen(trained, game)
+    beside = None
+    if isinstance(target, LinearQuadraticGame):
+        beside = _beside(target, profile, game, concept, everywhere)
+    if exact is not None:
+        exact = _with_beside(exact, beside, game)
+    elif trained is not None:
+        trained = _with_beside(trained, beside, game)
     return Verification(exact=exact, trained=trained)
 
 
-def _with_unseen(certificate: Certificate, game: DifferentialGame) -> Certificate:
-    """The certificate, saying what gaps alone cannot tell of crowds and reactions (see `consistency`)."""
+def _with_beside(certificate: Certificate, beside: tuple[Gap, ...] | None, game: DifferentialGame) -> Certificate:
+    """The certificate with the entries of crowds and reactions, or with words on what gaps alone cannot tell."""
+    if beside is not None:
+        return dataclasses.replace(certificate, entries=(*certificate.entries, *beside))
     words = [certificate.unseen] if certificate.unseen else []
     if 0 in game.signs:
         words.append("whether players without objective, a crowd, play what its members would")
@@ -148,11 +150,16 @@ def _with_unseen(certificate: Certificate, game: DifferentialGame) -> Certificat
 @in_double
 def _beside(
     target: LinearQuadraticGame, profile: Any, game: DifferentialGame, concept: Any, every_regime: bool
-) -> tuple[Gap, ...]:
-    """The crowd's and the reactions' entries of a linear-quadratic game, over the horizon of `game`."""
+) -> tuple[Gap, ...] | None:
+    """The crowd's and the reactions' entries of affine play, over the horizon of `game`; None of other profiles."""
     finite = dataclasses.replace(target, horizon=game.horizon)
+    if not (finite.has_crowd or len(finite.tiers) > 1):
+        return ()
+    read = ReadGains(profile, finite)
+    if not read.exact():
+        return None
     starts = starting_moments(game.initial, game.regime_count, every_regime)
-    return crowd_and_reactions(finite, ReadGains(profile, finite), starts, reactive=not isinstance(concept, Nash))
+    return crowd_and_reactions(finite, read, starts, reactive=not isinstance(concept, Nash))
 
 
 @in_double
