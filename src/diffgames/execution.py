@@ -26,6 +26,7 @@ from diffgames.outcome import finish, internal_failure, summary, write_outcome
 from diffgames.progress import Progress
 from diffgames.records import Run
 from diffgames.runtime import versions
+from diffgames.studies.axes import together
 from diffgames.studies.context import CheckpointStore, RunContext
 from diffgames.studies.parameters import build_config, parameter_values, parameters_of
 from diffgames.studies.registry import find_study, source_digest
@@ -88,9 +89,12 @@ def run_study(
         except KeyboardInterrupt:
             command = shlex.join(["diffgames", "run", target, "--out", str(folder), "--resume"])
             raise KeyboardInterrupt(f"to go on: {command}") from None
-        except InvalidInput:
+        except InvalidInput as slip:
             if before is None and not any(folder.rglob("*.ckpt")):
                 _withdraw(folder, made)
+            hint = together(study, config, slip.key, (settings or {}).keys())
+            if hint:
+                raise InvalidInput(slip.key, slip.value, f"{slip.allowed}; {hint}") from slip
             raise
     return records.open_run(folder)
 

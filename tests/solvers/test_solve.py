@@ -55,8 +55,9 @@ def test_a_market_maker_a_portfolio_and_a_crowd_are_solved_by_their_own():
     ids=["crowd", "differential", "typed", "text"],
 )
 def test_what_needs_a_choice_is_refused_with_the_name_of_what_takes_it(game, named):
-    with pytest.raises(InvalidInput, match=named):
+    with pytest.raises(InvalidInput, match=named) as refused:
         solve(game)
+    assert "None" not in str(refused.value), "the user gave a game, not a solver"
 
 
 def test_a_solver_of_ones_own_is_any_function_and_a_wrong_one_is_named():

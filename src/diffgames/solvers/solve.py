@@ -94,14 +94,22 @@ def _(game: ExponentialAffineGame) -> Solver:
 @natural_solver.register
 def _(game: DistributedGame) -> Solver:
     if not is_linear_quadratic(game):
-        raise InvalidInput("solver", None, "for these costs one that learns: policy_gradient.learn_potential")
+        raise InvalidInput(
+            "game",
+            type(game).__name__,
+            "quadratic costs, or solver=…: one that learns, policy_gradient.learn_potential",
+        )
     return exact
 
 
 @natural_solver.register
 def _(game: DifferentialGame) -> Solver:
     choices = "hjb.solve_hjb (one player) or isaacs.solve_isaacs (two adversaries), with a grid"
-    raise InvalidInput("solver", None, f"{choices}; or as_markov_game and train")
+    raise InvalidInput(
+        "game",
+        type(game).__name__,
+        f"a game that is solved in closed form, or solver=…: {choices}; or as_markov_game and train",
+    )
 
 
 @natural_solver.register

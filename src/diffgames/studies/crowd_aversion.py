@@ -21,7 +21,7 @@ from diffgames.games.distributed import DistributedGame
 from diffgames.games.kernels import AbstractKernel, CuckerSmale, Gaussian, Quadratic, SmoothedIndicator
 from diffgames.studies.context import RunContext
 from diffgames.studies.crowd_flocking import outcome
-from diffgames.studies.crowd_parameters import CrowdParameters, Matrix, build_game
+from diffgames.studies.crowd_parameters import CrowdParameters, Matrix, build_game, player_count
 from diffgames.studies.crowd_solution import CrowdSolution, certify, solve
 from diffgames.studies.crowd_words import HEADLINE
 from diffgames.studies.study import Parameter, Study, StudyResult
@@ -87,7 +87,8 @@ def kernel_of(config: AversionConfig) -> AbstractKernel:
 
 def game_of(config: AversionConfig) -> DistributedGame:
     """The game of the parameters."""
-    n, kernel, weights = len(config.targets), kernel_of(config), networks.complete(len(config.targets))
+    n, kernel = player_count(config), kernel_of(config)
+    weights = networks.complete(n)
     if config.weights is not None:
         if len({len(row) for row in config.weights}) != 1:
             raise InvalidInput("weights", config.weights, f"a {n} x {n} matrix")

@@ -13,7 +13,7 @@ from diffgames.games import networks
 from diffgames.games.kernels import Quadratic
 from diffgames.studies import crowd_flocking
 from diffgames.studies.context import RunContext
-from diffgames.studies.crowd_parameters import CrowdParameters, build_game
+from diffgames.studies.crowd_parameters import CrowdParameters, build_game, player_count
 from diffgames.studies.crowd_solution import certify, solve
 from diffgames.studies.crowd_words import HEADLINE
 from diffgames.studies.study import Parameter, Study, StudyResult
@@ -34,7 +34,7 @@ class CommonNoiseConfig(CrowdParameters):
 
 def game_of(config: CommonNoiseConfig):
     """The game of the parameters."""
-    return build_game(config, Quadratic(config.kernel_scale), networks.complete(len(config.targets)))
+    return build_game(config, Quadratic(config.kernel_scale), networks.complete(player_count(config)))
 
 
 def run(config: CommonNoiseConfig, context: RunContext) -> StudyResult:

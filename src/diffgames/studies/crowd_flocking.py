@@ -17,7 +17,7 @@ from diffgames.games.distributed import DistributedGame
 from diffgames.games.kernels import Quadratic
 from diffgames.studies import crowd_figures
 from diffgames.studies.context import RunContext
-from diffgames.studies.crowd_parameters import CrowdParameters, Matrix, build_game
+from diffgames.studies.crowd_parameters import CrowdParameters, Matrix, build_game, player_count
 from diffgames.studies.crowd_solution import CrowdSolution, certify, merged, solve
 from diffgames.studies.crowd_words import HEADLINE
 from diffgames.studies.study import Parameter, Study, StudyResult
@@ -46,7 +46,7 @@ class FlockingConfig(CrowdParameters):
 
 def games_of(config: FlockingConfig) -> dict[str, DistributedGame]:
     """The game on each of the networks asked for."""
-    n = len(config.targets)
+    n = player_count(config)
     if not config.networks or len(set(config.networks)) != len(config.networks):
         raise InvalidInput("networks", config.networks, "one or more different networks")
     found = {}

@@ -27,7 +27,7 @@ from diffgames.solvers.gradient_play import Towards, gradient_play
 from diffgames.solvers.policies import local_gains
 from diffgames.solvers.potential_lq import exact_on_grid
 from diffgames.studies.context import RunContext
-from diffgames.studies.crowd_parameters import MotionParameters, build_game, patience
+from diffgames.studies.crowd_parameters import MotionParameters, build_game, patience, player_count
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 
 METHODS: tuple[Towards, ...] = get_args(Towards)
@@ -56,9 +56,10 @@ class MethodsConfig(MotionParameters):
 
 def run(config: MethodsConfig, context: RunContext) -> StudyResult:
     """The three methods, one after the other, on the same game."""
-    if len(config.targets) < 2:
+    if player_count(config) < 2:
         raise InvalidInput("targets", config.targets, "two players at least: methods differ where players meet")
-    game = build_game(config, Quadratic(), networks.complete(len(config.targets)))
+    game = build_game(config, Quadratic(), networks.complete(player_count(config)))
+    context.progress.update("optimum", 0.0)
     grid = graded_grid(config.horizon, config.steps, config.grade)
     play_key, held_key = jax.random.split(context.key)
     held = draw_noise(game, grid, held_key, config.held_paths)

@@ -104,14 +104,19 @@ class CrowdParameters(JudgementParameters, DescentParameters, MotionParameters):
     """All of them."""
 
 
+def player_count(config: MotionParameters) -> int:
+    """How many players the targets name."""
+    if not config.targets or not config.targets[0] or len({len(row) for row in config.targets}) != 1:
+        raise InvalidInput("targets", config.targets, "rows of one length, one per player, none empty")
+    return len(config.targets)
+
+
 def build_game(
     config: MotionParameters, kernel: AbstractKernel, weights: Weights, *, kinetic: bool = False
 ) -> DistributedGame:
     """The crowd game of the parameters; `InvalidInput` where shapes do not fit."""
-    targets = config.targets
-    if not targets or len({len(row) for row in targets}) != 1:
-        raise InvalidInput("targets", targets, "rows of one length, one per player")
-    n, d = len(targets), len(targets[0])
+    targets, n = config.targets, player_count(config)
+    d = len(targets[0])
     if len(config.start) != d:
         raise InvalidInput("start", config.start, f"{d} numbers, as every target has")
     if len(config.rates) not in (1, n):

@@ -160,6 +160,8 @@ def solve(config: GamesInGamesConfig, strategic: bool = True, keep: int = 20) ->
 def run(config: GamesInGamesConfig, context: RunContext) -> StudyResult:
     """Solve with and without the outer players, certify on a finer grid, draw."""
     with jax.enable_x64(True):
+        build_game(config)  # what is wrong here, and in the rates, is told before anything is computed
+        macro_rates(config)
         context.progress.update("switching game", 0.1)
         game, alone = solve(config), solve(config, strategic=False)
         assert game.leak_at_start is not None  # the grid's ends are artificial

@@ -67,10 +67,11 @@ class SurvivalConfig(MarketMakingParameters):
         Literal["equilibrium", "full"], Parameter(meaning="the regime controller's efforts: f*, g* or all, none")
     ] = "equilibrium"
     rate_factors: Annotated[
-        tuple[float, ...], Parameter(shape="factors", meaning="threats: switching this often faster", minimum=0.0)
+        tuple[float, ...], Parameter(shape="rate factors", meaning="threats: switching this often faster", minimum=0.0)
     ] = (0.5, 1.0, 2.0, 4.0)
     predator_factors: Annotated[
-        tuple[float, ...], Parameter(shape="factors", meaning="threats: predator this often stronger", minimum=0.0)
+        tuple[float, ...],
+        Parameter(shape="predator factors", meaning="threats: predator this often stronger", minimum=0.0),
     ] = (1.0, 4.0)
 
 

@@ -8,6 +8,7 @@ finite and inside the bounds of their `Parameter`; outside its plausible range a
 import dataclasses
 import difflib
 import json
+import re
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -79,13 +80,14 @@ def fields_of(config: type) -> Iterator[FieldWords]:
         default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
         if dataclasses.is_dataclass(bare):
             for inner in fields_of(bare):  # pyright: ignore[reportArgumentType] - a dataclass is a type here
-                value = default if default is dataclasses.MISSING else _reach(default, inner.name)
+                value = default if default is dataclasses.MISSING else value_of(default, inner.name)
                 yield dataclasses.replace(inner, name=f"{field.name}.{inner.name}", default=value)
         else:
             yield FieldWords(name=field.name, type=hint, default=default, parameter=parameter)
 
 
-def _reach(config: Any, dotted: str) -> Any:
+def value_of(config: Any, dotted: str) -> Any:
+    """The value of the field with that dotted name."""
     for name in dotted.split("."):
         config = getattr(config, name)
     return config
@@ -142,7 +144,7 @@ def study_json(study: Study) -> dict[str, Any]:
 
 def parameter_values(config: Any) -> dict[str, Any]:
     """The values of a configuration as JSON, under the dotted names of its fields."""
-    return {field.name: to_jsonable_python(_reach(config, field.name)) for field in fields_of(type(config))}
+    return {field.name: to_jsonable_python(value_of(config, field.name)) for field in fields_of(type(config))}
 
 
 def build_config(study: Study, preset: str, settings: Mapping[str, Any]) -> tuple[Any, list[str]]:
@@ -169,10 +171,23 @@ def build_config(study: Study, preset: str, settings: Mapping[str, Any]) -> tupl
 
 
 def _meant(key: str, known: Mapping[str, FieldWords]) -> str:
-    """The parameter whose meaning has the Greek letter that `key` spells, or `key` itself."""
+    """The parameter that `key` means by its Greek letter, its initials or a word of its meaning, or `key` itself.
+
+    A name that is only misspelt comes before words of a meaning.
+    """
     letter = difflib.get_close_matches(key.lower(), GREEK, n=1, cutoff=0.75)
-    found = [name for name, field in known.items() if letter and GREEK[letter[0]] in field.parameter.meaning]
-    return found[0] if found else key
+    if letter:
+        found = [name for name, field in known.items() if GREEK[letter[0]] in field.parameter.meaning]
+        if found:
+            return found[0]
+    if difflib.get_close_matches(key, known, n=1, cutoff=0.6):
+        return key
+    for name in known:
+        initials = "".join(word[0] for word in name.split("_") if word)
+        if len(key) > 1 and key.lower() == initials.lower():
+            return name
+    word = re.compile(rf"\b{re.escape(key)}\b", re.IGNORECASE if len(key) > 1 else 0)
+    return next((name for name, field in known.items() if word.search(field.parameter.meaning)), key)
 
 
 def _flatten(source: Mapping[str, Any], known: Mapping[str, FieldWords]) -> dict[str, Any]:

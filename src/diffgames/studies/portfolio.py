@@ -32,15 +32,25 @@ OVER_TIME = "one more list: its values at equal intervals from 0 to T, linear in
 class PortfolioConfig:
     """Players and market; a number stands for the same for all."""
 
-    theta: Annotated[PerPlayer, Parameter(shape="players", meaning="weight of the others in a player's eyes")] = (
+    theta: Annotated[
+        PerPlayer, Parameter(shape="scalar or players", meaning="weight of the others in a player's eyes")
+    ] = (
         0.3,
         0.5,
         0.7,
     )
-    phi: Annotated[PerPlayer, Parameter(shape="players", meaning="weight of a player in the others' eyes")] = 0.5
-    gamma: Annotated[PerPlayer, Parameter(unit="1/wealth", shape="players", meaning="risk aversion")] = (1.0, 2.0, 3.0)
-    own: Annotated[PerPlayer, Parameter(shape="players", meaning="c_i = C_ii, own wealth in the variance")] = 1.0
-    mean_own: Annotated[PerPlayer, Parameter(shape="players", meaning="M_ii, own wealth in the mean")] = 1.0
+    phi: Annotated[
+        PerPlayer, Parameter(shape="scalar or players", meaning="weight of a player in the others' eyes")
+    ] = 0.5
+    gamma: Annotated[PerPlayer, Parameter(unit="1/wealth", shape="scalar or players", meaning="risk aversion")] = (
+        1.0,
+        2.0,
+        3.0,
+    )
+    own: Annotated[
+        PerPlayer, Parameter(shape="scalar or players", meaning="c_i = C_ii, own wealth in the variance")
+    ] = 1.0
+    mean_own: Annotated[PerPlayer, Parameter(shape="scalar or players", meaning="M_ii, own wealth in the mean")] = 1.0
     b: Annotated[
         Numbers | tuple[Numbers, ...],
         Parameter(unit="1/year", shape="assets, or times x assets", meaning=f"excess return over r; {OVER_TIME}"),
@@ -64,7 +74,7 @@ class PortfolioConfig:
         ),
     ] = 0.02
     T: Annotated[float, Parameter(unit="years", meaning="horizon", minimum=1e-6)] = 1.0
-    x0: Annotated[PerPlayer, Parameter(unit="wealth", shape="players", meaning="initial wealth")] = 1.0
+    x0: Annotated[PerPlayer, Parameter(unit="wealth", shape="scalar or players", meaning="initial wealth")] = 1.0
     prices: Annotated[str | None, Parameter(meaning="CSV of prices that replaces b, Sigma and jumps")] = None
     periods_per_year: Annotated[float, Parameter(unit="1/year", meaning="rows of `prices` per year", minimum=1e-6)] = (
         252.0

@@ -49,6 +49,7 @@ class ReplayConfig:
 def run(config: ReplayConfig, context: RunContext) -> StudyResult:
     """Recover, replay, compare."""
     messages, orderbook = _day(config, context)
+    context.progress.update("recovering orders", 0.0)
     levels = orderbook.levels
     recovered = recover_orders(messages, orderbook)
     context.log(f"{len(messages)} events; {len(recovered)} orders recovered from before the file")

@@ -51,11 +51,11 @@ class SystemicRiskConfig:
     T: Annotated[float, Parameter(unit="years", meaning="horizon", minimum=1e-9)] = 1.0
     banks: Annotated[int, Parameter(unit="banks", meaning="banks simulated and certified", minimum=2)] = 10
     banks_compared: Annotated[
-        tuple[int, ...], Parameter(shape="sizes", unit="banks", meaning="N of the closed form", minimum=2)
+        tuple[int, ...], Parameter(shape="compared sizes", unit="banks", meaning="N of the closed form", minimum=2)
     ] = (2, 5, 10, 24, 50)
     gap_banks: Annotated[
         tuple[int, ...],
-        Parameter(shape="sizes", unit="banks", meaning="N at which the limit's strategies are tried", minimum=2),
+        Parameter(shape="gap sizes", unit="banks", meaning="N at which the limit's strategies are tried", minimum=2),
     ] = (2, 4, 8, 16)
     initial_deviation: Annotated[float, Parameter(meaning="deviation of reserves at the start", minimum=0.0)] = 0.0
     default_level: Annotated[
@@ -77,6 +77,8 @@ def run(config: SystemicRiskConfig, context: RunContext) -> StudyResult:
     if config.q**2 > config.epsilon:
         raise InvalidInput("q", config.q, f"q² ≤ epsilon = {config.epsilon:g}")
     with jax.enable_x64(True):
+        interbank(config, config.banks)  # what is wrong in the parameters is told before anything is computed
+        context.progress.update("closed forms", 0.0)
         keys = jax.random.split(context.key, 4)
         closed, engine = _closed_forms(config), _engine(config)
         context.progress.update("simulating", 0.0)

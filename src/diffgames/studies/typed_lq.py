@@ -156,14 +156,13 @@ def escapes(game: TypedGame, reading: Reading, limit: float) -> tuple[float | No
 
 def start_law(config: TypedConfig, game: TypedGame) -> tuple[Any, Any]:
     """Means [K, n] and covariances [K, n, n] at the start."""
-    mean = jnp.asarray(config.m0, jnp.float64)
-    mean = mean[:, None] if mean.ndim == 1 else mean
-    covariance = jnp.asarray(config.var0, jnp.float64)
-    covariance = covariance[:, None, None] if covariance.ndim == 1 else covariance
-    if mean.shape != (game.types, game.states):
+    means = [np.atleast_1d(np.asarray(row, float)) for row in config.m0]
+    covariances = [np.atleast_2d(np.asarray(rows, float)) for rows in config.var0]
+    if len(means) != game.types or any(row.shape != (game.states,) for row in means):
         raise InvalidInput("m0", config.m0, f"{game.types} numbers or vectors of {game.states}")
-    if covariance.shape != (game.types, game.states, game.states):
+    if len(covariances) != game.types or any(rows.shape != (game.states, game.states) for rows in covariances):
         raise InvalidInput("var0", config.var0, f"{game.types} variances or {game.states} × {game.states} matrices")
+    mean, covariance = jnp.asarray(means), jnp.asarray(covariances)
     if np.linalg.eigvalsh(np.asarray(covariance)).min() < 0:
         raise InvalidInput("var0", config.var0, "variances ≥ 0")
     return mean, covariance
