@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ import pytest
 from diffgames import records
 from diffgames.cli import main
 from diffgames.errors import InvalidInput
-from diffgames.input_files import check_inputs, input_files
+from diffgames.input_files import check_inputs, input_files, other_inputs
+from diffgames.storage import save_tree
 
 TOY = f"{Path(__file__).with_name('toy_study.py')}:STUDY"
 
@@ -212,6 +214,32 @@ def test_verify_reproduces_and_notices_a_changed_number(finished, tmp_path, caps
     assert "gap[0]" in capsys.readouterr().out
 
 
+def test_what_a_run_was_made_with_is_compared(finished, tmp_path, capsys):
+    """Other versions and another source are said in one line; they do not refuse a certificate that is reproduced."""
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    config = records.read_config(copy)
+    assert len(config["package_sha256"]) == len(config["source_sha256"]) == 64
+    assert main(["verify", str(copy), "--study", TOY]) == 0 and "other software" not in capsys.readouterr().out
+    versions = config["versions"] | {"jax": "0.1"}
+    records.write_config(copy, config | {"package_sha256": "0" * 64, "versions": versions})
+    records.write_result(copy, read(copy))
+    assert main(["verify", str(copy), "--study", TOY]) == 0
+    line = capsys.readouterr().out.splitlines()[0]
+    assert "jax was 0.1, is" in line and "the source of diffgames has changed" in line
+    (copy / "result.json").unlink()
+    assert main(["run", TOY, "--out", str(copy), "--resume"]) == 0
+    assert "the source of diffgames has changed" in read(copy)["warnings"][0]
+
+
+def test_a_profile_of_another_shape_is_named(finished, tmp_path, capsys):
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    save_tree(copy / "profile" / "profile.tree", {"y": [1.0]})
+    records.write_result(copy, read(copy))
+    assert main(["verify", str(copy), "--study", TOY]) == 2
+    error = capsys.readouterr().err
+    assert "profile.tree" in error and "KeyError at toy_study.py" in error and len(error.splitlines()) == 1
+
+
 def test_a_strangers_folder_is_not_executed(finished, tmp_path, capsys):
     """A study in a file runs only where the user names that file, and only the one the run was made with."""
     copy = shutil.copytree(finished, tmp_path / "copy")
@@ -345,17 +373,62 @@ def test_json_that_nothing_can_be_made_of_is_refused(finished, tmp_path, capsys,
 
 
 def test_data_replaced_under_a_run_are_named(tmp_path):
-    data = tmp_path / "sizes.csv"
+    data, config = tmp_path / "sizes", {"parameters": {"data": "sizes", "word": "quick", "several": []}}
     data.write_text("1,2\n")
-    inputs = input_files({"data": str(data), "word": "quick", "several": [str(data)]})
-    assert set(inputs) == {"data", "several[0]"} and Path(inputs["data"]["path"]).is_absolute()
-    check_inputs({"inputs": inputs})
+    texts = {"data": "sizes", "word": "quick", "several": [str(data)]}
+    inputs = input_files(texts)
+    assert inputs["word"] is None, "a text that names no file"
+    assert (
+        inputs["data"] == inputs["several[0]"] == {"path": str(data.resolve()), "sha256": sha256(b"1,2\n").hexdigest()}
+    )
+    check_inputs({**config, "inputs": inputs}, texts)
+    with pytest.raises(InvalidInput, match=r"^several\[0\]: .*sizes.* its key inputs has none"):
+        check_inputs({**config, "inputs": {name: inputs[name] for name in ("data", "word")}}, texts)
     data.write_text("20,40\n")
-    with pytest.raises(InvalidInput, match=r"^data: .*sizes.csv.* content has changed"):
-        check_inputs({"inputs": inputs})
+    with pytest.raises(InvalidInput, match=r"^data: .*sizes.* content has changed"):
+        check_inputs({**config, "inputs": inputs}, texts)
+    assert "sizes, whose content has changed" in other_inputs(inputs, input_files(texts))[0]
     data.unlink()
     with pytest.raises(InvalidInput, match="not there any more"):
-        check_inputs({"inputs": inputs})
+        check_inputs({**config, "inputs": inputs}, texts)
+
+
+def test_a_run_goes_on_with_the_file_it_was_started_with_wherever_it_is_called_from(tmp_path, monkeypatch, capsys):
+    """The text `sizes` names another file in another folder: the one whose digest was compared is the one opened."""
+    home, away = tmp_path / "home", tmp_path / "away"
+    for folder, target in ((home, "2,3\n"), (away, "20,30\n")):
+        folder.mkdir()
+        (folder / "sizes").write_text(target)
+    monkeypatch.chdir(home)
+    assert main(["run", TOY, "--out", "out", "--set", "data=sizes", "updates=100"]) == 0
+    stored, out = read("out"), str(home / "out")
+    assert abs(stored["headline"]["position"]["first"] - 2.0) < 0.5
+    monkeypatch.chdir(away)
+    assert main(["verify", out, "--study", TOY]) == 0 and "bit for bit" in capsys.readouterr().out
+    for name in ("result.json", "manifest.json", "checkpoints/stage.certificate.ckpt"):
+        (home / "out" / name).unlink()
+    capsys.readouterr()
+    assert main(["run", TOY, "--out", out, "--resume", "--set", "data=sizes"]) == 2
+    assert str(away) not in (error := capsys.readouterr().err) and "as in the run to be resumed" in error
+    assert main(["run", TOY, "--out", out, "--resume", "--set", f"data={home / 'sizes'}"]) == 0
+    assert read(out)["certificate"] == stored["certificate"] and read(out)["headline"] == stored["headline"]
+    config = records.read_config(home / "out")
+    records.write_config(home / "out", {key: value for key, value in config.items() if key != "inputs"})
+    records.write_result(home / "out", stored)
+    for words in (["run", TOY, "--out", out, "--resume"], ["verify", out, "--study", TOY]):
+        capsys.readouterr()
+        assert main(words) == 2 and "its key inputs has none" in capsys.readouterr().err
+
+
+def test_a_profile_is_loaded_from_a_finished_undamaged_run_only(finished, tmp_path):
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    assert set(records.load_profile(copy)) == {"x"}
+    (copy / "profile" / "profile.tree").write_bytes(b"{}")
+    with pytest.raises(InvalidInput, match=r"profile\.tree.* digest"):
+        records.load_profile(copy)
+    (copy / "result.json").unlink()
+    with pytest.raises(InvalidInput, match="a finished run"):
+        records.load_profile(copy)
 
 
 def test_report_is_rebuilt(finished, capsys):

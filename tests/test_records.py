@@ -3,9 +3,11 @@
 import hashlib
 import json
 import os
+import sys
 import time
 
 import equinox as eqx
+import h5py
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -134,10 +136,14 @@ def test_nothing_is_unpickled(tmp_path, monkeypatch):
     assert not (tmp_path / "unpickled").exists()
 
 
-def test_a_stored_class_outside_the_package_is_not_imported(tmp_path):
-    save_tree(tmp_path / "tree", {"role": Network(jnp.ones(1), None)})
+def test_only_registered_classes_are_stored_and_rebuilt(tmp_path):
+    """A class of the user's own is registered by a decorator; any other module's is neither imported nor built."""
+    with pytest.raises(InvalidInput, match=r"Network is not registered \(diffgames.storage.storable\)"):
+        save_tree(tmp_path / "tree", {"role": Network(jnp.ones(1), None)}, alone=True)
+    storage.storable(Network)
+    save_tree(tmp_path / "tree", {"role": Network(jnp.ones(1), None)}, alone=True)
     text = (tmp_path / "tree").read_bytes()
-    assert load_tree(tmp_path / "tree")["role"].activation is None, "its module is imported already"
+    assert load_tree(tmp_path / "tree")["role"].activation is None
     import json
 
     from diffgames.storage import _head_digest
@@ -146,8 +152,16 @@ def test_a_stored_class_outside_the_package_is_not_imported(tmp_path):
     head = json.loads(line.replace(f"{Network.__module__}:".encode(), b"antigravity:"))
     head["head_sha256"] = _head_digest(head)
     (tmp_path / "tree").write_bytes(json.dumps(head).encode() + b"\n" + payload)
-    with pytest.raises(InvalidInput, match="import its module first"):
+    with pytest.raises(InvalidInput, match="antigravity:Network is not registered"):
         load_tree(tmp_path / "tree")
+    assert "antigravity" not in sys.modules
+
+
+def test_every_registered_name_is_a_class_of_its_module():
+    for path, names in storage.STORABLE.items():
+        for name in names:
+            kind = storage._module_class(f"{path}:{name}")
+            assert issubclass(kind, eqx.Module) and (kind.__module__, kind.__qualname__) == (path, name)
 
 
 def test_a_finished_stage_is_not_repeated(tmp_path):
@@ -202,6 +216,30 @@ def test_arrays_keep_labels_and_units(tmp_path):
         run.profile()
 
 
+def test_arrays_claim_no_more_than_they_hold_and_nothing_that_lies_elsewhere(tmp_path):
+    """HDF5 describes a terabyte of fill values in a few bytes, and data in any file by its name."""
+    (tmp_path / "secret").write_bytes(bytes(24))
+    records.write_config(tmp_path, CONFIG)
+
+    def forged(plant):
+        records.write_arrays(tmp_path, {"day": xarray.Dataset({"price": ("time", [1.0, 2.0, 3.0])})})
+        with h5py.File(tmp_path / "arrays" / "day.nc", "r+") as file:
+            del file["price"]
+            plant(file)
+            if file.get("price", getlink=True).__class__ is h5py.HardLink:
+                file["price"].dims[0].attach_scale(file["time"])
+        return records.open_run(tmp_path).arrays("day")
+
+    assert forged(lambda file: file.create_dataset("price", data=np.arange(3.0)))["price"].sum() == 3.0
+    for plant, said in (
+        (lambda file: file.create_dataset("price", (2**37,), "f8", chunks=(2**20,)), "price claims more"),
+        (lambda file: file.create_dataset("price", (3,), "f8", external=[(str(tmp_path / "secret"), 0, 24)]), "claims"),
+        (lambda file: file.update(price=h5py.ExternalLink(str(tmp_path / "secret"), "/x")), "lies in another file"),
+    ):
+        with pytest.raises(InvalidInput, match=rf"day\.nc.*undamaged netCDF.*{said}"):
+            forged(plant)
+
+
 def test_the_stopwatch_adds_up_over_processes(tmp_path):
     first = records.Stopwatch(tmp_path)
     time.sleep(0.05)
@@ -213,7 +251,7 @@ def test_the_stopwatch_adds_up_over_processes(tmp_path):
 
 def test_a_tree_names_no_module_that_starts_something_and_claims_no_more_than_it_holds(tmp_path):
     role = Role(name="a", count=1, observation_names=("x",), action=Continuous(names=("s",), low=(-1.0,), high=(1.0,)))
-    save_tree(tmp_path / "role", {"role": role, "numbers": np.arange(3.0)})
+    save_tree(tmp_path / "role", {"role": role, "numbers": [np.arange(3.0)]})
 
     def forged(old, new, payload=lambda data: data):
         line, _, data = (tmp_path / "role").read_bytes().partition(b"\n")
@@ -225,7 +263,13 @@ def test_a_tree_names_no_module_that_starts_something_and_claims_no_more_than_it
         return tmp_path / "forged"
 
     assert load_tree(forged(b"", b""))["role"] == role
-    for old, new in ((b"games.markov:Role", b"__main__:Role"), (b'"count"', b'"__class__"')):
+    for old, new in (
+        (b"games.markov:Role", b"__main__:Role"),
+        (b"games.markov:Role", b"games.differential:DifferentialGame"),
+        (b'"count"', b'"__class__"'),
+        (b'"dict": {', b'"dict": 3, "other": {'),
+        (b'"list": [', b'"leaf": ['),
+    ):
         with pytest.raises(InvalidInput, match="fits this run"):
             load_tree(forged(old, new))
     huge = forged(

@@ -5,6 +5,7 @@ Used by the tests of the command line and of run folders; `diffgames run tests/t
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import jax
@@ -45,21 +46,28 @@ def update(state, target, rate):
     return {"key": key, "x": x - rate * gradient, "count": state["count"] + 1}
 
 
+def goal(config):
+    """Where the players want to be: as configured, or as the file says."""
+    if config.data is None:
+        return jnp.asarray(config.target, jnp.float32)
+    if not Path(config.data).is_file():
+        raise InvalidInput("data", config.data, "a file that exists")
+    return jnp.asarray(np.loadtxt(config.data, delimiter=","), jnp.float32)
+
+
 def certify(config, profile):
     """The gap of each player: what it could still gain, ½(x − target)²."""
-    target = jnp.asarray(config.target, jnp.float32)
+    target = goal(config)
     return {"gap": np.asarray(0.5 * (profile["x"] - target) ** 2), "how": "closed form"}
 
 
 def run(config, context):
     """Learn with a checkpoint after every update."""
-    if config.data is not None:
-        raise InvalidInput("data", config.data, "a file that exists")
+    target = goal(config)
     if config.mode == "fail":
         raise RunFailed("the players do not settle", "try a smaller learning.rate")
     if config.mode == "crash":
         raise ZeroDivisionError("a mistake of the study's")
-    target = jnp.asarray(config.target, jnp.float32)
     state = {"key": context.key, "x": jnp.zeros_like(target), "count": jnp.zeros((), jnp.int32)}
     slot = context.checkpoint.slot("training")
     saved = slot.load(state)

@@ -229,11 +229,11 @@ def _verify(options: argparse.Namespace) -> int:
     from diffgames.runtime import prepare_jax
 
     prepare_jax()
-    from diffgames.recheck import TOLERANCE, other_versions, recheck, seed_runs
+    from diffgames.recheck import TOLERANCE, made_with_other_software, recheck, seed_runs
 
     code = DONE
-    for difference in other_versions(stored):
-        print(f"another version than the run was made with: {difference}")
+    if others := made_with_other_software(stored, options.study):
+        print(f"made with other software than is here now: {', '.join(others)}")
     for run in seed_runs(stored):
         outcome = recheck(run, options.study)
         if outcome.reproduced:

@@ -21,15 +21,15 @@ from rich.console import Console
 
 from diffgames import records
 from diffgames.errors import InvalidInput, RunFailed
-from diffgames.input_files import check_inputs, input_files
+from diffgames.input_files import check_inputs, input_files, located, means_the_same
 from diffgames.outcome import finish, internal_failure, summary, write_outcome
 from diffgames.progress import Progress
+from diffgames.provenance import other_software, software
 from diffgames.records import Run
-from diffgames.runtime import versions
 from diffgames.studies.axes import together
 from diffgames.studies.context import CheckpointStore, RunContext
-from diffgames.studies.parameters import build_config, parameter_values, parameters_of
-from diffgames.studies.registry import find_study, source_digest
+from diffgames.studies.parameters import build_config, parameter_values, parameters_of, text_values
+from diffgames.studies.registry import find_study
 from diffgames.studies.study import Study, StudyResult
 
 MOST_SEED = 2**63
@@ -136,13 +136,12 @@ def _new_run(request: _Request) -> tuple[Description, Any, list[str]]:
     description = {
         "study": request.study.name,
         "target": f"{Path(file).resolve()}:{name}" if own_file else request.target,
-        "source_sha256": source_digest(request.target),
         "preset": preset,
         "seed": request.seed or 0,
         "seeds": request.seeds or 1,
         "parameters": parameter_values(config),
-        "inputs": input_files(parameter_values(config)),
-        "versions": versions(),
+        "inputs": input_files(text_values(config)),
+        **software(request.target),
         "device": _device(),
         "started": datetime.now().astimezone().isoformat(),
         "words": _words(request.study),
@@ -158,19 +157,21 @@ def _resumed_run(request: _Request, before: Run) -> tuple[Description, Any, list
         if value is not None and value != stored.get(name, 1):
             key = name if name == "study" else f"--{name}"
             raise InvalidInput(key, value, f"{stored.get(name, 1)!r}, as in the run to be resumed, or another --out")
-    config, drawn = build_config(request.study, stored["preset"], {**stored["parameters"], **request.settings})
-    for key, value in parameter_values(config).items():
-        kept = stored["parameters"].get(key, value)
-        if value != kept:
+    parameters, inputs = stored["parameters"], stored.get("inputs", {})
+    asked_for, _ = build_config(request.study, stored["preset"], {**parameters, **request.settings})
+    for key, value in parameter_values(asked_for).items():
+        kept, given = parameters.get(key, value), any(f"{key}.".startswith(f"{name}.") for name in request.settings)
+        if not (means_the_same(key, value, kept, inputs) if given else value == kept):
             raise InvalidInput(key, value, f"{kept!r}, as in the run to be resumed, or another --out")
-    check_inputs(stored)
-    now = {"versions": versions(), "device": _device(), "source_sha256": source_digest(request.target)}
-    drawn += [
-        f"resumed with other {name.replace('_sha256', ' file')} than the run was started with; "
-        "its numbers may differ from those of an uninterrupted run"
-        for name, value in now.items()
-        if value != stored.get(name)
-    ]
+    check_inputs(stored, text_values(asked_for))
+    config, drawn = build_config(request.study, stored["preset"], located(parameters, inputs))
+    others = other_software(stored, request.target)
+    others += [f"device {_device()}"] if stored.get("device") != _device() else []
+    if others:
+        drawn.append(
+            f"resumed with other software or device than the run was started with: {', '.join(others)}; "
+            "its numbers may differ from those of an uninterrupted run"
+        )
     return stored, config, drawn
 
 

@@ -7,6 +7,7 @@ folder may be a stranger's: no code that it names is executed, and none of its f
 
 import math
 import tempfile
+import traceback
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +15,15 @@ from typing import Any
 
 from diffgames.errors import InvalidInput, RunFailed
 from diffgames.headline import numbers
-from diffgames.input_files import check_inputs
+from diffgames.input_files import check_inputs, located
 from diffgames.outcome import certificate_json
 from diffgames.progress import Progress
-from diffgames.records import Run, open_run
-from diffgames.runtime import versions
+from diffgames.provenance import other_software, source_digest
+from diffgames.records import PROFILE, Run, open_run
 from diffgames.studies.context import CheckpointStore, RunContext
-from diffgames.studies.parameters import build_config
-from diffgames.studies.registry import find_study, source_digest, study_names
+from diffgames.studies.parameters import build_config, text_values
+from diffgames.studies.registry import find_study, study_names
+from diffgames.studies.study import Study
 
 TOLERANCE = 1e-6
 """Relative difference up to which a number counts as reproduced (0 is usual on the same kind of device)."""
@@ -48,10 +50,10 @@ def recheck(run: Run, target: str | None = None, quiet: bool = False) -> Recheck
     """
     stored = run.finished()["certificate"]
     study = find_study(_trusted(run, target))
-    check_inputs(run.config)
     if study.verify is None or not stored:
         raise InvalidInput("run", str(run.folder), "a run whose study issues a certificate")
-    config, _ = build_config(study, run.config["preset"], run.parameters)
+    check_inputs(run.config, text_values(build_config(study, run.config["preset"], run.parameters)[0]))
+    config, _ = build_config(study, run.config["preset"], located(run.parameters, run.config.get("inputs", {})))
     profile = run.profile()
     with tempfile.TemporaryDirectory() as scratch, Progress(quiet=quiet) as progress:
         context = RunContext(
@@ -61,11 +63,27 @@ def recheck(run: Run, target: str | None = None, quiet: bool = False) -> Recheck
             checkpoint=CheckpointStore(Path(scratch) / "checkpoints"),
             log=lambda text: None,
         )
-        certificate = certificate_json(study.verify(config, profile, context))
+        certificate = certificate_json(_recomputed(study, config, profile, context, run))
     if certificate is None:
         raise RunFailed("the study's verify returned no certificate", "let it return what its run returns")
     differences, exact = _compare(stored, certificate)
     return Recheck(certificate=certificate, differences=differences, exact=exact)
+
+
+def _recomputed(study: Study, config: Any, profile: Any, context: RunContext, run: Run) -> Any:
+    """The study's certificate of a profile, which may be of another shape than its own however sound its digests."""
+    assert study.verify is not None
+    try:
+        return study.verify(config, profile, context)
+    except (InvalidInput, RunFailed):
+        raise
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
+        allowed = (
+            f"a profile that the study's verify can play (unexpected {where}: {(str(error).splitlines() or [''])[0]})"
+        )
+        raise InvalidInput("file", str(run.folder / PROFILE), allowed) from error
 
 
 def _trusted(run: Run, target: str | None) -> str:
@@ -89,10 +107,9 @@ def _trusted(run: Run, target: str | None) -> str:
     return target
 
 
-def other_versions(run: Run) -> list[str]:
-    """What the run was made with and is another now, in words."""
-    now, stored = versions(), run.config.get("versions", {})
-    return [f"{name} was {stored.get(name)}, is {now[name]}" for name in now if now[name] != stored.get(name)]
+def made_with_other_software(run: Run, target: str | None = None) -> list[str]:
+    """In words, the versions and sources that differ between the run and what would recheck it now."""
+    return other_software(run.config, _trusted(run, target))
 
 
 def seed_runs(run: Run) -> list[Run]:

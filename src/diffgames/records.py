@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from diffgames.atomic import write_atomically
 from diffgames.errors import InvalidInput
@@ -86,11 +86,32 @@ class Run:
             raise InvalidInput("arrays", name, f"one of {', '.join(known) or 'none'}")
         try:
             with opened(path, self.folder) as file:
+                _check_claims(file)
                 return xarray.load_dataset(file, engine="h5netcdf")
         except InvalidInput:
             raise
         except Exception as error:  # whatever the libraries say of a damaged file
-            raise InvalidInput("file", str(path), "an undamaged netCDF file") from error
+            reason = (str(error).splitlines() or [""])[0]
+            raise InvalidInput("file", str(path), f"an undamaged netCDF file ({reason})") from error
+
+
+def _check_claims(file: BinaryIO) -> None:
+    """Refuse a netCDF file that claims more than it holds, or what lies elsewhere, before memory is asked for."""
+    import h5py
+
+    with h5py.File(file, "r") as content:
+        for name in content:
+            if not isinstance(content.get(name, getlink=True), h5py.HardLink):
+                raise ValueError(f"{name} lies in another file")
+            item = content[name]
+            said = item.attrs.get("NAME", b"")
+            said = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+            bare = said.startswith("This is a netCDF dimension but not a netCDF variable")
+            if not isinstance(item, h5py.Dataset) or bare:
+                continue
+            if item.external or item.is_virtual or item.nbytes > item.id.get_storage_size():
+                raise ValueError(f"{name} claims more than the file holds")
+    file.seek(0)
 
 
 def open_run(folder: str | Path) -> Run:
@@ -108,8 +129,13 @@ def open_run(folder: str | Path) -> Run:
 
 
 def load_profile(folder: str | Path) -> Any:
-    """The trained profile of a run, to evaluate it elsewhere: with other types, other data, in Python."""
-    return open_run(folder).profile()
+    """The trained profile of a run, to evaluate it elsewhere: with other types, other data, in Python.
+
+    `InvalidInput` names a run that is unfinished, and any damaged file of it.
+    """
+    run = open_run(folder)
+    run.finished()
+    return run.profile()
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -152,7 +178,7 @@ def write_arrays(folder: Path, arrays: Mapping[str, Any]) -> None:
         target.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".arrays.") as scratch:
             path = Path(scratch) / "dataset.nc"
-            dataset.to_netcdf(path, engine="h5netcdf")
+            dataset.drop_encoding().to_netcdf(path, engine="h5netcdf")  # neither compressed nor in chunks
             write_atomically(target / f"{name}.nc", path.read_bytes())
 
 
@@ -162,7 +188,7 @@ def write_profile(folder: Path, profile: Any) -> None:
         from diffgames.storage import load_tree, save_tree
 
         (folder / PROFILE).parent.mkdir(exist_ok=True)
-        save_tree(folder / PROFILE, profile)
+        save_tree(folder / PROFILE, profile, alone=True)
         load_tree(folder / PROFILE)  # one that cannot be read back must not pass for stored
 
 

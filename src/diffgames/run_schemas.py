@@ -70,8 +70,9 @@ class Config(_Shape):
     checksum: str
     target: str = ""
     source_sha256: str | None = None
+    package_sha256: str = ""
     seeds: Annotated[int, Field(ge=1, lt=2**63)] = 1
-    inputs: dict[str, _InputFile] = {}
+    inputs: dict[str, _InputFile | None] = {}
     versions: dict[str, str] = {}
     device: str = ""
     started: str = ""

@@ -2,8 +2,8 @@
 
 A file is one line of JSON, `{"format", "version", "sha256", "bytes", "structure"}`, followed by the leaves as
 consecutive `.npy` blocks. Typed random keys are stored through their data. `structure` describes plain containers
-(dictionaries, lists, tuples, numbers, strings) and equinox modules field by field, so that a game or a profile of
-policies can be rebuilt from the file alone; any other tree is read into the structure of a `like`.
+(dictionaries, lists, tuples, numbers, strings) and equinox modules of registered classes field by field, so that a
+profile of policies can be rebuilt from the file alone; any other tree is read into the structure of a `like`.
 """
 
 import dataclasses
@@ -12,9 +12,8 @@ import importlib
 import io
 import json
 import math
-import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -26,6 +25,21 @@ from diffgames.errors import InvalidInput
 from diffgames.run_files import read
 
 FORMAT, VERSION = "diffgames-tree", 1
+
+STORABLE: dict[str, tuple[str, ...]] = {
+    "diffgames.games.interbank": ("InterBankGame", "Lending"),
+    "diffgames.games.markov": ("Continuous", "Discrete", "Role"),
+    "diffgames.learning.policy": ("ActorCritic", "FixedProbabilities", "RecurrentActorCritic"),
+    "diffgames.markets.ecn": ("ExchangeModel",),
+    "diffgames.markets.mixture": ("GaussianMixture",),
+    "diffgames.solvers.feedback": ("LinearFeedback", "Track"),
+    "diffgames.solvers.policies": ("Centred", "Clock", "LinearGains", "LocalGains", "ResidualNetworks", "Sum"),
+    "diffgames.studies.flow_response": ("RandomQuotes",),
+}
+"""The package's classes that files may name, by module: what profiles are made of."""
+
+_storable: dict[str, type[eqx.Module]] = {}
+Kind = TypeVar("Kind", bound=type[eqx.Module])
 
 
 def _is_key(leaf: Any) -> bool:
@@ -57,7 +71,8 @@ def _describe(tree: Any) -> Any:
             name: _constant(getattr(tree, name)) if field.metadata.get("static") else _describe(getattr(tree, name))
             for name, field in kept.items()
         }
-        return {"module": f"{type(tree).__module__}:{type(tree).__qualname__}", "fields": fields}
+        _module_class(_name_of(type(tree)))
+        return {"module": _name_of(type(tree)), "fields": fields}
     raise TypeError(f"a {type(tree).__name__} cannot be described")
 
 
@@ -99,23 +114,27 @@ def _rebuild(structure: Any, leaves: "_Leaves") -> Any:
             raise ValueError(f"unknown structure {structure!r}")
 
 
-def _module_class(name: str) -> type[eqx.Module]:
-    """The class a file names: one of this package's, or of a module that is imported already; nothing else is run.
+def storable(kind: Kind) -> Kind:
+    """Let files describe modules of a class of yours: a decorator, needed before one is written or read.
 
-    A module that starts something when it is imported (`__main__`) holds no class that is ever stored.
+    A file that names a class which nobody registered is refused: its content alone must not choose what is built.
     """
-    path, _, qualified = name.partition(":")
-    parts = path.split(".")
-    if any(part.startswith("_") for part in parts):
-        raise ValueError(f"the class {name} is none that profiles are made of")
-    if parts[0] == "diffgames":
-        importlib.import_module(path)
-    found: Any = sys.modules.get(path)
-    for part in qualified.split("."):
-        found = getattr(found, part, None)
-    if not (isinstance(found, type) and issubclass(found, eqx.Module)):
-        raise ValueError(f"the class {name} is not there; import its module first")
-    return found
+    _storable[_name_of(kind)] = kind
+    return kind
+
+
+def _name_of(kind: type) -> str:
+    return f"{kind.__module__}:{kind.__qualname__}"
+
+
+def _module_class(name: str) -> type[eqx.Module]:
+    """The registered class of that name; a module is imported only if it holds one of the package's own."""
+    if name in _storable:
+        return _storable[name]
+    path, _, member = name.partition(":")
+    if member not in STORABLE.get(path, ()):
+        raise ValueError(f"the class {name} is not registered (diffgames.storage.storable)")
+    return getattr(importlib.import_module(path), member)
 
 
 class _Leaves:
@@ -166,8 +185,11 @@ def _fill(like: Any, leaves: _Leaves) -> Any:
     return jax.tree.map(one, like)
 
 
-def save_tree(path: Path, tree: Any) -> str:
-    """Write a tree atomically; returns the digest of its leaves."""
+def save_tree(path: Path, tree: Any, *, alone: bool = False) -> str:
+    """Write a tree atomically; returns the digest of its leaves.
+
+    `InvalidInput` names what cannot be rebuilt from the file alone, where that is asked for.
+    """
     buffer = io.BytesIO()
     for leaf in jax.tree.leaves(tree):
         if _is_stored(leaf):
@@ -175,7 +197,10 @@ def save_tree(path: Path, tree: Any) -> str:
     payload = buffer.getvalue()
     try:
         structure = _describe(tree)
-    except TypeError:
+    except (TypeError, ValueError) as error:
+        if alone:
+            allowed = f"plain containers, arrays and modules of registered classes; {error}"
+            raise InvalidInput("profile", type(tree).__name__, allowed) from error
         structure = None  # can be read with a `like` only
     digest = hashlib.sha256(payload).hexdigest()
     head = {"format": FORMAT, "version": VERSION, "sha256": digest, "bytes": len(payload), "structure": structure}
@@ -214,7 +239,7 @@ def load_tree(path: Path, like: Any = None, *, within: Path | None = None) -> An
         tree = _rebuild(head["structure"], leaves) if like is None else _fill(like, leaves)
         if not leaves.exhausted:
             raise ValueError("it holds more arrays than expected")
-    except (ValueError, TypeError, KeyError, ImportError, RecursionError) as error:
+    except Exception as error:  # a structure that another program wrote may be of any shape
         raise InvalidInput("file", str(path), f"a file that fits this run ({_short(error)})") from error
     return tree
 

@@ -66,6 +66,7 @@ def test_a_profile_plays_another_market_without_learning(folder, tmp_path):
     reused = tmp_path / "reused"
     assert main(["run", "otc-market", "--seed", "4", "--out", str(reused), "--set", *TINY, *changed]) == 0
     headline = result_of(reused)["headline"]
+    assert not any("other data" in warning for warning in result_of(reused)["warnings"])
     assert headline["updates"] == 0 and "reward_first" not in headline
     old, new = load_profile(folder), load_profile(reused)
     assert set(old) == set(new) == {"provider", "taker"}

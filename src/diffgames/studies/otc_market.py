@@ -22,6 +22,7 @@ import xarray as xr
 from jaxtyping import PRNGKeyArray
 
 from diffgames.errors import InvalidInput
+from diffgames.input_files import input_files, other_inputs
 from diffgames.learning.policy import FixedProbabilities, Profile
 from diffgames.learning.rollout import evaluate
 from diffgames.learning.train import TrainResult, initial_profile, value_clip_notes
@@ -30,13 +31,14 @@ from diffgames.markets.ecn_samples import PARTS
 from diffgames.markets.environment import OTCMarket
 from diffgames.markets.fit_report import FitReport
 from diffgames.markets.market_state import StepRecord
-from diffgames.records import load_profile
+from diffgames.records import load_profile, open_run
 from diffgames.studies import otc_figures
 from diffgames.studies.certificate_parameters import CertificateParameters, certify
 from diffgames.studies.context import RunContext
 from diffgames.studies.learned import Task, run_learned, run_learned_seeds
 from diffgames.studies.learning_parameters import ppo_config, tenth
 from diffgames.studies.market_parameters import MarketParameters, build_market, fit_exchanges
+from diffgames.studies.parameters import text_values
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.verification.certificate import Certificate
 
@@ -117,6 +119,7 @@ def _finish(
             *dict.fromkeys(note for report in reports for note in report.notes),
             *(value_clip_notes(history, ppo_config(config)) if history else ()),
             *_warnings(config, record),
+            *(_other_data(config) if config.profile is not None else ()),
         ],
         arrays={
             "evaluation": _dataset(record),
@@ -192,6 +195,13 @@ def _loaded(folder: str, market: OTCMarket) -> Profile:
             allowed = f"a profile whose {role.name} observes {role.observation_size} features (same supertype counts)"
             raise InvalidInput("profile", folder, allowed) from error
     return profile
+
+
+def _other_data(config: OTCConfig) -> list[str]:
+    """What the run of the given profile read and this one does not."""
+    before, now = open_run(str(config.profile)).config.get("inputs", {}), input_files(text_values(config))
+    before, now = ({name: file for name, file in one.items() if name != "profile"} for one in (before, now))
+    return [f"the profile was learned from other data; {words}" for words in other_inputs(before, now)]
 
 
 def _certify(

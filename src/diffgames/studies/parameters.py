@@ -147,6 +147,16 @@ def parameter_values(config: Any) -> dict[str, Any]:
     return {field.name: to_jsonable_python(value_of(config, field.name)) for field in fields_of(type(config))}
 
 
+def text_values(config: Any) -> dict[str, Any]:
+    """Those of `parameter_values` that may hold text of the user's own, and so the name of a file."""
+    free = {field.name for field in fields_of(type(config)) if _takes_text(field.type)}
+    return {name: value for name, value in parameter_values(config).items() if name in free}
+
+
+def _takes_text(hint: Any) -> bool:
+    return hint in (str, Any) or (get_origin(hint) is not Literal and any(map(_takes_text, get_args(hint))))
+
+
 def build_config(study: Study, preset: str, settings: Mapping[str, Any]) -> tuple[Any, list[str]]:
     """The configuration of `preset` with `settings` on top, and the warnings that its values draw."""
     if preset not in study.presets:

@@ -1,6 +1,5 @@
 """Finding a study: by its registered name, by the entry points of other packages, or in the user's own file."""
 
-import hashlib
 import importlib
 import importlib.util
 import sys
@@ -44,14 +43,14 @@ STUDIES: dict[str, str] = {
 ENTRY_POINT_GROUP = "diffgames.studies"
 
 
-def _foreign() -> dict[str, EntryPoint]:
+def foreign_studies() -> dict[str, EntryPoint]:
     """Studies of other installed packages; the names of our own cannot be taken over."""
     return {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP) if entry.name not in STUDIES}
 
 
 def study_names() -> list[str]:
     """Names `diffgames run` knows, the package's own first."""
-    return [*STUDIES, *sorted(_foreign())]
+    return [*STUDIES, *sorted(foreign_studies())]
 
 
 def find_study(target: str) -> Study:
@@ -64,7 +63,7 @@ def find_study(target: str) -> Study:
     if target in STUDIES:
         module, _, member = STUDIES[target].partition(":")
         return getattr(importlib.import_module(module), member)
-    foreign = _foreign()
+    foreign = foreign_studies()
     if target in foreign:
         try:
             found = foreign[target].load()
@@ -73,12 +72,6 @@ def find_study(target: str) -> Study:
             raise InvalidInput("STUDY", target, f"a study that can be imported ({what})") from error
         return _as_study(found, target)
     raise InvalidInput("STUDY", target, suggestion(target, [*STUDIES, *foreign]) + ", or FILE.py:NAME")
-
-
-def source_digest(target: str) -> str | None:
-    """Digest of the user's file behind `FILE.py:NAME`; None for a registered study."""
-    path = target.rpartition(":")[0]
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path.endswith(".py") else None
 
 
 def load_file(path: Path) -> ModuleType:
