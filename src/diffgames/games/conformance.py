@@ -11,13 +11,13 @@ import jax.numpy as jnp
 
 from diffgames.errors import InvalidInput
 from diffgames.games.markov import AbstractMarkovGame, Continuous
+from diffgames.games.names import check_names
 
 
 def check_markov_game(game: AbstractMarkovGame) -> None:
     """Raise `InvalidInput`, naming the member, what it gave and what it must give, if `game` breaks its contract."""
     names = [role.name for role in game.roles]
-    if not names or len(set(names)) < len(names):
-        raise InvalidInput("roles", names, "at least one role, with names of their own")
+    check_names("roles", names)
     if not (isinstance(game.horizon, int) and game.horizon >= 1):
         raise InvalidInput("horizon", game.horizon, "an integer number of steps, at least 1")
     key = jax.eval_shape(lambda: jax.random.key(0))

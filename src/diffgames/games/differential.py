@@ -27,6 +27,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from diffgames.errors import InvalidInput
 from diffgames.games.jumps import JumpLaw
+from diffgames.games.names import check_names
 
 Controls = tuple[Float[Array, "_"], ...]  # every player has its own number of components
 Profile = Callable[[Float[Array, ""], Float[Array, " n"], Int[Array, ""]], Controls]
@@ -95,6 +96,7 @@ class DifferentialGame(eqx.Module):
         self.bounds = tuple(self.bounds) or (None,) * count
 
     def __check_init__(self):
+        check_names("players", self.players)
         count = len(self.players)
         for key in ("control_sizes", "signs", "bounds"):
             if len(getattr(self, key)) != count:

@@ -11,6 +11,7 @@ from jax.core import Tracer
 
 from diffgames.errors import InvalidInput
 from diffgames.games.differential import check_generator
+from diffgames.games.names import check_names
 from diffgames.numerics.equilibration import equilibrated, least_eigenvalue
 
 if TYPE_CHECKING:
@@ -78,14 +79,8 @@ def _check_control_costs(game: "LinearQuadraticGame") -> None:
 
 
 def _check_words(game: "LinearQuadraticGame") -> None:
-    count = len(game.players)
-    if count == 0:
-        raise InvalidInput("players", (), "at least one player")
-    if len({player.name for player in game.players}) < count:
-        raise InvalidInput("players", [player.name for player in game.players], "names that differ")
+    check_names("players", [player.name for player in game.players])
     for player in game.players:
-        if not isinstance(player.name, str) or not player.name:
-            raise InvalidInput("names", player.name, "a word for each player")
         if player.sign not in (1, -1):
             raise InvalidInput(f"{player.name}.sign", player.sign, "+1 (minimises) or -1 (maximises)")
     early = {index for tier in game.tiers[:-1] for index in tier}

@@ -24,6 +24,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from diffgames.errors import InvalidInput, RunFailed
 from diffgames.games.markov import AbstractMarkovGame
+from diffgames.games.names import check_names
 from diffgames.learning import devices, distribution
 from diffgames.learning.policy import DEFAULT_WIDTH, FixedProbabilities, Profile, actor_critic
 from diffgames.learning.ppo import Learner, PPOConfig, improve, new_learner
@@ -184,6 +185,7 @@ def start(
 ) -> LearnerState:
     """The state before the first update, its history empty (NaN) and as long as it will get."""
     known = [role.name for role in game.roles]
+    check_names("roles", known)
     if not learn or not set(learn) <= set(known):
         raise InvalidInput("learn", list(learn), f"one or more of the roles {', '.join(known)}")
     for name in learn:
