@@ -9,6 +9,8 @@ ROOT := $(if $(wildcard pyproject.toml),.,$(patsubst %/,%,$(dir $(lastword $(MAK
 PY := .venv/bin/python
 # Compilation runs in one thread: two processes, each with whole files, keep two cores busy.
 WORKERS := -n 2 --dist loadfile --durations=10
+# Instructions without AVX; only x86 knows the flag.
+OTHER := $(if $(filter x86_64,$(shell uname -m)),XLA_FLAGS=--xla_cpu_max_isa=SSE4_2)
 
 # An environment that another checkout left here, or whose Python is gone, is built anew.
 HEALTHY := $(shell cd "$(ROOT)" && $(PY) -c "import os, diffgames; \
@@ -27,13 +29,14 @@ slow: environment
 	@cd "$(ROOT)" && sh scripts/install twins
 	@cd "$(ROOT)" && $(PY) -m pytest -q -m slow $(WORKERS)
 
-# as users run it who never set JAX's flag for 64 bits: learning, the market, precision, every example of the docs
+# as users run it who never set JAX's flag for 64 bits: the market, precision, every example of the docs
 float32: environment
-	@cd "$(ROOT)" && JAX_ENABLE_X64=0 $(PY) -m pytest -q tests/learning tests/markets tests/numerics/test_precision.py tests/test_docs.py $(WORKERS)
+	@cd "$(ROOT)" && JAX_ENABLE_X64=0 $(PY) -m pytest -q tests/markets tests/numerics/test_precision.py tests/test_docs.py $(WORKERS)
 
-# as on a processor of other instructions, which rounds otherwise: what learns and what certifies (x86 alone knows the flag)
+# as on a processor of other instructions, which rounds otherwise: what learns, in float32, and what certifies
 rounding: environment
-	@cd "$(ROOT)" && XLA_FLAGS=--xla_cpu_max_isa=SSE4_2 $(PY) -m pytest -q tests/learning tests/verification $(WORKERS)
+	@cd "$(ROOT)" && JAX_ENABLE_X64=0 $(OTHER) $(PY) -m pytest -q tests/learning $(WORKERS)
+	@cd "$(ROOT)" && $(OTHER) $(PY) -m pytest -q tests/verification $(WORKERS)
 
 lint: environment
 	@cd "$(ROOT)" && sh scripts/install lint
