@@ -58,6 +58,9 @@ def test_generators_come_back_from_their_transitions():
     np.testing.assert_allclose(generator_of_transitions(expm(0.5 * generator), 0.5), generator, atol=1e-10)
     flip = np.array([[0.1, 0.9], [0.9, 0.1]])  # has no real logarithm
     np.testing.assert_allclose(generator_of_transitions(flip, 1.0), flip - np.eye(2))
+    never = np.array([[0.9, 0.1, 0.0], [0.0, 0.9, 0.1], [0.1, 0.0, 0.9]])  # its logarithm has negative rates
+    for step in (1e-10, 1.0, 3e10):  # whatever the unit of time
+        np.testing.assert_allclose(generator_of_transitions(never, step) * step, never - np.eye(3), atol=1e-12)
 
 
 def test_a_market_order_is_its_executions_of_one_instant():

@@ -4,6 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from diffgames.games.differential import DifferentialGame, PointLaw
 from diffgames.games.jumps import FixedMark, JumpLaw
@@ -46,6 +47,24 @@ def test_geometric_brownian_motion_with_jumps():
     flow = LinearFlow(lambda t: -0.3 * one[0], 0.5 * one, 0.4 * one, jnp.full((1, 1), 2.0), jnp.zeros((1, 1)))
     found = second_moments(flow, one[0], jnp.array([0.0, 0.5, 2.0]))[:, 0, 0, 0]
     np.testing.assert_allclose(found, np.exp((-0.6 + 0.25 + 0.32) * np.array([0.0, 0.5, 2.0])), rtol=1e-9)
+
+
+@pytest.mark.parametrize(("length", "second"), [(1.0, 1.0), (1e-8, 1.0), (1e9, 1e-7), (1e-6, 1e7)])
+def test_moments_and_costs_have_any_unit(length, second):
+    """dx = −30 (x − 1) dt + 0.4 dW from 0: variance σ² (1 − e^{−60t}) / 60, mean 1 − e^{−30t}, and ∫ x² − x dt."""
+    rate, noise, level, horizon = 30.0 / second, 0.4 * length / second**0.5, length, 0.5 * second
+    drift = jnp.asarray([[[-rate, rate * level], [0.0, 0.0]]])
+    diffusion = jnp.zeros((1, 1, 2, 2)).at[0, 0, 0, 1].set(noise)
+    flow = LinearFlow(drift, diffusion, jnp.zeros((1, 0, 2, 2)), jnp.zeros((1, 0)), jnp.zeros((1, 1)))
+    start = jnp.zeros((1, 2, 2)).at[0, 1, 1].set(1.0)
+    mean, covariance = mean_and_covariance(second_moments(flow, start, jnp.asarray([0.0, 0.1, 0.5]) * second))
+    wanted = 0.16 / 60 * (1 - np.exp([-6.0, -30.0]))
+    np.testing.assert_allclose(np.asarray(covariance[1:, 0, 0]) / length**2, wanted, rtol=1e-8)
+    np.testing.assert_allclose(np.asarray(mean[1:, 0]) / length, 1 - np.exp([-3.0, -15.0]), rtol=1e-8)
+    weight = jnp.asarray([[[1.0 / length**2, -0.5 / length], [-0.5 / length, 0.0]]])
+    cost = quadratic_cost(flow, lambda t: weight, jnp.zeros((1, 2, 2)), horizon)[0, 1, 1] / second
+    paid = (1 - np.exp(-30.0)) / 60 - (1 - np.exp(-15.0)) / 30 + 0.16 / 60 * (0.5 - (1 - np.exp(-30.0)) / 60)
+    np.testing.assert_allclose(float(cost), paid, rtol=1e-8)
 
 
 def test_costs_forward_and_backward_agree():

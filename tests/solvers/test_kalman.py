@@ -76,3 +76,9 @@ def test_slips_are_told_by_name():
         partially_observed(plant, [[1.0]], SEEN)
     with pytest.raises(InvalidInput, match="covariance"):
         partially_observed(plant, C, SEEN, covariance=-START)
+    for unit in (1.0, 1e-7, 1e7):  # of both states, and of the second alone
+        for part in (np.diag([unit, unit]), np.diag([1.0, unit])):
+            partially_observed(plant, C, SEEN, covariance=part @ [[0.3, 0.1], [0.1, 0.2]] @ part)
+            for wrong in ([[0.3, 0.3], [0.3, 0.2]], [[0.3, 0.1], [0.05, 0.2]]):
+                with pytest.raises(InvalidInput, match="covariance"):
+                    partially_observed(plant, C, SEEN, covariance=part @ wrong @ part)

@@ -181,9 +181,9 @@ def generator_of_transitions(transition: Float[np.ndarray, "N N"], step: float) 
     from scipy.linalg import logm
 
     logarithm = np.asarray(logm(transition), complex)
-    rates = np.real(logarithm) / step
-    off = rates - np.diag(np.diag(rates))
-    if np.abs(np.imag(logarithm)).max() > 1e-9 or off.min() < -1e-9 or not np.all(np.isfinite(rates)):
-        rates = (transition - np.eye(len(transition))) / step
-    off = np.maximum(rates - np.diag(np.diag(rates)), 0.0)
+    power = np.real(logarithm)  # rates per step: no unit
+    off = power - np.diag(np.diag(power))
+    if np.abs(np.imag(logarithm)).max() > 1e-9 or off.min() < -1e-9 or not np.all(np.isfinite(power)):
+        power = transition - np.eye(len(transition))
+    off = np.maximum(power - np.diag(np.diag(power)), 0.0) / step
     return off - np.diag(off.sum(axis=1))

@@ -66,9 +66,18 @@ def partially_observed(
     spread = jnp.zeros((n, n)) if covariance is None else _matrix(covariance)
     if start.shape != (n,):
         raise InvalidInput("mean", f"shape {start.shape}", f"{n} numbers")
-    if spread.shape != (n, n) or least_eigenvalue(np.asarray(spread), np) < -1e-10:
+    if spread.shape != (n, n) or not _is_covariance(np.asarray(spread)):
         raise InvalidInput("covariance", np.asarray(spread).tolist(), f"a positive semidefinite matrix {n} × {n}")
     return PartiallyObservedGame(plant, seen, noise, start, spread)
+
+
+def _is_covariance(spread: np.ndarray) -> bool:
+    """Whether it is symmetric and positive semidefinite but for rounding, each entry in the units of its own states."""
+    unit = np.sqrt(np.diagonal(spread).clip(0.0))
+    unit = np.where(unit > 0, unit, 1.0)
+    correlation = spread / unit[:, None] / unit
+    skew, least = np.abs(correlation - correlation.T).max(), np.min(least_eigenvalue(correlation, np))
+    return bool(skew <= 1e-9 and least >= -1e-9)
 
 
 def _matrix(value: Any) -> Array:

@@ -84,7 +84,7 @@ def step_table(
             rates.append(np.asarray(flow)[None, :, None, index] * np.exp(-k[None, :, None] * offset))
             earned.append(np.where(np.isinf(offset), 0.0, size * offset))
     switching = np.array(around.rates, float)
-    if switching.min() < -1e-9:
+    if switching.min() < -1e-9 * np.abs(switching).max():
         raise InvalidInput("rates", float(switching.min()), "switching intensities ≥ 0 after modulation")
     switching[:, np.arange(n), np.arange(n)] = 0.0
     flat = np.zeros((n, count))

@@ -19,16 +19,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from diffgames.numerics.step_size import TINY, Sized, rows, sizes
 from diffgames.solvers.base import Status
 
 ENORMOUS = 1e150
 LARGE = 1e3
 NEAR = 1e-10
 STEEP = 1e-3
-TINY = 1e-290
 FIRST = 1e-4
 BESIDE = 1e-13
-SHORTEST = 1e-13
 
 
 class Backward(NamedTuple):
@@ -63,7 +62,7 @@ def integrate_to_go(
     all entries of all matrices have one unit. `breaks` are times to go at which the rate jumps; `longest` bounds a
     step, as a share of the span.
     """
-    controller = Sized(accuracy.rtol, accuracy.atol, longest, together=units is None)
+    controller = Sized(accuracy.rtol, accuracy.atol, longest, within="all" if units is None else "matrix")
     units = jax.tree.map(jnp.ones_like, terminal) if units is None else units
     span = to_go[-1]
 
@@ -74,17 +73,17 @@ def integrate_to_go(
     flow = _between(measured, span, breaks)
     start = jax.tree.map(jnp.divide, terminal, units)
     first = flow(jnp.zeros_like(span), start)
-    reference = jnp.where(_sizes(start) > 0, _sizes(start), _sizes(first))
+    reference = jnp.where(sizes(start) > 0, sizes(start), sizes(first))
     most = jnp.where(reference > 0, jnp.minimum(ENORMOUS * reference, 1e300), 1e300)
     # What is zero until a coefficient jumps has no size yet: it has grown where it is large in units, where these are.
-    reference = jnp.where(reference > 0, reference, jnp.inf if controller.together else 1.0)
+    reference = jnp.where(reference > 0, reference, jnp.inf if controller.within == "all" else 1.0)
 
     def distance(s, y):
-        grown = _sizes(y) > LARGE * reference
+        grown = sizes(y) > LARGE * reference
         return jnp.min(jnp.where(grown, _scale(y, flow(s, y)), jnp.inf))
 
     def stop(s, y, args, **_):
-        return (distance(s, y) < NEAR * s) | ~jnp.all(_sizes(y) < most)
+        return (distance(s, y) < NEAR * s) | ~jnp.all(sizes(y) < most)
 
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(lambda s, y, args: flow(s, y)),
@@ -141,71 +140,20 @@ def _ended(result: Any, s: Array, y: Any, flow: Callable[[Any, Any], Any]) -> tu
 
 def _orders(y: Array, change: Array, bend: Array) -> Float[Array, " matrices"]:
     """Order of the pole per matrix, by its largest entry: a whole number where it is close to one."""
-    place = jnp.argmax(jnp.abs(_rows(y)), axis=1)[:, None]
-    y, change, bend = (jnp.take_along_axis(_rows(leaf), place, axis=1)[:, 0] for leaf in (y, change, bend))
+    place = jnp.argmax(jnp.abs(rows(y)), axis=1)[:, None]
+    y, change, bend = (jnp.take_along_axis(rows(leaf), place, axis=1)[:, 0] for leaf in (y, change, bend))
     order = 1 / jnp.maximum((y / change) * (bend / change) - 1, 1 / 8)
     return jnp.clip(jnp.where(jnp.abs(order - jnp.round(order)) < 0.2, jnp.round(order), order), 1.0, 8.0)
 
 
 def _scale(y: Any, change: Any) -> Float[Array, " matrices"]:
     """Per matrix its size over that of its rate, infinite where it does not rise."""
-    inner = jax.tree.map(lambda a, b: jnp.sum(_rows(a) * _rows(b), axis=1), y, change)
+    inner = jax.tree.map(lambda a, b: jnp.sum(rows(a) * rows(b), axis=1), y, change)
     rising = jnp.concatenate(jax.tree.leaves(inner)) > 0
-    return jnp.where(rising, _sizes(y) / jnp.maximum(_sizes(change), TINY), jnp.inf)
-
-
-def _sizes(tree: Any) -> Float[Array, " matrices"]:
-    """The largest entry of every matrix of a pytree."""
-    return jnp.concatenate([jnp.max(jnp.abs(_rows(leaf)), axis=1) for leaf in jax.tree.leaves(tree)])
-
-
-def _rows(leaf: Array) -> Float[Array, "matrices entries"]:
-    """The entries of every matrix of a leaf: of its last two axes, of all where it has fewer than three."""
-    return leaf.reshape(-1, leaf.shape[-1] * leaf.shape[-2]) if leaf.ndim > 2 else leaf.reshape(1, -1)
+    return jnp.where(rising, sizes(y) / jnp.maximum(sizes(change), TINY), jnp.inf)
 
 
 def _first_step(y: Any, change: Any) -> Array:
     """A hundredth of the time in which a matrix would double, FIRST where it starts at zero."""
-    ratio = jnp.where(_sizes(y) > 0, 0.01 * _sizes(y) / jnp.maximum(_sizes(change), TINY), FIRST)
+    ratio = jnp.where(sizes(y) > 0, 0.01 * sizes(y) / jnp.maximum(sizes(change), TINY), FIRST)
     return jax.lax.stop_gradient(jnp.clip(jnp.min(ratio), 1e-12, FIRST))
-
-
-class Sized(diffrax.AbstractAdaptiveStepSizeController):
-    """Steps by errors relative to an entry and to the largest of its matrix (of all, `together`); none is longer."""
-
-    rtol: float
-    atol: float
-    inner: diffrax.PIDController
-    together: bool = eqx.field(static=True)
-
-    def __init__(self, rtol: float, atol: float, longest: float | None = None, together: bool = False):
-        self.rtol, self.atol, self.together = rtol, atol, together
-        # A value that is zero until a coefficient jumps allows no error at all: the shortest step is taken as it is.
-        self.inner = diffrax.PIDController(rtol=1.0, atol=TINY, dtmin=SHORTEST, dtmax=longest, force_dtmin=True)
-
-    @property
-    def norm(self):  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The norm of scaled errors."""
-        return self.inner.norm
-
-    def wrap(self, direction):
-        """The same controller; direction matters to none of its parts."""
-        return self
-
-    def init(self, *args):
-        """The first step."""
-        return self.inner.init(*args)
-
-    def adapt_step_size(self, t0, t1, y0, y1_candidate, *rest):
-        """The next step: what is handed on in place of the values is the error they allow."""
-        return self.inner.adapt_step_size(t0, t1, self._allowed(y0), self._allowed(y1_candidate), *rest)
-
-    def _allowed(self, y: Any) -> Any:
-        sizes = jax.tree.map(lambda leaf: jnp.abs(jax.lax.stop_gradient(leaf)), y)
-        most = jnp.max(_sizes(sizes))
-
-        def allowed(size: Array) -> Array:
-            largest = most if self.together else jnp.max(size, axis=(-2, -1) if size.ndim > 2 else None, keepdims=True)
-            return self.rtol * size + self.atol * largest
-
-        return jax.tree.map(allowed, sizes)

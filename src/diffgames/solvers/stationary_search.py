@@ -28,7 +28,7 @@ from jaxtyping import Array, Float
 
 from diffgames.games.linear_quadratic import LinearQuadraticGame
 from diffgames.numerics.equilibration import equilibrated
-from diffgames.solvers.backward import Sized
+from diffgames.numerics.step_size import Sized
 from diffgames.solvers.base import Status
 from diffgames.solvers.recursion import continuation, step_back
 from diffgames.solvers.riccati import value_rate

@@ -199,12 +199,12 @@ def _price_warnings(config: PortfolioConfig, equilibrium: PortfolioEquilibrium) 
 
 def _warnings(equilibrium: PortfolioEquilibrium, certificate: Certificate, history: np.ndarray) -> list[str]:
     notes = []
-    for entry, value in zip(certificate.entries, equilibrium.value(), strict=True):
-        spread = entry.value - value
-        if abs(spread) > 0.02 * max(abs(value), 1e-3):
+    values = equilibrium.value()
+    for entry, value in zip(certificate.entries, values, strict=True):
+        if abs(entry.value - value) > 0.02 * float(np.abs(values).max()):
             notes.append(f"{entry.label}: simulated value {entry.value:.5g}, closed form {value:.5g}; use more steps")
     left = float(np.abs(history[-1] - equilibrium.z).max())
-    if left > 1e-6 * max(1.0, float(np.abs(equilibrium.z).max())):
+    if left > 1e-6 * float(np.abs(equilibrium.z).max()):
         notes.append(f"best responses in turn are still {left:.2g} away from z after {len(history) - 1} sweeps")
     return notes
 

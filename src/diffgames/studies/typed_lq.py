@@ -25,6 +25,7 @@ from diffgames.games.mean_field import (
     typed_game,
     typed_linear_quadratic,
 )
+from diffgames.numerics.step_size import Sized
 from diffgames.plotting import COLOURS, band, label, new_figure
 from diffgames.solvers import LinearQuadraticSolution, escape_time, solve
 from diffgames.solvers.boundary_value import boundary_costates, boundary_escape
@@ -203,16 +204,16 @@ def follow(
         cost = cost + jnp.einsum("ta,tab,b->t", m, game.s, xbar)
         return moved + game.kappa @ xbar, grown + jnp.swapaxes(grown, 1, 2) + spread, cost
 
-    time = solution.time
+    time, span = solution.time, solution.time[-1]
     path = diffrax.diffeqsolve(
-        diffrax.ODETerm(flow),
+        diffrax.ODETerm(lambda s, state, _: jax.tree.map(lambda rate: span * rate, flow(s * span, state, _))),
         diffrax.Dopri8(),
-        t0=time[0],
-        t1=time[-1],
-        dt0=None,
+        t0=0.0,
+        t1=1.0,
+        dt0=1e-4,
         y0=(mean, covariance, jnp.zeros(count)),
-        saveat=diffrax.SaveAt(ts=time),
-        stepsize_controller=diffrax.PIDController(rtol=1e-10, atol=1e-12),
+        saveat=diffrax.SaveAt(ts=time / span),
+        stepsize_controller=Sized(1e-10, 1e-12),
         max_steps=16_384,
     )
     assert path.ys is not None
