@@ -73,3 +73,18 @@ def test_the_verbs_are_at_the_top_and_nothing_else_is():
         assert getattr(diffgames, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'sovle'"):
         diffgames.sovle  # noqa: B018 - the access is the test
+
+
+def test_a_solution_refuses_what_its_game_does_not_have():
+    """It would clamp indices and times, and hand back a number of something else."""
+    solution = solve(regulator(A=np.zeros((2, 2)), B=np.eye(2), Q=np.eye(2), R=np.eye(2), horizon=1.0))
+    for key, wrong in (("regime", 3), ("regime", -1), ("regime", 0.5), ("t", 2.0), ("t", -1.0), ("t", np.nan)):
+        for read, where in ((solution.matrix, ("x", "x")), (solution.gain, ("x",)), (solution.cost, ([1.0, 1.0],))):
+            with pytest.raises(InvalidInput) as told:
+                read("controller", *where, **{key: wrong})
+            assert told.value.key == key
+    for state in ([1.0], [1.0, np.nan], "x"):
+        with pytest.raises(InvalidInput) as told:
+            solution.cost("controller", state)
+        assert told.value.key == "x"
+    assert float(solution.cost("controller", [1.0, 0.0], 1.0)) == 0.0

@@ -9,7 +9,8 @@ diffgames.errors.InvalidInput: Q: 1.0 is not valid; allowed: a matrix of n = 2 r
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import equinox as eqx
@@ -20,6 +21,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from diffgames.errors import InvalidInput
+from diffgames.numerics.equilibration import least_eigenvalue
 
 
 class Schedule(eqx.Module):
@@ -180,6 +182,23 @@ def numbers(key: str, value: Any, allowed: str) -> Array:
     if not isinstance(array, Tracer) and not np.all(np.isfinite(np.asarray(array))):
         raise InvalidInput(key, np.asarray(array).tolist(), f"finite numbers: {allowed}")
     return array
+
+
+def check_definite(key: str, value: Any, what: str = "a positive definite cost of the player's own control") -> None:
+    """`InvalidInput` unless matrices [..., k, k] are positive definite; what is not known yet passes."""
+    if not callable(value) and not isinstance(value, Tracer):
+        matrices = np.asarray(value)
+        if matrices.size and np.min(least_eigenvalue(matrices, np)) <= 0:
+            raise InvalidInput(key, matrices.tolist(), what)
+
+
+@contextmanager
+def in_letters(names: dict[str, str]) -> Iterator[None]:
+    """What is wrong inside, under the user's names."""
+    try:
+        yield
+    except InvalidInput as error:
+        raise InvalidInput(names.get(error.key, error.key), error.value, error.allowed) from None
 
 
 def shown(value: Any) -> Any:

@@ -22,14 +22,23 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from diffgames.errors import InvalidInput
 from diffgames.games.linear_quadratic import LinearQuadraticGame, Player, affine, padded
+from diffgames.games.linear_quadratic_check import check_span
+from diffgames.games.matrices import Binder, check_definite, shown
 from diffgames.numerics.precision import in_double
 
 Reading = Literal["mfg", "mftg", "team", "nash"]
 READINGS: tuple[Reading, ...] = ("mfg", "mftg", "team", "nash")
+SHAPES = dict.fromkeys(("a", "kappa", "q", "s", "q_T"), ("n", "n")) | {
+    "b": ("n", "k"),
+    "r": ("k", "k"),
+    "sigma": ("n", "w"),
+}
+"""Rows and columns of a type's matrices."""
 
 
 class TypedGame(eqx.Module):
@@ -71,37 +80,31 @@ class TypedGame(eqx.Module):
 
 
 @in_double
-def typed_game(*, share: Any, horizon: float, **data: Any) -> TypedGame:
+def typed_game(*, share: Any, horizon: Any, **data: Any) -> TypedGame:
     """K types from lists (one entry per type, a number or a matrix): a, b, kappa, sigma, q, r, s, q_T.
 
-    Shares must be positive and sum to one, q, q_T be symmetric, r positive definite.
+    Shares must be positive and sum to one, q, q_T be symmetric, r positive definite; `InvalidInput` names what is not.
     """
-    names = ("a", "b", "kappa", "sigma", "q", "r", "s", "q_T")
+    check_span(horizon, 0.0)
+    bind = Binder()
+    share = bind.matrix("share", share, "K", tail=1)
+    if not isinstance(share, Tracer) and not (np.min(share) > 0 and abs(float(np.sum(share)) - 1) <= 1e-9):
+        raise InvalidInput("share", shown(share), "positive shares that sum to one")
+    for name in data:
+        if name not in SHAPES:
+            raise InvalidInput(name, shown(data[name]), "a list named " + ", ".join(SHAPES))
     found = {}
-    for name in names:
+    for name, letters in SHAPES.items():
         if name not in data:
             raise InvalidInput(name, None, "one number or matrix per type")
-        try:
-            value = jnp.asarray(data[name], jnp.result_type(float))
-        except (ValueError, TypeError) as error:
-            raise InvalidInput(name, data[name], "numbers, or matrices of one shape, one per type") from error
-        found[name] = value[:, None, None] if value.ndim == 1 else value
-    share = jnp.asarray(share, jnp.result_type(float))
-    if share.ndim != 1 or not share.size or float(share.min()) <= 0 or abs(float(share.sum()) - 1) > 1e-9:
-        raise InvalidInput("share", share.tolist(), "positive shares that sum to one")
-    count, n = share.shape[0], found["a"].shape[-1]
-    k = found["b"].shape[-1]
-    shapes = dict.fromkeys(("a", "kappa", "q", "s", "q_T"), (count, n, n)) | {"b": (count, n, k), "r": (count, k, k)}
-    shapes["sigma"] = (count, n, found["sigma"].shape[-1])
-    for name, shape in shapes.items():
-        if found[name].shape != shape:
-            raise InvalidInput(name, f"shape {found[name].shape}", f"{shape}: one entry for each of the {count} types")
+        found[name] = bind.matrix(name, data[name], "K", *letters)
     for name in ("q", "q_T", "r"):
+        if isinstance(found[name], Tracer):
+            continue
         skew = np.abs(np.asarray(found[name] - jnp.swapaxes(found[name], 1, 2))).max()
         if not skew <= 1e-12 * np.abs(np.asarray(found[name])).max():
-            raise InvalidInput(name, found[name].tolist(), "symmetric matrices")
-    if np.linalg.eigvalsh(np.asarray(found["r"])).min() <= 0:
-        raise InvalidInput("r", found["r"].tolist(), "positive definite control costs")
+            raise InvalidInput(name, shown(found[name]), "symmetric matrices")
+    check_definite("r", found["r"], "positive definite control costs")
     return TypedGame(share=share, horizon=horizon, **found)
 
 

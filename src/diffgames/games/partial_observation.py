@@ -12,10 +12,12 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from diffgames.errors import InvalidInput
 from diffgames.games.linear_quadratic import LinearQuadraticGame
+from diffgames.games.matrices import Binder, check_definite, shown
 from diffgames.numerics.equilibration import least_eigenvalue
 from diffgames.numerics.precision import in_double
 
@@ -54,20 +56,15 @@ def partially_observed(
         raise InvalidInput("plant", "functions of time", "constant coefficients")
     if plant.diffusion is not None and bool(np.any(np.asarray(plant.diffusion)[..., :-1])):
         raise InvalidInput("plant.diffusion", "noise that depends on the state", "additive noise")
-    n = plant.size - 1
-    seen, noise = _matrix(observation), _matrix(observation_noise)
-    if seen.ndim != 2 or seen.shape[1] != n:
-        raise InvalidInput("observation", f"shape {seen.shape}", f"a matrix of {n} columns")
-    if noise.ndim != 2 or noise.shape[0] != seen.shape[0]:
-        raise InvalidInput("observation_noise", f"shape {noise.shape}", f"a matrix of {seen.shape[0]} rows")
-    if least_eigenvalue(np.asarray(noise @ noise.T), np) <= 0:
-        raise InvalidInput("observation_noise", np.asarray(noise).tolist(), "V with V Vᵀ positive definite")
-    start = jnp.zeros(n) if mean is None else jnp.asarray(mean, jnp.result_type(float)).reshape(-1)
-    spread = jnp.zeros((n, n)) if covariance is None else _matrix(covariance)
-    if start.shape != (n,):
-        raise InvalidInput("mean", f"shape {start.shape}", f"{n} numbers")
-    if spread.shape != (n, n) or not _is_covariance(np.asarray(spread)):
-        raise InvalidInput("covariance", np.asarray(spread).tolist(), f"a positive semidefinite matrix {n} × {n}")
+    n, bind = plant.size - 1, Binder()
+    bind.sizes["n"] = n
+    seen = bind.matrix("observation", observation, "d", "n")
+    noise = bind.matrix("observation_noise", observation_noise, "d", "v")
+    check_definite("observation_noise", noise @ noise.T, "V with V Vᵀ positive definite")
+    start = jnp.zeros(n) if mean is None else bind.matrix("mean", mean, "n", tail=1)
+    spread = jnp.zeros((n, n)) if covariance is None else bind.matrix("covariance", covariance, "n", "n")
+    if not isinstance(spread, Tracer) and not _is_covariance(np.asarray(spread)):
+        raise InvalidInput("covariance", shown(spread), f"a positive semidefinite matrix {n} × {n}")
     return PartiallyObservedGame(plant, seen, noise, start, spread)
 
 
@@ -78,8 +75,3 @@ def _is_covariance(spread: np.ndarray) -> bool:
     correlation = spread / unit[:, None] / unit
     skew, least = np.abs(correlation - correlation.T).max(), np.min(least_eigenvalue(correlation, np))
     return bool(skew <= 1e-9 and least >= -1e-9)
-
-
-def _matrix(value: Any) -> Array:
-    array = jnp.asarray(value, jnp.result_type(float))
-    return array.reshape(1, 1) if array.ndim == 0 else array

@@ -8,8 +8,7 @@ but Q_T may be functions of time (of the step in discrete time), such as a `game
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -19,7 +18,7 @@ from jaxtyping import Array, Float
 from diffgames.errors import InvalidInput
 from diffgames.games.linear_quadratic import LinearQuadraticGame, Player, affine, order_of_play, padded, tracking
 from diffgames.games.linear_quadratic_check import check_span
-from diffgames.games.matrices import Binder, lifted, numbers, shown
+from diffgames.games.matrices import Binder, check_definite, in_letters, lifted, numbers, shown
 from diffgames.numerics.precision import in_double
 
 
@@ -43,7 +42,7 @@ def regulator(
 
     `shift` is a drift, `N` the cross cost 2 xᵀN u; `more` are the jumps, regimes and state noise of `nash_game`.
     """
-    with _letters({f"{letter}[0]": letter for letter in ("B", "Q", "R", "Q_T", "N")} | {"targets[0]": "target"}):
+    with in_letters({f"{letter}[0]": letter for letter in ("B", "Q", "R", "Q_T", "N")} | {"targets[0]": "target"}):
         return nash_game(
             A=A,
             B=[B],
@@ -99,12 +98,7 @@ def nash_game(
     A number stands for a 1×1 matrix. `InvalidInput` names the letter that does not fit.
     """
     check_span(horizon, discount, discrete)
-    regimes = None
-    if generator is not None:
-        generator = numbers("generator", generator, "a square matrix of rates")
-        if generator.ndim != 2 or generator.shape[0] != generator.shape[1]:
-            raise InvalidInput("generator", shown(generator), "a square matrix of rates")
-        regimes = generator.shape[0]
+    regimes = regimes_of(generator)
     bind = Binder(regimes)
     state = bind.by_regime("A", A, "n", "n")
     n, m = bind.sizes["n"], regimes or 1
@@ -120,7 +114,7 @@ def nash_game(
     scale, rate = _jumps(bind, jump_rate, jump_scale, jump_shift)
     order = order_of_play(tiers, len(players))
     letters = {f"{player.name}.control_cost": f"R[{p}]" for p, player in enumerate(players)}
-    with _letters(letters):
+    with in_letters(letters):
         return LinearQuadraticGame(
             drift=drift,
             players=players,
@@ -128,7 +122,7 @@ def nash_game(
             diffusion=_noise(bind, noise, state_noise),
             jump_scale=scale,
             jump_rate=rate,
-            generator=generator,
+            generator=None if generator is None else numbers("generator", generator, "a square matrix of rates"),
             discount=discount,
             tiers=order,
             discrete=discrete,
@@ -137,7 +131,7 @@ def nash_game(
 
 @in_double
 def h_infinity_game(
-    *, A: Any, B: Any, D: Any, Q: Any, R: Any, gamma: Any, Q_T: Any = None, horizon: float | int | Array = math.inf
+    *, A: Any, B: Any, D: Any, Q: Any, R: Any, gamma: Any, Q_T: Any = None, horizon: Any = math.inf
 ) -> LinearQuadraticGame:
     """A controller u (minimises) against a disturbance w (maximises): ∫ xᵀQx + uᵀRu − γ² wᵀw dt, dx = Ax + Bu + Dw.
 
@@ -146,22 +140,62 @@ def h_infinity_game(
     """
     bind = Binder()
     bind.matrix("A", A, "n", "n")
-    k, d = bind.matrix("B", B, "n", "k").shape[1], bind.matrix("D", D, "n", "d").shape[1]
-    own = bind.matrix("R", R, "k", "k")
-    against = -(bind.matrix("gamma", gamma, tail=0) ** 2) * jnp.eye(d)
-    both = _Joint(0, k + d)(own) + _Joint(k, k + d)(against)
-    letters = {"B[0]": "B", "B[1]": "D", "Q[0]": "Q", "Q_T[0]": "Q_T", "R[0]": "R", "R[1]": "gamma"}
-    with _letters(letters):
+    reach = bind.matrix("D", D, "n", "d")
+    against = bind.matrix("gamma", gamma, tail=0) ** 2 * jnp.eye(reach.shape[1])
+    with in_letters({"S": "gamma"}):
+        return adversarial_game(A=A, B=B, D=D, Q=Q, R=R, S=against, Q_T=Q_T, horizon=horizon)
+
+
+@in_double
+def adversarial_game(
+    *, A: Any, B: Any, D: Any, Q: Any, R: Any, S: Any, Q_T: Any = None, generator: Any = None, **more: Any
+) -> LinearQuadraticGame:
+    """A controller u (minimises) against a disturbance w (maximises): ∫ xᵀQx + uᵀRu − wᵀSw dt, dx = Ax + Bu + Dw.
+
+    R and S are positive definite; `more` are `horizon`, noise, jumps and what else `nash_game` takes.
+    """
+    bind = Binder(regimes_of(generator))
+    bind.by_regime("A", A, "n", "n")
+    bind.by_regime("B", B, "n", "k")
+    bind.by_regime("D", D, "n", "d")
+    costs = {key: bind.by_regime(key, value, size, size) for key, value, size in (("R", R, "k"), ("S", S, "d"))}
+    for key, cost in costs.items():
+        check_definite(key, cost)
+    both = lifted(_Opposed(bind.regimes is not None), *costs.values())
+    letters = {"B[0]": "B", "B[1]": "D", "Q[0]": "Q", "Q_T[0]": "Q_T", "R[0]": "R", "R[1]": "S"}
+    with in_letters(letters):
         return nash_game(
             A=A,
             B=[B, D],
             Q=[Q, Q],
             R=[both, both],
             Q_T=None if Q_T is None else [Q_T, Q_T],
-            horizon=horizon,
+            generator=generator,
             signs=(1, -1),
             names=("controller", "disturbance"),
+            **more,
         )
+
+
+def regimes_of(generator: Any) -> int | None:
+    """The number of regimes that a square matrix of rates has, None without one."""
+    if generator is None:
+        return None
+    rates = numbers("generator", generator, "a square matrix of rates")
+    if rates.ndim != 2 or rates.shape[0] != rates.shape[1]:
+        raise InvalidInput("generator", shown(rates), "a square matrix of rates")
+    return rates.shape[0]
+
+
+class _Opposed(eqx.Module):
+    """uᵀRu − wᵀSw as a cost of both controls, one for each regime where the game has several."""
+
+    several: bool = eqx.field(static=True)
+
+    def __call__(self, own: Float[Array, "m k k"], against: Float[Array, "m d d"]) -> Float[Array, "*m both both"]:
+        k, total = own.shape[-1], own.shape[-1] + against.shape[-1]
+        both = _Joint(0, total)(own) - _Joint(k, total)(against)
+        return both if self.several else both[0]
 
 
 class _Drift(eqx.Module):
@@ -260,19 +294,12 @@ def _jumps(bind: Binder, rate: Any, scale: Any, shift: Any) -> tuple[Any, Any]:
             if value is not None:
                 raise InvalidInput("jump_rate", None, f"intensities, one per law, beside {key}")
         return None, None
+    rates = bind.by_regime("jump_rate", rate, "l", tail=0)
+    if not bind.sizes["l"]:
+        return None, None
     if scale is None and shift is None:
         raise InvalidInput("jump_scale", None, "jump_scale or jump_shift beside jump_rate")
-    rates = bind.by_regime("jump_rate", rate, "l", tail=0)
     shape = (bind.regimes or 1, bind.sizes["l"], bind.sizes["n"])
     scales = jnp.zeros((*shape, shape[-1])) if scale is None else bind.by_regime("jump_scale", scale, "l", "n", "n")
     shifts = jnp.zeros(shape) if shift is None else bind.by_regime("jump_shift", shift, "l", "n", tail=1)
     return lifted(affine, scales, shifts), rates
-
-
-@contextmanager
-def _letters(names: dict[str, str]) -> Iterator[None]:
-    """What is wrong inside, under the user's names."""
-    try:
-        yield
-    except InvalidInput as error:
-        raise InvalidInput(names.get(error.key, error.key), error.value, error.allowed) from None

@@ -23,16 +23,15 @@ stabilisable-plus-detectable does not prevent a finite escape (B R⁻¹Bᵀ ⪰ 
 
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from diffgames.errors import InvalidInput
-from diffgames.games.linear_quadratic import LinearQuadraticGame, Player, affine, padded
-from diffgames.numerics.precision import in_double
+from diffgames.games.linear_quadratic import LinearQuadraticGame
+from diffgames.games.matrices import Binder
+from diffgames.games.plain import adversarial_game
 
 
-@in_double
 def regime_game(
     *,
     A: Any,
@@ -43,7 +42,7 @@ def regime_game(
     S: Any,
     Q_T: Any,
     generator: Any,
-    horizon: float,
+    horizon: Any,
     noise: Any = None,
     jump_rate: Any = None,
     jump_scale: Any = None,
@@ -51,90 +50,32 @@ def regime_game(
 ) -> LinearQuadraticGame:
     """The inner game; the first index of every matrix is the regime, a number stands for a 1×1 matrix.
 
-    `noise` is the loading Σ_i, `jump_rate`, `jump_scale`, `jump_shift` are indexed [regime][law].
+    `noise` is the loading Σ_i, `jump_rate`, `jump_scale`, `jump_shift` are indexed [regime][law]. One matrix for all
+    regimes and functions of time (but for Q_T) are taken as in `plain.nash_game`. `InvalidInput` names the letter.
     """
-    data = {"A": A, "B": B, "D": D, "Q": Q, "R": R, "S": S, "Q_T": Q_T}
-    found = {name: per_regime(name, value, 1) for name, value in data.items()}
-    m, n = found["A"].shape[:2]
-    k, d = found["B"].shape[-1], found["D"].shape[-1]
-    shapes = {"A": (n, n), "B": (n, k), "D": (n, d), "Q": (n, n), "R": (k, k), "S": (d, d), "Q_T": (n, n)}
-    for name, shape in shapes.items():
-        if found[name].shape != (m, *shape):
-            raise InvalidInput(name, f"shape {found[name].shape}", f"one matrix {shape} for each of the {m} regimes")
-    for name in ("R", "S"):
-        if np.linalg.eigvalsh(np.asarray(found[name] + jnp.swapaxes(found[name], 1, 2))).min() <= 0:
-            raise InvalidInput(name, found[name].tolist(), "positive definite matrices")
-    control = jnp.zeros((m, k + d, k + d)).at[:, :k, :k].set(found["R"]).at[:, k:, k:].set(-found["S"])
-    state, final = (jnp.pad(found[name], ((0, 0), (0, 1), (0, 1))) for name in ("Q", "Q_T"))
-    players = tuple(
-        Player(
-            name=name,
-            own_input=padded(found[letter]),
-            state_cost=state,
-            control_cost=control,
-            terminal_cost=final,
-            sign=sign,
-        )
-        for name, letter, sign in (("controller", "B", 1), ("disturbance", "D", -1))
-    )
-    scale, rate = _jumps(jump_rate, jump_scale, jump_shift, m, n)
-    return LinearQuadraticGame(
-        drift=affine(found["A"]),
-        players=players,
+    return adversarial_game(
+        A=A,
+        B=B,
+        D=D,
+        Q=Q,
+        R=R,
+        S=S,
+        Q_T=Q_T,
+        generator=generator,
         horizon=horizon,
-        diffusion=None if noise is None else _loading(noise, m, n),
-        jump_scale=scale,
-        jump_rate=rate,
-        generator=jnp.asarray(generator, jnp.result_type(float)),
+        noise=noise,
+        jump_rate=jump_rate,
+        jump_scale=jump_scale,
+        jump_shift=jump_shift,
     )
-
-
-def per_regime(name: str, value: Any, axes: int) -> Float[Array, "m *matrix n k"]:
-    """An array with `axes` leading axes in front of a matrix; numbers become 1×1 matrices."""
-    try:
-        array = jnp.asarray(value, jnp.result_type(float))
-    except (ValueError, TypeError) as error:
-        raise InvalidInput(name, value, "numbers, or matrices of one shape, one per regime") from error
-    if array.ndim not in (axes, axes + 2):
-        raise InvalidInput(name, value, "numbers, or matrices, one per regime" + (" and law" if axes == 2 else ""))
-    return array[..., None, None] if array.ndim == axes else array
 
 
 def check_rates(name: str, value: Any, regimes: int) -> Float[Array, "m m"]:
     """Attack or stabilize rates: non-negative, zero on the diagonal."""
-    rates = np.asarray(value, float)
-    if rates.shape != (regimes, regimes):
-        raise InvalidInput(name, value, f"a matrix {regimes} × {regimes}")
-    if rates.min() < 0 or np.abs(np.diag(rates)).max() > 0:
-        raise InvalidInput(name, value, "rates ≥ 0 with a zero diagonal")
-    return jnp.asarray(rates)
-
-
-def _loading(noise: Any, m: int, n: int) -> Float[Array, "m w n n"]:
-    loading = per_regime("noise", noise, 1)
-    if loading.shape[:2] != (m, n):
-        raise InvalidInput("noise", f"shape {loading.shape}", f"one matrix ({n}, any) for each of the {m} regimes")
-    w = loading.shape[-1]
-    return jnp.zeros((m, w, n + 1, n + 1)).at[:, :, :n, -1].set(jnp.swapaxes(loading, 1, 2))
-
-
-def _jumps(rate: Any, scale: Any, shift: Any, m: int, n: int) -> tuple[Array | None, Array | None]:
-    if rate is None or np.asarray(rate).size == 0:
-        return None, None
-    rates = jnp.asarray(rate, jnp.result_type(float))
-    if rates.ndim != 2 or rates.shape[0] != m:
-        raise InvalidInput("jump_rate", rate, f"rates [regime][law] for {m} regimes")
-    laws = rates.shape[1]
-    full = jnp.zeros((m, laws, n + 1, n + 1))
-    if scale is not None:
-        scales = per_regime("jump_scale", scale, 2)
-        if scales.shape != (m, laws, n, n):
-            raise InvalidInput("jump_scale", f"shape {scales.shape}", f"({m}, {laws}) numbers or {n} × {n} matrices")
-        full = full.at[:, :, :n, :n].set(scales)
-    if shift is not None:
-        shifts = jnp.asarray(shift, jnp.result_type(float))
-        shifts = shifts[..., None] if shifts.ndim == 2 else shifts
-        if shifts.shape != (m, laws, n):
-            raise InvalidInput("jump_shift", f"shape {shifts.shape}", f"({m}, {laws}) numbers or vectors of {n}")
-        full = full.at[:, :, :n, -1].set(shifts)
-    return full, rates
+    bind = Binder()
+    bind.sizes["m"] = regimes
+    rates = bind.matrix(name, value, "m", "m")
+    known = np.asarray(rates)
+    if known.min() < 0 or np.abs(np.diag(known)).max() > 0:
+        raise InvalidInput(name, known.tolist(), "rates ≥ 0 with a zero diagonal")
+    return rates

@@ -20,12 +20,11 @@ K00 for K10); this one comes from the stage game instead, so neither appears.
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array
 
 from diffgames.errors import InvalidInput
 from diffgames.games.linear_quadratic import LinearQuadraticGame, Player, affine, padded, tracking
+from diffgames.games.matrices import Binder, check_definite
 from diffgames.numerics.precision import in_double
 
 SHAPES = {
@@ -48,7 +47,7 @@ SHAPES = {
 
 @in_double
 def stackelberg_game(
-    *, horizon: float | int, discount: float | Array = 0.0, discrete: bool = False, **matrices: Any
+    *, horizon: Any, discount: Any = 0.0, discrete: bool = False, **matrices: Any
 ) -> LinearQuadraticGame:
     """Leader and follower of the mean-field game; `matrices` are those of `SHAPES`, scalars or matrices.
 
@@ -117,22 +116,13 @@ def stackelberg_matrices(matrices: dict[str, Any]) -> dict[str, Array]:
     for name in matrices:
         if name not in SHAPES:
             raise InvalidInput(name, matrices[name], "a matrix named " + ", ".join(SHAPES))
-    found: dict[str, Array] = {}
-    sizes: dict[str, int] = {}
+    bind, found = Binder(), {}
     for name, shape in SHAPES.items():
         if name not in matrices:
-            raise InvalidInput(name, None, f"a matrix [{shape[0]}, {shape[1]}]")
-        value = jnp.asarray(matrices[name], jnp.result_type(float))
-        value = value.reshape(1, 1) if value.ndim == 0 else value
-        words = [f"{label} = {sizes[label]}" if label in sizes else label for label in shape]
-        if value.ndim != 2 or any(sizes.setdefault(s, v) != v for s, v in zip(shape, value.shape, strict=True)):
-            raise InvalidInput(name, np.asarray(value).tolist(), f"a matrix of {words[0]} rows, {words[1]} columns")
-        found[name] = value
+            raise InvalidInput(name, None, bind.words(shape))
+        found[name] = bind.matrix(name, matrices[name], *shape)
     for name in ("R0", "R"):
-        if not isinstance(found[name], Tracer):
-            cost = np.asarray(found[name])
-            if np.linalg.eigvalsh(cost + cost.T).min() <= 0:
-                raise InvalidInput(name, cost.tolist(), "a positive definite cost of the player's own control")
+        check_definite(name, found[name])
     return found
 
 

@@ -19,8 +19,11 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
+from diffgames.errors import InvalidInput
 from diffgames.games.linear_quadratic import LinearQuadraticGame, Player, affine, padded, tracking
 from diffgames.games.stackelberg import stackelberg_matrices
 from diffgames.numerics.precision import in_double
@@ -28,10 +31,10 @@ from diffgames.numerics.precision import in_double
 
 @in_double
 def finite_stackelberg_game(
-    followers: int | float | Array,
+    followers: Any,
     *,
-    horizon: float | int,
-    discount: float | Array = 0.0,
+    horizon: Any,
+    discount: Any = 0.0,
     discrete: bool = False,
     **matrices: Any,
 ) -> LinearQuadraticGame:
@@ -39,6 +42,7 @@ def finite_stackelberg_game(
 
     The matrices are those of `stackelberg_game`, which is the limit N → ∞.
     """
+    check_followers(followers)
     m = stackelberg_matrices(matrices)
     n0, n, k0, k = m["A0"].shape[0], m["A"].shape[0], m["B0"].shape[1], m["B"].shape[1]
     dtype = m["A0"].dtype
@@ -95,7 +99,16 @@ def finite_stackelberg_game(
     )
 
 
-def others_map(followers: int | float | Array, n0: int, n: int) -> Float[Array, "size size"]:
+def check_followers(followers: Any) -> None:
+    """`InvalidInput` unless it is a whole number of at least two (what is not known yet passes)."""
+    if isinstance(followers, Tracer):
+        return
+    number = np.asarray(followers)
+    if number.dtype.kind not in "iuf" or number.ndim or not (2 <= number < np.inf and number == np.floor(number)):
+        raise InvalidInput("followers", followers, "a whole number, at least 2")
+
+
+def others_map(followers: Any, n0: int, n: int) -> Float[Array, "size size"]:
     """J: what another follower sees on average where one sees (x0, x, y, 1)."""
     count = jnp.asarray(followers, jnp.result_type(float))
     size = n0 + 2 * n + 1
@@ -106,11 +119,12 @@ def others_map(followers: int | float | Array, n0: int, n: int) -> Float[Array, 
 
 
 @in_double
-def limit_strategies(limit: Any, followers: int | float | Array, n0: int, n: int) -> Any:
+def limit_strategies(limit: Any, followers: Any, n0: int, n: int) -> Any:
     """The mean-field game's profile (`solve(stackelberg_game(…)).profile`) as one of the game with N followers.
 
     Every player reads the empirical mean x/N + (1 − 1/N) y in place of m; followers answer the leader as in the limit.
     """
+    check_followers(followers)
     size = n0 + 2 * n + 1
     part = 1.0 / jnp.asarray(followers, jnp.result_type(float))
     eye = jnp.eye(n, dtype=part.dtype)

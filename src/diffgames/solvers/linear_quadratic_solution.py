@@ -1,11 +1,17 @@
 """What a solved linear-quadratic game hands back: profile, values and outcome; it prints itself."""
 
+import operator
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
+from diffgames.errors import InvalidInput
 from diffgames.games.linear_quadratic import LinearQuadraticGame
+from diffgames.games.matrices import numbers, shown
 from diffgames.numerics.precision import keeping_double
 from diffgames.solvers.base import Outcome
 from diffgames.solvers.feedback import LinearFeedback, Track
@@ -15,6 +21,7 @@ class LinearQuadraticSolution(eqx.Module):
     """Feedback profile and values zᵀS_p z (no ½) of a linear-quadratic game.
 
     `value(t)` is S[players, m, n, n]; infinite times stand where the solution does not exist (see `outcome`).
+    `matrix`, `gain` and `cost` refuse what the game does not have (`InvalidInput`): a player, block, regime or time.
     `average_cost` is what accrues per unit of time (step) without end and undiscounted: [players], with several regimes
     [players, m] by the regime at the start.
     """
@@ -36,24 +43,53 @@ class LinearQuadraticSolution(eqx.Module):
         return self.value.value
 
     @keeping_double
-    def matrix(self, player: str | int, row: str, column: str, t: float = 0.0, regime: int = 0) -> Float[Array, "a b"]:
+    def matrix(self, player: str | int, row: str, column: str, t: Any = 0.0, regime: Any = 0) -> Float[Array, "a b"]:
         """Block (row, column) of a player's S at time t."""
-        index = self.game.player_index(player)
+        index, t, regime = self.game.player_index(player), self._time(t), self._regime(regime)
         return self.value(t)[index, regime][self.game.block(row), self.game.block(column)]
 
     @keeping_double
-    def gain(self, player: str | int, block: str, t: float = 0.0, regime: int = 0) -> Float[Array, "k b"]:
+    def gain(self, player: str | int, block: str, t: Any = 0.0, regime: Any = 0) -> Float[Array, "k b"]:
         """A player's gain on one block of the state at time t."""
-        index = self.game.player_index(player)
+        index, t, regime = self.game.player_index(player), self._time(t), self._regime(regime)
         rows = self.game.control_slices[index]
         return self.profile.gain(t)[regime, rows, self.game.block(block)]
 
     @keeping_double
-    def cost(self, player: str | int, x: Float[Array, " n"], t: float = 0.0, regime: int = 0) -> Float[Array, ""]:
-        """V_p(t, x): expected cost to go of a player from state x (z without its 1)."""
-        matrix = self.value(t)[self.game.player_index(player), regime]
-        z = jnp.append(jnp.asarray(x, matrix.dtype), jnp.ones((), matrix.dtype))
+    def cost(self, player: str | int, x: Any, t: Any = 0.0, regime: Any = 0) -> Float[Array, ""]:
+        """V_p(t, x): expected cost to go of a player from state x [n] (z without its 1), a list or an array."""
+        matrix = self.value(self._time(t))[self.game.player_index(player), self._regime(regime)]
+        state = jnp.atleast_1d(numbers("x", x, f"{self.game.size - 1} numbers")).astype(matrix.dtype)
+        if state.shape != (self.game.size - 1,):
+            raise InvalidInput("x", shown(x), f"{self.game.size - 1} numbers, one for each component of the state")
+        z = jnp.append(state, jnp.ones((), matrix.dtype))
         return z @ matrix @ z
+
+    def _regime(self, regime: Any) -> Any:
+        """The index of a regime of the game."""
+        if isinstance(regime, Tracer):
+            return regime
+        count, allowed = self.game.regime_count, "an index below {}, the number of regimes"
+        try:
+            index = operator.index(regime)
+        except TypeError as error:
+            raise InvalidInput("regime", regime, allowed.format(count)) from error
+        if not 0 <= index < count:
+            raise InvalidInput("regime", index, allowed.format(count))
+        return index
+
+    def _time(self, t: Any) -> Any:
+        """A time of the game, a whole step in discrete time."""
+        horizon = self.game.horizon
+        if isinstance(t, Tracer) or isinstance(horizon, Tracer):
+            return t
+        last = float(np.max(np.asarray(horizon)))
+        allowed = f"{'a step' if self.game.discrete else 'a time'} from 0 to the horizon {last:g}"
+        time = np.asarray(numbers("t", t, allowed))
+        whole = not self.game.discrete or np.all(time == np.round(time))
+        if not (whole and np.all(time >= 0) and np.all(time <= last * (1 + 1e-12))):
+            raise InvalidInput("t", shown(t), allowed)
+        return t
 
     @keeping_double
     def __repr__(self) -> str:
