@@ -198,7 +198,7 @@ def _carry_out(
     study: Study, config: Any, folder: Path, description: Mapping[str, Any], drawn: list[str], quiet: bool
 ) -> None:
     """Run one seed, or several into subfolders, and write what came out."""
-    seed, count = description["seed"], description["seeds"]
+    seed, count = description["seed"], description.get("seeds", 1)
     if count == 1:
         _one_seed(study, config, folder, description, drawn, quiet)
         return
