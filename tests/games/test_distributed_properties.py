@@ -25,7 +25,7 @@ from diffgames.solvers.distributed_paths import (
     initial_states,
     potential_of_paths,
 )
-from diffgames.verification.potential_bound import general_alpha, input_bound, sampled_curvature, search_alpha
+from diffgames.verification.potential_bound import general_alpha, input_bound, quadratic_curvature, search_alpha
 
 shapes = pytest.mark.parametrize("shape", [(2, 3, 1), (3, 2, 2)], ids=lambda shape: "N{}-d{}-k{}".format(*shape))
 HORIZON = 0.7
@@ -174,7 +174,7 @@ def test_the_bound_of_equation_3_7_holds_and_the_search_finds_less(shape):
     draws = Draws(key)
     game = noisy_game(quadratic_costs(shape, draws), shape, draws)
     assert float(jax.jit(lambda key: asymmetry(game, key, samples=1))(key).max()) > 1e-3
-    bound = general_alpha(sampled_curvature(game, key, samples=1), np.full(players, radius), input_bound(game), HORIZON)
+    bound = general_alpha(quadratic_curvature(game, key), np.full(players, radius), input_bound(game), HORIZON)
     grid = graded_grid(HORIZON, 8)
     found = search_alpha(game, radius, grid, key, restarts=1, updates=40, paths=4)
     assert 1e-3 * bound < found <= bound * (1.0 + 1e-6)

@@ -130,14 +130,20 @@ class SmoothedIndicator(AbstractKernel):
         return self.height * (((a * step + b) * step + c) * step + d)
 
     def curvature(self) -> float:
-        """The largest of |k″| and |k′|/|z| over the tabulated profile k(|z|), the eigenvalues of ∇²K."""
+        """A bound of |k″| and |k′|/|z| over the tabulated profile k(|z|), the eigenvalues of ∇²K.
+
+        On a cell k″ is linear and k′ quadratic: largest at the cell's ends, or k′ where k″ crosses zero between them.
+        """
         cells = self.table.shape[1]
         width = 2.0 * self.smoothing / cells
         a, b, c, _ = self.table
         radii = self.radius - self.smoothing + width * np.arange(cells)
-        steps = np.linspace(0.0, width, 5)[:, None]
-        first, second = (3 * a * steps + 2 * b) * steps + c, 6 * a * steps + 2 * b
-        worst = max(np.abs(second).max(), np.abs(first / (radii + steps)).max())
+        ends = np.array([[0.0], [width]])
+        second = 6 * a * ends + 2 * b
+        crossing = np.divide(-b, 3 * a, out=np.zeros(cells), where=np.prod(second, axis=0) < 0)
+        steps = np.concatenate([ends * np.ones(cells), crossing[None]])
+        first = (3 * a * steps + 2 * b) * steps + c
+        worst = max(np.abs(second).max(), (np.abs(first).max(axis=0) / radii).max())
         return float(abs(self.height)) * float(worst)
 
 

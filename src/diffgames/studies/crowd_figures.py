@@ -112,11 +112,11 @@ def gaps(certificate: Certificate, allowed: Mapping[str, float] | None = None) -
     gain = np.asarray([entry.gain for entry in entries])
     low, high = (np.asarray([entry.interval[side] for entry in entries]) for side in (0, 1))
     axes[0].errorbar(
-        place, gain, yerr=[gain - low, high - gain], fmt="o", capsize=4, label="gain of the best deviator, 95%"
+        place, gain, yerr=[gain - low, high - gain], fmt="o", capsize=4, label="found: gain of the best deviator, 95%"
     )
     if allowed:
         values = [allowed.get(entry.label, np.nan) for entry in entries]
-        axes[0].plot(place, values, "_", ms=22, mew=2, color=COLOURS[1], label="α + optimisation error")
+        axes[0].plot(place, values, "_", ms=22, mew=2, color=COLOURS[1], label="proved: α + optimisation error")
         axes[0].set_yscale("symlog", linthresh=1e-4)
     axes[0].axhline(0.0, color="0.4", lw=1)
     axes[0].set_xticks(place, [entry.label for entry in entries], rotation=30, ha="right")

@@ -43,7 +43,7 @@ from diffgames.studies.crowd_parameters import (
 )
 from diffgames.verification.certificate import Certificate, Gap
 from diffgames.verification.player_deviator import certify_players
-from diffgames.verification.potential_bound import control_norms, crowd_alpha, search_alpha
+from diffgames.verification.potential_bound import alpha_interval, control_norms
 
 MARKS = (0.25, 0.5, 0.75)
 """Where along the horizon positions are reported."""
@@ -129,7 +129,7 @@ def solve(
     bound = float(norms.max()) if config.bound is None else config.bound
     context.progress.update(f"{label}: search for α", 0.0)
     coarse = graded_grid(config.horizon, 16)
-    alpha_found = search_alpha(game, bound, coarse, search_key, updates=config.alpha_updates)
+    alpha = alpha_interval(game, bound, coarse, search_key, updates=config.alpha_updates)
     optimum = exact(game) if is_linear_quadratic(game) else None
     on_grid = potential_on_grid(game, paths) if optimum is None and fits_a_grid(game) else None
     headline = {
@@ -142,8 +142,8 @@ def solve(
         "time_error": values["fine_steps"] - values["extrapolated"]
         if optimum is None
         else exact_on_grid(game, grid).potential - optimum.potential,
-        "alpha_bound": crowd_alpha(game, bound),
-        "alpha_found": alpha_found,
+        "alpha_bound": alpha.bound,
+        "alpha_found": alpha.found,
         "control_bound": bound,
         "mean_positions": marks(paths, config.horizon),
         "mean_positions_exact": None if optimum is None else _at_marks(optimum.times, optimum.mean, config.horizon),

@@ -37,15 +37,23 @@ HEADLINE = {
         unit="cost",
         meaning="what the Euler steps of learning alone do to the optimum (to the learned value, where none is known)",
     ),
-    "alpha_bound": Headline(shape="networks", unit="cost", meaning="α from above, equation 6.6 with L = control_bound"),
+    "alpha_bound": Headline(
+        shape="networks",
+        unit="cost",
+        meaning="α from above for controls of norm ≤ control_bound, proved by equation 6.6 (Cucker-Smale: to `speed`)",
+    ),
     "alpha_found": Headline(
-        shape="networks", unit="cost", meaning="largest |ΔJ − ΔΦ| found by search over deviations of norm ≤ L"
+        shape="networks",
+        unit="cost",
+        meaning="α from below: largest |ΔJ − ΔΦ| that a search over the same controls found",
+    ),
+    "gap_per_player": Headline(
+        shape="networks x players",
+        unit="cost",
+        meaning="found beside alpha_bound: what each player's trained deviator gains, at least zero",
     ),
     "control_bound": Headline(
         shape="networks", unit="length/√time", meaning="L: bound given, or largest norm in L² of a player's control"
-    ),
-    "gap_per_player": Headline(
-        shape="networks x players", unit="cost", meaning="what each player's trained deviator gains, at least zero"
     ),
     "mean_positions": Headline(
         shape="networks x players x 3 x d", unit="length", meaning="mean positions at T/4, T/2, 3T/4"

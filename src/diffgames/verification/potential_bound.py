@@ -12,13 +12,20 @@ the linear drift (b̄ = ‖b‖_∞ without one), equation 3.7 reads
 and for crowds, f_i = ℓ_i(u_i) + Σ_j w_ij K(x_i − x_j), equation 6.6
 
     α ≤ ½T² L² b̄² ‖∇²K‖_∞ max_i Σ_{j≠i} |w_ij − w_ji|.
+
+Both need suprema. A kernel knows its own, quadratic costs have none but constants; the largest norms met at sampled
+points are below the suprema and bound nothing. `alpha_interval` says which numbers are proved and which were found.
 """
+
+import math
+from dataclasses import dataclass
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
+from scipy.linalg import expm
 
 from diffgames.errors import InvalidInput
 from diffgames.games.crowd import CrowdCosts
@@ -30,13 +37,38 @@ from diffgames.solvers.distributed_paths import Grid, Noise, Policy, draw_noise,
 
 
 class Curvature(eqx.Module):
-    """Sup norms of the mixed second derivatives of Δ_ij f and Δ_ij g, [i, j]; see the module's docstring."""
+    """Sup norms of the mixed second derivatives of Δ_ij f and Δ_ij g, [i, j]; see the module's docstring.
+
+    `proved` says that no point has larger ones; of norms that were met at sampled points nobody knows.
+    """
 
     xx: Float[np.ndarray, "players players"]
     xu: Float[np.ndarray, "players players"]
     ux: Float[np.ndarray, "players players"]
     uu: Float[np.ndarray, "players players"]
     terminal: Float[np.ndarray, "players players"]
+    proved: bool = eqx.field(static=True, default=True)
+
+
+@dataclass(frozen=True)
+class AlphaInterval:
+    """What is known of α over controls of norm ≤ `radius`: `found` ≤ α ≤ `bound`.
+
+    - `found`: the largest violation |ΔJ_i − ΔΦ| that a search met, on Euler steps and fixed paths
+    - `bound`: proved, by equation 3.7 or 6.6; ∞ where no bound of the curvature is known, for the reason in `unbounded`
+    - `estimate`: the right side of equation 3.7 at a sampled curvature, which is neither; None where none was given
+    """
+
+    radius: float
+    found: float
+    bound: float
+    unbounded: str = ""
+    estimate: float | None = None
+
+    def __repr__(self) -> str:
+        above = f"no bound: {self.unbounded}" if self.unbounded else f"proved to be at most {self.bound:.4g}"
+        text = f"α for controls of norm ≤ {self.radius:.4g}: at least {self.found:.4g}, found by search; {above}"
+        return text + ("" if self.estimate is None else f"; {self.estimate:.4g} by a sampled curvature, no bound")
 
 
 def control_norms(game: DistributedGame, policy: Policy, grid: Grid, noise: Noise) -> Float[np.ndarray, " players"]:
@@ -47,7 +79,10 @@ def control_norms(game: DistributedGame, policy: Policy, grid: Grid, noise: Nois
 
 
 def input_bound(game: DistributedGame, points: int = 200) -> Float[np.ndarray, " players"]:
-    """b̄_i, on a grid of times."""
+    """b̄_i: a bound where A and b are constants, the largest value on a grid of times where they are functions.
+
+    Between two times of the grid ‖e^{At} b‖ exceeds what a line between its ends has by h²/8 ‖A² e^{At} b‖ at most.
+    """
     n = game.player_count
     if game.input is None and game.drift is None:
         return np.ones(n)
@@ -59,6 +94,10 @@ def input_bound(game: DistributedGame, points: int = 200) -> Float[np.ndarray, "
 
     columns = value(game.input, 0.0, identity)
     worst = np.linalg.norm(columns, 2, axis=(1, 2))
+    if game.drift is None and not callable(game.input):
+        return worst
+    if not callable(game.drift) and not callable(game.input):
+        return _carried(value(game.drift, 0.0, 0.0 * identity), columns, times)
     carried = columns[None]
     for k in range(points):
         h, t = times[k + 1] - times[k], times[k]
@@ -69,24 +108,63 @@ def input_bound(game: DistributedGame, points: int = 200) -> Float[np.ndarray, "
     return worst
 
 
-def crowd_alpha(game: DistributedGame, bound: float | None = None) -> float:
-    """The bound of equation 6.6, with every ‖u_i‖ ≤ `bound`; zero for symmetric weights whatever the kernel."""
+def _carried(drift: np.ndarray, columns: np.ndarray, times: np.ndarray) -> Float[np.ndarray, " players"]:
+    """sup over [0, T] of ‖e^{At} b‖, A and b of every player constant: a bound, exact where A² = 0."""
+    h = float(times[1] - times[0])
+    moves = expm(h * drift)
+    growth = np.exp(h * np.linalg.norm(drift, 2, axis=(1, 2)))
+    carried, most, bend = columns, np.zeros(len(columns)), np.zeros(len(columns))
+    for _ in times:
+        most = np.maximum(most, np.linalg.norm(carried, 2, axis=(1, 2)))
+        bend = np.maximum(bend, np.linalg.norm(drift @ drift @ carried, 2, axis=(1, 2)))
+        carried = moves @ carried
+    return most + h * h / 8.0 * growth * bend
+
+
+def crowd_curvature(game: DistributedGame) -> Curvature:
+    """The curvature of a crowd's costs: ‖∂²_{x_i x_j} Δ_ij f‖ ≤ |w_ij − w_ji| ‖∇²K‖_∞, all others zero.
+
+    `InvalidInput` where the interaction is no exact sum over pairs, or the weights are asymmetric and the kernel's
+    curvature has no bound; symmetric weights need none.
+    """
     costs = game.costs
     if not isinstance(costs, CrowdCosts) or not isinstance(costs.interaction, Pairs):
         raise InvalidInput("game", type(costs).__name__, "a crowd with exact pairwise interaction")
-    uneven = imbalance(np.asarray(costs.interaction.weights, float))
-    if uneven == 0.0:
+    weights, zero = np.asarray(costs.interaction.weights, float), np.zeros((game.player_count, game.player_count))
+    if imbalance(weights) == 0.0:
+        return Curvature(zero, zero, zero, zero, zero)
+    return Curvature(np.abs(weights - weights.T) * costs.interaction.kernel.curvature(), zero, zero, zero, zero)
+
+
+def crowd_alpha(game: DistributedGame, bound: float | None = None) -> float:
+    """The bound of equation 6.6, with every ‖u_i‖ ≤ `bound`; zero for symmetric weights whatever the kernel."""
+    curvature = crowd_curvature(game)
+    if not curvature.xx.any():
         return 0.0
     if bound is None or not bound > 0:
         raise InvalidInput("bound", bound, "a positive bound of the controls' norm, for asymmetric weights")
-    b = float(input_bound(game).max())
-    return 0.5 * float(game.horizon) ** 2 * bound**2 * b**2 * costs.interaction.kernel.curvature() * uneven
+    n = game.player_count
+    return general_alpha(curvature, np.full(n, float(bound)), input_bound(game), float(game.horizon))
 
 
 def general_alpha(
     curvature: Curvature, norms: Float[np.ndarray, " players"], inputs: Float[np.ndarray, " players"], horizon: float
 ) -> float:
-    """The bound of equation 3.7 from A = `norms`, b̄ = `inputs` and the sup norms of the second derivatives."""
+    """The bound of equation 3.7 from A = `norms`, b̄ = `inputs` and the sup norms of the second derivatives.
+
+    A sampled curvature is refused: with one, equation 3.7 bounds nothing (`alpha_interval` tells it as an estimate).
+    """
+    if not curvature.proved:
+        raise InvalidInput(
+            "curvature",
+            "the largest norms met at sampled points",
+            "norms that are proved: `crowd_curvature`, `quadratic_curvature`, or a Curvature of your own derivation",
+        )
+    return _right_side(curvature, norms, inputs, horizon)
+
+
+def _right_side(curvature: Curvature, norms: np.ndarray, inputs: np.ndarray, horizon: float) -> float:
+    """What equation 3.7 says for these norms of second derivatives."""
     b_i, b_j = inputs[:, None], inputs[None]
     inside = 0.5 * horizon**2 * b_i * b_j * curvature.xx
     inside = inside + horizon / np.sqrt(2.0) * (b_i * curvature.xu + b_j * curvature.ux)
@@ -95,8 +173,22 @@ def general_alpha(
     return float((norms * (inside @ norms)).max())
 
 
+def quadratic_curvature(game: DistributedGame, key: PRNGKeyArray) -> Curvature:
+    """The curvature of costs that are quadratic and do not change in time: the same everywhere, so that it is proved.
+
+    That the costs are quadratic is the caller's word. `InvalidInput` where a few random points belie it.
+    """
+    one, other = (sampled_curvature(game, k, samples=2) for k in jax.random.split(key))
+    parts = [(getattr(one, name), getattr(other, name)) for name in ("xx", "xu", "ux", "uu", "terminal")]
+    scale = max(float(np.abs(first).max(initial=0.0)) for first, _ in parts)
+    tolerance = 100.0 * float(jnp.finfo(game.initial.dtype).eps) * scale
+    if any(np.abs(first - second).max(initial=0.0) > tolerance for first, second in parts):
+        raise InvalidInput("game", "costs whose second derivatives change from point to point", "quadratic costs")
+    return Curvature(*(first for first, _ in parts))
+
+
 def sampled_curvature(game: DistributedGame, key: PRNGKeyArray, *, samples: int = 64, spread: float = 1.0) -> Curvature:
-    """The largest norms met at sampled points: estimates of the suprema from below, exact for quadratic costs.
+    """The largest norms met at sampled points: at most the suprema, so that no bound of α follows from them.
 
     Points are normal with deviation `spread` around the initial states, controls around zero, times uniform.
     """
@@ -125,7 +217,52 @@ def sampled_curvature(game: DistributedGame, key: PRNGKeyArray, *, samples: int 
 
     found = jax.lax.map(one, jax.random.split(key, samples))
     xx, xu, ux, uu, terminal = (np.asarray(jnp.max(part, axis=0), float) * (1 - np.eye(n)) for part in found)
-    return Curvature(xx, xu, ux, uu, terminal)
+    return Curvature(xx, xu, ux, uu, terminal, proved=False)
+
+
+def alpha_interval(
+    game: DistributedGame,
+    radius: float,
+    grid: Grid,
+    key: PRNGKeyArray,
+    *,
+    curvature: Curvature | None = None,
+    players: tuple[int, ...] | None = None,
+    restarts: int = 4,
+    updates: int = 150,
+    paths: int = 32,
+    learning_rate: float = 0.1,
+) -> AlphaInterval:
+    """α over controls of norm ≤ `radius` from both sides: what a search finds, and what is proved.
+
+    `curvature` defaults to a crowd's own; the other arguments are those of `search_alpha`. Where A or b is a function
+    of time, b̄ is known on a grid of times alone, and so is no bound.
+    """
+    found = search_alpha(
+        game,
+        radius,
+        grid,
+        key,
+        players=players,
+        restarts=restarts,
+        updates=updates,
+        paths=paths,
+        learning_rate=learning_rate,
+    )
+    if curvature is None:
+        try:
+            curvature = crowd_curvature(game)
+        except InvalidInput as none:
+            return AlphaInterval(radius, found, math.inf, f"no bound of the curvature is known ({none})")
+    norms = np.full(game.player_count, float(radius))
+    value = _right_side(curvature, norms, input_bound(game), float(game.horizon))
+    if not curvature.proved:
+        reason = "the curvature was sampled, and may be larger elsewhere"
+    elif value and (callable(game.input) or callable(game.drift)):
+        reason = "input or drift is a function of time, known at sampled times alone"
+    else:
+        return AlphaInterval(radius, found, value)
+    return AlphaInterval(radius, found, math.inf, reason, estimate=value)
 
 
 def search_alpha(
