@@ -28,6 +28,7 @@ from diffgames.provenance import other_software, software
 from diffgames.records import Run
 from diffgames.studies.axes import together
 from diffgames.studies.context import CheckpointStore, RunContext
+from diffgames.studies.memory import refuse_what_does_not_fit
 from diffgames.studies.parameters import build_config, parameter_values, parameters_of, text_values
 from diffgames.studies.registry import find_study
 from diffgames.studies.study import Study, StudyResult
@@ -71,6 +72,7 @@ def run_study(
     description, config, drawn = _new_run(request) if before is None else _resumed_run(request, before)
     if before is not None and before.result is not None and before.result["status"] == "ok":
         return before
+    refuse_what_does_not_fit(study, config)
     made = folder is None or not folder.exists()
     if folder is None:
         folder = records.new_folder(Path("runs"), _file_name(study.name), description["seed"])

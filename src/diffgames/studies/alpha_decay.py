@@ -223,12 +223,20 @@ def _figure(config: DecayConfig, sizes: np.ndarray, bounds: dict[str, Any], foun
 
 
 _LAWS = "{law: number}"
+
+
+def memory(config: DecayConfig) -> dict[str, float]:
+    """Distances and the drawn weights between all players."""
+    return {"players, draws": 8.0 * (config.draws + 1) * max(config.players, default=0) ** 2}
+
+
 STUDY = Study(
     name="alpha-decay",
     source="Guo, Li & Zhang, arXiv 2508.01929, Corollary 6.1",
     shows="the more players on a network whose asymmetry fades with distance, the closer to a potential game",
     config=DecayConfig,
     run=run,
+    memory=memory,
     presets={
         "quick": {},
         "paper": {"players": [15, 31, 63, 127, 255, 511, 1023, 2047, 4095, 8191], "search_up_to": 63},

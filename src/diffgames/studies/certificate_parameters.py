@@ -40,6 +40,23 @@ class CertificateParameters(LearningParameters):
     ] = 400
 
 
+def learning_memory(config: CertificateParameters, agents: int, steps: int) -> dict[str, float]:
+    """Bytes, at the least: of every agent's decision five numbers, the networks with Adam's two moments, the history.
+
+    An agent's decision is an observation, an action, its probability, a value and a reward.
+    """
+    decisions, length = 4.0 * 5 * agents * steps, ", steps" if hasattr(config, "steps") else ""
+    return {
+        f"episodes{length}": decisions * config.episodes,
+        f"evaluation_episodes{length}": decisions * config.evaluation_episodes,
+        "validation_episodes": 4.0 * agents * config.validation_episodes,
+        "certificate_episodes": 4.0 * agents * config.certificate_episodes,
+        "width": 4.0 * 3 * config.width**2,
+        "updates": 4.0 * 4 * config.updates,
+        "deviator_updates": 4.0 * 4 * config.deviator_updates,
+    }
+
+
 def certify(
     parameters: CertificateParameters,
     context: RunContext,

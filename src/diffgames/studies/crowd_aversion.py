@@ -21,7 +21,7 @@ from diffgames.games.distributed import DistributedGame
 from diffgames.games.kernels import AbstractKernel, CuckerSmale, Gaussian, Quadratic, SmoothedIndicator
 from diffgames.studies.context import RunContext
 from diffgames.studies.crowd_flocking import outcome
-from diffgames.studies.crowd_parameters import CrowdParameters, Matrix, build_game, player_count
+from diffgames.studies.crowd_parameters import CrowdParameters, Matrix, build_game, crowd_memory, player_count
 from diffgames.studies.crowd_solution import CrowdSolution, certify, solve
 from diffgames.studies.crowd_words import HEADLINE
 from diffgames.studies.study import Parameter, Study, StudyResult
@@ -130,6 +130,7 @@ STUDY = Study(
     shows="players who dislike crowds spread out at once and close in again near their common target",
     config=AversionConfig,
     run=run,
+    memory=crowd_memory,
     verify=verify,
     presets={
         "quick": {

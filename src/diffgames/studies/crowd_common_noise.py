@@ -13,7 +13,7 @@ from diffgames.games import networks
 from diffgames.games.kernels import Quadratic
 from diffgames.studies import crowd_flocking
 from diffgames.studies.context import RunContext
-from diffgames.studies.crowd_parameters import CrowdParameters, build_game, player_count
+from diffgames.studies.crowd_parameters import CrowdParameters, build_game, crowd_memory, player_count
 from diffgames.studies.crowd_solution import certify, solve
 from diffgames.studies.crowd_words import HEADLINE
 from diffgames.studies.study import Parameter, Study, StudyResult
@@ -58,6 +58,7 @@ STUDY = Study(
     shows="jumps that all players share throw a flock off course together, and it realigns",
     config=CommonNoiseConfig,
     run=run,
+    memory=crowd_memory,
     verify=verify,
     presets={"quick": {"deviator_updates": 160, "certificate_paths": 4000}, "paper": {"paths": 500, "epochs": 60}},
     minutes={"quick": 1.0, "paper": 4.0},

@@ -17,7 +17,7 @@ from diffgames.games.distributed import DistributedGame
 from diffgames.games.kernels import Quadratic
 from diffgames.studies import crowd_figures
 from diffgames.studies.context import RunContext
-from diffgames.studies.crowd_parameters import CrowdParameters, Matrix, build_game, player_count
+from diffgames.studies.crowd_parameters import CrowdParameters, Matrix, build_game, crowd_memory, player_count
 from diffgames.studies.crowd_solution import CrowdSolution, certify, merged, solve
 from diffgames.studies.crowd_words import HEADLINE
 from diffgames.studies.study import Parameter, Study, StudyResult
@@ -146,6 +146,7 @@ STUDY = Study(
     shows="players who are drawn to one another flock on the way to their own targets; the network decides with whom",
     config=FlockingConfig,
     run=run,
+    memory=crowd_memory,
     verify=verify,
     presets={
         "quick": {"deviator_updates": 160, "certificate_paths": 4000},

@@ -27,7 +27,7 @@ from diffgames.solvers.gradient_play import Towards, gradient_play
 from diffgames.solvers.policies import local_gains
 from diffgames.solvers.potential_lq import exact_on_grid
 from diffgames.studies.context import RunContext
-from diffgames.studies.crowd_parameters import MotionParameters, build_game, patience, player_count
+from diffgames.studies.crowd_parameters import MotionParameters, build_game, motion_memory, patience, player_count
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 
 METHODS: tuple[Towards, ...] = get_args(Towards)
@@ -120,12 +120,23 @@ def draw(found: dict[str, xr.Dataset], tolerance: float) -> Figure:
 
 
 _EACH = "methods (potential, simultaneous, fictitious)"
+
+
+def memory(config: MethodsConfig) -> dict[str, float]:
+    """Held-out paths of the watch, and those of a gradient step."""
+    return {
+        "held_paths, steps": motion_memory(config, config.held_paths, config.steps),
+        "paths, steps": motion_memory(config, config.paths, config.steps),
+    }
+
+
 STUDY = Study(
     name="crowd-methods",
     source="Guo, Li & Zhang, arXiv 2508.01929, Sections 1 and 5: what one potential saves over N coupled problems",
     shows="to be equally close to equilibrium, descent of the potential takes fewer gradients than playing costs",
     config=MethodsConfig,
     run=run,
+    memory=memory,
     presets={"quick": {"rounds": 40, "held_paths": 2000}, "paper": {"paths": 500}},
     minutes={"quick": 1.0, "paper": 5.0},
     headline={

@@ -140,6 +140,26 @@ def build_game(
     )
 
 
+def motion_memory(config: MotionParameters, paths: int, steps: int) -> float:
+    """Bytes of the noise and the states of all players on so many paths, in single precision."""
+    return 4.0 * 2 * len(config.targets) * max(map(len, config.targets), default=0) * paths * steps
+
+
+def crowd_memory(config: CrowdParameters) -> dict[str, float]:
+    """Paths of learning and of judging, and the networks with Adam's two moments."""
+    seen = min(config.evaluation_paths, 4000)
+    found = {
+        "paths, steps": motion_memory(config, config.paths, config.steps),
+        "paths, fine_steps": motion_memory(config, config.paths, config.fine_steps),
+        "evaluation_paths, fine_steps": motion_memory(config, seen, 2 * config.fine_steps),
+        "evaluation_paths": 8.0 * 3 * config.evaluation_paths,
+        "deviator_paths, fine_steps": motion_memory(config, config.deviator_paths, config.fine_steps),
+    }
+    if config.policy != "linear" and config.width is not None:
+        found["width, blocks"] = 4.0 * 3 * config.blocks * config.width**2
+    return found
+
+
 def patience(config: MotionParameters) -> float:
     """2c/w: over so long before T effort is dearer than missing the target."""
     return 2.0 * config.effort / config.terminal_weight

@@ -197,12 +197,20 @@ def changes_figure(book: xr.Dataset) -> Figure:
 _parts = "{" + ", ".join(f"{part}: number" for part in PARTS) + "}"
 _levels = "2 · levels (bid from the best down, then ask)"
 
+
+def memory(config: ExchangeFitConfig) -> dict[str, float]:
+    """Volumes of every level on both sides, of the paths and of the drawn states."""
+    levels = max(config.levels, 1)
+    return {"paths, steps": 4.0 * 2 * levels * config.paths * config.steps, "draws": 4.0 * 2 * levels * config.draws}
+
+
 STUDY = Study(
     name="exchange-fit",
     source="Vadori et al., arXiv 2210.07184, Section 2.3",
     shows="an exchange agent fitted to level-2 data keeps their depth and spread, as the theory of its dynamics says",
     config=ExchangeFitConfig,
     run=run,
+    memory=memory,
     presets={"quick": {}, "paper": {"paths": 256, "steps": 5000, "draws": 1_000_000}},
     minutes={"quick": 0.5, "paper": 2.0},
     headline={

@@ -34,7 +34,7 @@ from diffgames.markets.behaviour import FlowResponse, Quadratic, flow_response, 
 from diffgames.markets.environment import OTCMarket
 from diffgames.markets.market_state import StepRecord
 from diffgames.studies import otc_figures
-from diffgames.studies.certificate_parameters import CertificateParameters, certify
+from diffgames.studies.certificate_parameters import CertificateParameters, certify, learning_memory
 from diffgames.studies.context import RunContext
 from diffgames.studies.learning_parameters import learn, tenth
 from diffgames.studies.market_parameters import ExchangeParameters, MarketParameters, build_market, fit_from
@@ -228,12 +228,23 @@ def _share(record: StepRecord, pnl_takers: int) -> float:
     return float(volume[1 : 1 + pnl_takers].sum() / max(volume.sum(), 1.0))
 
 
+def memory(config: FlowResponseConfig) -> dict[str, float]:
+    """What learning holds, and who is connected with whom."""
+    agents = 1 + config.other_providers + config.flow_takers + max(config.pnl_takers, default=0)
+    connections = (1 + config.other_providers) * (config.flow_takers + max(config.pnl_takers, default=0))
+    return {
+        **learning_memory(config, agents, config.steps),
+        "other_providers, flow_takers, pnl_takers": 4.0 * connections,
+    }
+
+
 STUDY = Study(
     name="flow-response",
     source="Vadori et al., arXiv 2210.07184, Section 2.2.2, Figure 3 and equation (27)",
     shows="profit-driven takers make the flow a provider receives a convex function of its price",
     config=FlowResponseConfig,
     run=run,
+    memory=memory,
     verify=verify,
     presets={
         "quick": {

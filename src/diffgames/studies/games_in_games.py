@@ -238,12 +238,19 @@ def _figure(dataset: xr.Dataset) -> Any:
     return figure
 
 
+def memory(config: GamesInGamesConfig) -> dict[str, float]:
+    """Values at the kept times, and the stage game of every point on the finer grid."""
+    cells = 2 * config.points * len(config.base)
+    return {"points": 8.0 * 20 * cells, "points, levels": 8.0 * cells * config.levels**2}
+
+
 STUDY = Study(
     name="games-in-games",
     source="Pan & Zhu, arXiv 2512.18098, equations (8) and (13), linear-quadratic layer",
     shows="an inner game and an outer game on its switching graph, in one backward sweep or by committed policies",
     config=GamesInGamesConfig,
     run=run,
+    memory=memory,
     verify=verify,
     presets={"quick": {}, "paper": {"points": 241}},
     minutes={"quick": 1.0, "paper": 1.5},

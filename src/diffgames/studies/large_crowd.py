@@ -327,12 +327,25 @@ def _as_dataset(errors: list[Approximation]) -> xr.Dataset:
 
 
 _RELATIVE = "relative, root mean square, of the sums used against all pairs, halfway"
+
+
+def memory(config: LargeCrowdConfig) -> dict[str, float]:
+    """Noise and states of all players on the paths of learning, of valuing and of a deviator."""
+    moved = 4.0 * 2 * config.players * max(map(len, config.targets), default=0) * config.steps
+    return {
+        "players, steps, paths": moved * config.paths,
+        "players, steps": moved * 2,
+        "players, steps, deviator_paths": 0.5 * moved * config.deviator_paths,
+    }
+
+
 STUDY = Study(
     name="large-crowd",
     source="after Guo, Li & Zhang, arXiv 2508.01929, Section 6: crowds, N in the thousands",
     shows="an equilibrium of thousands of players learned without a sum over all pairs, certified against exact sums",
     config=LargeCrowdConfig,
     run=run,
+    memory=memory,
     verify=verify,
     presets={
         "quick": {},

@@ -20,7 +20,7 @@ from diffgames.solvers.market_making import MarketMakerSolution, solve_market_ma
 from diffgames.solvers.market_making_committed import solve_committed
 from diffgames.studies import market_maker_figures as figures
 from diffgames.studies.context import RunContext
-from diffgames.studies.market_maker_parameters import MarketMakingParameters, game_of, unit_warnings
+from diffgames.studies.market_maker_parameters import MarketMakingParameters, game_of, solution_memory, unit_warnings
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.verification.certificate import Certificate
 from diffgames.verification.market_maker import certify_committed, certify_market_maker
@@ -158,12 +158,18 @@ def _difference(spreads: dict[str, np.ndarray], left: str, right: str) -> np.nda
     return spreads[left] - spreads[right] if left in spreads and right in spreads else None
 
 
+def memory(config: MarketMakerConfig) -> dict[str, float]:
+    """The solution at all times."""
+    return {"steps, inventory_max": solution_memory(config, config.steps)}
+
+
 STUDY = Study(
     name="market-maker",
     source="Pan & Zhu 2025 (arXiv 2512.18098), cross-layer Avellaneda–Stoikov, its printed formulas corrected",
     shows="spreads rise before trouble: the premium that a market maker charges for regimes under attack",
     config=MarketMakerConfig,
     run=run,
+    memory=memory,
     verify=verify,
     presets={"quick": {}, "paper": {"steps": 1000}},
     minutes={"quick": 0.5, "paper": 1},

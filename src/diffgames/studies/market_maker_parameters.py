@@ -112,6 +112,11 @@ def game_of(config: MarketMakingParameters, switching: str, **changes: Any) -> M
     return market_making_game(**{name: getattr(config, name) for name in names} | changes, switching=switching)
 
 
+def solution_memory(config: MarketMakingParameters, steps: int) -> float:
+    """Bytes of θ, U, both quotes and efforts at all times, in every regime and at every inventory."""
+    return 8.0 * (4 + 2 * len(config.sizes)) * steps * len(config.generator) * (2 * config.inventory_max + 1)
+
+
 def unit_warnings(game: MarketMakingGame) -> list[str]:
     """What looks like a slip in the units: scales that should be comparable and are not."""
     k, sigma, horizon = np.asarray(game.k), np.asarray(game.sigma), float(game.horizon)

@@ -233,12 +233,22 @@ def fill_figure(record: MarketRecord, fit: MarketFit) -> Figure:
 
 _N = "regimes"
 _GRID = "regimes × inventory −Q…Q"
+
+
+def memory(config: RealConfig) -> dict[str, float]:
+    """The synthetic record's rows, and θ, U, quotes and efforts at all times."""
+    rows = config.seconds / config.interval if config.messages is None else 0.0
+    cells = config.regimes * (2 * config.inventory_max + 1)
+    return {"seconds, interval": 8.0 * 3 * rows, "steps, inventory_max": 8.0 * 6 * config.steps * cells}
+
+
 STUDY = Study(
     name="market-maker-real",
     source="Avellaneda & Stoikov 2008 and Pan & Zhu 2025 on estimated parameters",
     shows="quotes on A, k, σ per volatility regime and a generator estimated from a LOBSTER day",
     config=RealConfig,
     run=run,
+    memory=memory,
     verify=verify,
     presets={"quick": {}, "paper": {"seconds": 23400.0}},
     minutes={"quick": 0.5, "paper": 1},

@@ -25,7 +25,7 @@ from diffgames.simulation.market_maker_exact import certainty_equivalents, inven
 from diffgames.studies import market_maker_survival_figures as figures
 from diffgames.studies.context import RunContext
 from diffgames.studies.market_maker import profile_of
-from diffgames.studies.market_maker_parameters import MarketMakingParameters, game_of, unit_warnings
+from diffgames.studies.market_maker_parameters import MarketMakingParameters, game_of, solution_memory, unit_warnings
 from diffgames.studies.market_maker_strategies import (
     STRATEGIES,
     WORLDS,
@@ -279,6 +279,15 @@ def _half(of: str, unit: str = "") -> Headline:
     return Headline(shape=_SHAPE, unit=unit, meaning=f"half-width of the 95% interval of {of}")
 
 
+def memory(config: SurvivalConfig) -> dict[str, float]:
+    """Wealth and loss of every path and pair, and every strategy's quotes."""
+    pairs = len(STRATEGIES) * len(WORLDS)
+    return {
+        "paths": 8.0 * 2 * pairs * config.paths,
+        "steps, inventory_max": len(STRATEGIES) * solution_memory(config, config.steps) / 3,
+    }
+
+
 STUDY = Study(
     name="market-maker-survival",
     source="Pan & Zhu 2025 (arXiv 2512.18098), future work (a): survival under a malicious regime controller",
@@ -286,6 +295,7 @@ STUDY = Study(
     "worlds (calm, exogenous, predator, controller, both, worst), and what insurance against the worst costs",
     config=SurvivalConfig,
     run=run,
+    memory=memory,
     verify=verify,
     presets={"quick": {"paths": 20_000, "steps": 200}, "paper": {}},
     minutes={"quick": 1, "paper": 4},

@@ -33,7 +33,7 @@ from diffgames.markets.fit_report import FitReport
 from diffgames.markets.market_state import StepRecord
 from diffgames.records import load_profile, open_run
 from diffgames.studies import otc_figures
-from diffgames.studies.certificate_parameters import CertificateParameters, certify
+from diffgames.studies.certificate_parameters import CertificateParameters, certify, learning_memory
 from diffgames.studies.context import RunContext
 from diffgames.studies.learned import Task, run_learned, run_learned_seeds
 from diffgames.studies.learning_parameters import ppo_config, tenth
@@ -275,12 +275,24 @@ def _scores(reports: list[FitReport]) -> xr.Dataset:
     )
 
 
+def memory(config: OTCConfig) -> dict[str, float]:
+    """What learning holds, connections, and the books of all episodes."""
+    agents = sum(config.provider_counts) + sum(config.taker_counts)
+    orders = config.book_capacity if config.engine == "fifo" else config.grid
+    return {
+        **learning_memory(config, max(agents, 1), config.steps),
+        "provider_counts, taker_counts": 4.0 * sum(config.provider_counts) * sum(config.taker_counts),
+        "episodes, book_capacity" if config.engine == "fifo" else "episodes, grid": 4.0 * 2 * orders * config.episodes,
+    }
+
+
 STUDY = Study(
     name="otc-market",
     source="Vadori et al., arXiv 2210.07184, Section 5.2",
     shows="liquidity providers learn to skew and hedge while takers learn when to trade, on a fitted exchange",
     config=OTCConfig,
     run=run,
+    memory=memory,
     run_seeds=run_seeds,
     verify=verify,
     presets={

@@ -24,7 +24,7 @@ from diffgames.learning.rollout import evaluate
 from diffgames.learning.train import TrainResult, initial_profile
 from diffgames.plotting import label, new_figure
 from diffgames.simulation.as_markov import as_markov_game
-from diffgames.studies.certificate_parameters import CertificateParameters, certify
+from diffgames.studies.certificate_parameters import CertificateParameters, certify, learning_memory
 from diffgames.studies.context import RunContext
 from diffgames.studies.learned import Task, run_learned, run_learned_seeds
 from diffgames.studies.learning_parameters import tenth
@@ -98,6 +98,7 @@ def _study(game_of: Callable[[Any], AbstractMarkovGame], name: str, kind: str, s
         config=config,
         run=partial(run_learned, prepare, _finish),
         run_seeds=partial(run_learned_seeds, prepare, _finish),
+        memory=lambda config: learning_memory(config, *_size(game_of(config))),
         verify=lambda config, profile, context: _certify(game_of(config), profile, config, context),
         presets={"quick": QUICK, "paper": {}},
         headline={
@@ -115,6 +116,11 @@ def _study(game_of: Callable[[Any], AbstractMarkovGame], name: str, kind: str, s
         },
         example="diffgames run FILE.py:GAME --set updates=300 learning_rate=5e-4",
     )
+
+
+def _size(game: AbstractMarkovGame) -> tuple[int, int]:
+    """Agents and steps."""
+    return sum(role.count for role in game.roles), game.horizon
 
 
 def _finish(

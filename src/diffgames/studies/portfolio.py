@@ -256,12 +256,18 @@ def _figure(data: xr.Dataset, equilibrium: PortfolioEquilibrium, history: np.nda
     return figure
 
 
+def memory(config: PortfolioConfig) -> dict[str, float]:
+    """Held-out values of every path, and every sweep's exposures."""
+    return {"certificate_paths": 4.0 * 4 * config.certificate_paths, "sweeps": 8.0 * 2 * config.sweeps}
+
+
 STUDY = Study(
     name="portfolio",
     source="Guo, Li & Zhang, arXiv 2508.01929, Section 7, Theorem 7.1",
     shows="investors who compare themselves with one another hold more risk than alone, as long as the condition holds",
     config=PortfolioConfig,
     run=run,
+    memory=memory,
     verify=verify,
     presets={"quick": {}, "paper": {"deviator_updates": 600, "certificate_paths": 200_000, "steps": 250}},
     minutes={"quick": 0.5, "paper": 3.0},

@@ -299,12 +299,23 @@ def _rate_words(kind: str) -> dict[str, Headline]:
     }
 
 
+def memory(config: PropagationConfig) -> dict[str, float]:
+    """Players and their copies of every replication, and all distances between two samples."""
+    size, d = max(config.players, default=0), max(config.dimensions, default=1)
+    pairs = max(config.law_players, default=0) ** 2 if d > 1 else 0
+    return {
+        "players, replications, dimensions": 4.0 * 2 * size * config.replications * d,
+        "law_players": 8.0 * pairs,
+    }
+
+
 STUDY = Study(
     name="propagation-of-chaos",
     source="Carmona, Fouque & Sun (2015); Sznitman (1991), Topics in propagation of chaos; Fournier & Guillin (2015)",
     shows="coupling and statistics of N players near the limit as N^{-1/2} in every dimension, their raw law does not",
     config=PropagationConfig,
     run=run,
+    memory=memory,
     verify=recompute,
     presets={
         "quick": {

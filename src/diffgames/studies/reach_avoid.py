@@ -14,6 +14,7 @@ grid, and plays the feedbacks against each other and against turning flat out or
 should guarantee V.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -255,12 +256,22 @@ def _play(config: ReachAvoidConfig, context: RunContext, game: DifferentialGame,
     }
 
 
+def memory(config: ReachAvoidConfig) -> dict[str, float]:
+    """Value and feedbacks on the finer grid, or at all kept times, and the played paths."""
+    cells = math.prod(config.points)
+    return {
+        "points": 8.0 * cells * (8 * 4 if config.finer else 15 * 3),
+        "starts, simulation_steps": 8.0 * 3 * config.starts * config.simulation_steps,
+    }
+
+
 STUDY = Study(
     name="reach-avoid",
     source="Mitchell, Bayen & Tomlin, IEEE Transactions on Automatic Control 50 (2005), Section V",
     shows="the set of relative positions from which one plane cannot escape another, and both sides' feedback",
     config=ReachAvoidConfig,
     run=run,
+    memory=memory,
     verify=verify,
     presets={"quick": {"points": [41, 41, 41]}, "paper": {}},
     minutes={"quick": 1.0, "paper": 2.0},

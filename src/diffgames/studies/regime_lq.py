@@ -275,12 +275,18 @@ def _short(values: np.ndarray) -> list:
     return values.reshape(-1).tolist() if values[0].size == 1 else values.tolist()
 
 
+def memory(config: RegimeConfig) -> dict[str, float]:
+    """Costs of every path, and the moments of every step."""
+    return {"paths": 8.0 * 6 * config.paths, "steps": 8.0 * 6 * len(config.A) * config.steps}
+
+
 STUDY = Study(
     name="regime-lq",
     source="Pan & Zhu 2025 (arXiv 2512.18098), linear-quadratic layer, its formulas corrected and with jumps",
     shows="robust control under regimes that are fought over: inner and outer Riccati equations, who pushes where",
     config=RegimeConfig,
     run=run,
+    memory=memory,
     verify=verify,
     presets={"quick": {}, "paper": {}},
     minutes={"quick": 1, "paper": 1},

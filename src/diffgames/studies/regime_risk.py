@@ -31,7 +31,7 @@ from diffgames.plotting import COLOURS, label, new_figure
 from diffgames.solvers.market_making import solve_many, solve_market_maker
 from diffgames.studies.context import RunContext
 from diffgames.studies.market_maker import profile_of
-from diffgames.studies.market_maker_parameters import MarketMakingParameters, game_of, unit_warnings
+from diffgames.studies.market_maker_parameters import MarketMakingParameters, game_of, solution_memory, unit_warnings
 from diffgames.studies.regime_risk_quotes import QUOTES, played, quote_sets, spread_surfaces, wrong_worlds
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.verification.certificate import Certificate
@@ -175,6 +175,11 @@ def gap_figure(
     return figure
 
 
+def memory(config: RegimeRiskConfig) -> dict[str, float]:
+    """Three sets of quotes at all times."""
+    return {"steps, inventory_max": 3 * solution_memory(config, config.steps)}
+
+
 STUDY = Study(
     name="regime-risk",
     source="Pan & Zhu 2025 (arXiv 2512.18098), risk and the spectral gap of the switching graph",
@@ -182,6 +187,7 @@ STUDY = Study(
     "what quotes pay for knowing of it or not",
     config=RegimeRiskConfig,
     run=run,
+    memory=memory,
     verify=verify,
     presets={"quick": {}, "paper": {"contrasts": tuple(round(0.05 * i, 2) for i in range(31))}},
     minutes={"quick": 1, "paper": 1},

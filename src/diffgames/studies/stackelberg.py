@@ -183,12 +183,18 @@ def _failed(config: StackelbergConfig, game: LinearQuadraticGame, escape: float)
     )
 
 
+def memory(config: StackelbergConfig) -> dict[str, float]:
+    """Costs of every path, and the moments of every step."""
+    return {"paths": 8.0 * 4 * config.paths, "steps": 8.0 * 8 * config.steps}
+
+
 STUDY = Study(
     name="stackelberg",
     source="Huang & Yang 2020, mean field Stackelberg games (slides), two misprints corrected",
     shows="a leader that moves a crowd and is answered by it: exact feedback, and what it is worth among N followers",
     config=StackelbergConfig,
     run=run,
+    memory=memory,
     verify=verify,
     presets={"quick": {}, "paper": {"paths": 65_536, "steps": 1200}},
     minutes={"quick": 2, "paper": 4},

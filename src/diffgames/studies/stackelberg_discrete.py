@@ -146,12 +146,18 @@ def _flow(solution: LinearQuadraticSolution, mean: np.ndarray, spread: np.ndarra
     return {"mean": np.asarray(means), "covariance": np.asarray(spreads)}
 
 
+def memory(config: StackelbergDiscreteConfig) -> dict[str, float]:
+    """Costs of every path, and both players' values of every step."""
+    return {"paths": 8.0 * 4 * config.paths, "T": 8.0 * 2 * 16 * config.T}
+
+
 STUDY = Study(
     name="stackelberg-discrete",
     source="after Huang & Yang 2020, mean field Stackelberg games (slides), discrete time derived anew",
     shows="the same leader and crowd in discrete time, where leading works through the next state as well",
     config=StackelbergDiscreteConfig,
     run=run,
+    memory=memory,
     verify=verify,
     presets={"quick": {}, "paper": {"paths": 65_536, "T": 40}},
     minutes={"quick": 0.5, "paper": 1},

@@ -88,6 +88,8 @@ class Study:
     Optional members: `verify(config, profile, context) -> certificate` recomputes the certificate from the stored
     profile (`diffgames verify`); `run_seeds(config, context, seeds) -> list[StudyResult]` runs several seeds at once
     (`--seeds`), which otherwise run in turn. `presets` map a name to the fields it changes; `quick` always exists.
+    `memory(config)` gives the bytes of the largest arrays that a run holds at once, at the least, under the parameters
+    that set them, {"paths, steps": 8.0 * paths * steps}: what does not fit is refused before the run.
     `minutes` says what each preset takes on two CPU cores. `published` says which numbers the source prints, or that
     it prints none; `figures` what to see in each figure, the one that shows the claim first.
     """
@@ -103,5 +105,6 @@ class Study:
     example: str = ""
     published: str = ""
     figures: Mapping[str, str] = field(default_factory=dict)
+    memory: Callable[[Any], Mapping[str, float]] | None = None
     verify: Callable[[Any, Any, "RunContext"], Any] | None = None
     run_seeds: Callable[[Any, "RunContext", Sequence[int]], Sequence[StudyResult]] | None = None

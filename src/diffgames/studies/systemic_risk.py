@@ -319,12 +319,26 @@ def _result(
     )
 
 
+def memory(config: SystemicRiskConfig) -> dict[str, float]:
+    """Two kept simulations, the values of all banks at the engine's 257 times, one bank's of the gaps, the limit."""
+    block, quarter = min(BLOCK, config.paths), max(config.steps // 4, 1)
+    largest = max(config.gap_banks, default=0)
+    return {
+        "paths, steps, banks": 8.0 * 2 * block * config.steps * config.banks,
+        "banks": 8.0 * 257 * config.banks**3,
+        "gap_banks": 8.0 * largest**3,
+        "population": 8.0 * 3 * config.population,
+        "deviator_paths, steps, banks": 8.0 * config.deviator_paths * quarter * config.banks,
+    }
+
+
 STUDY = Study(
     name="systemic-risk",
     source="Carmona, Fouque & Sun (2015), Mean field games and systemic risk, Commun. Math. Sci. 13(4), 911-933",
     shows="lending to the mean makes single defaults rarer, but leaves the risk that all default together as it was",
     config=SystemicRiskConfig,
     run=run,
+    memory=memory,
     verify=recompute,
     presets={
         "quick": {"paths": 4096, "steps": 50, "population": 50_000, "gap_banks": (2, 4, 8), "deviator_updates": 60},

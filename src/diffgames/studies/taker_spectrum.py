@@ -33,7 +33,7 @@ from diffgames.markets.environment import OTCMarket
 from diffgames.markets.market_state import StepRecord
 from diffgames.markets.network import Connectivity
 from diffgames.studies import otc_figures
-from diffgames.studies.certificate_parameters import CertificateParameters, certify
+from diffgames.studies.certificate_parameters import CertificateParameters, certify, learning_memory
 from diffgames.studies.context import RunContext
 from diffgames.studies.learning_parameters import learn, tenth
 from diffgames.studies.market_parameters import ExchangeParameters, fit_from
@@ -227,12 +227,18 @@ def _result(
     )
 
 
+def memory(config: TakerSpectrumConfig) -> dict[str, float]:
+    """What learning holds."""
+    return {**learning_memory(config, config.takers, config.steps), "takers": 4.0 * 4 * config.takers}
+
+
 STUDY = Study(
     name="taker-spectrum",
     source="Vadori et al., arXiv 2210.07184, Section 2.2.2, Figure 2",
     shows="one taker policy goes from meeting its trading targets (ω = 0) to buying low and selling high (ω = 1)",
     config=TakerSpectrumConfig,
     run=run,
+    memory=memory,
     verify=verify,
     presets={
         "quick": {

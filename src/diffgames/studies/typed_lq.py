@@ -319,12 +319,19 @@ def _short(values: np.ndarray) -> list:
     return values.reshape(-1).tolist() if values[0].size == 1 else values.tolist()
 
 
+def memory(config: TypedConfig) -> dict[str, float]:
+    """The agents of all types, and of every step the sums over them, their means and deviations."""
+    types = len(config.share)
+    return {"agents": 8.0 * (2 * types + 2) * config.agents, "steps": 8.0 * 6 * types * config.steps}
+
+
 STUDY = Study(
     name="typed-lq",
     source="tutorial on mean-field-type games, linear-quadratic example with types; readings derived anew",
     shows="the same data read as mean-field game, game of types, team and feedback Nash; where no equilibrium exists",
     config=TypedConfig,
     run=run,
+    memory=memory,
     verify=verify,
     presets={"quick": {}, "paper": {}},
     minutes={"quick": 1, "paper": 1},
