@@ -382,6 +382,8 @@ def test_data_replaced_under_a_run_are_named(tmp_path):
         inputs["data"] == inputs["several[0]"] == {"path": str(data.resolve()), "sha256": sha256(b"1,2\n").hexdigest()}
     )
     check_inputs({**config, "inputs": inputs}, texts)
+    with pytest.raises(InvalidInput, match=r"^data: .*sizes.* names no file here"):
+        check_inputs({**config, "inputs": {**inputs, "data": None}}, texts)
     with pytest.raises(InvalidInput, match=r"^several\[0\]: .*sizes.* its key inputs has none"):
         check_inputs({**config, "inputs": {name: inputs[name] for name in ("data", "word")}}, texts)
     data.write_text("20,40\n")
@@ -418,6 +420,21 @@ def test_a_run_goes_on_with_the_file_it_was_started_with_wherever_it_is_called_f
     for words in (["run", TOY, "--out", out, "--resume"], ["verify", out, "--study", TOY]):
         capsys.readouterr()
         assert main(words) == 2 and "its key inputs has none" in capsys.readouterr().err
+
+
+def test_a_strangers_words_do_not_steer_the_terminal(finished, tmp_path, capsys):
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    result = read(copy)
+    result["headline"]["up\x1b[2A"] = 1.0
+    records.write_result(copy, result | {"warnings": ["\x1b[8mhidden\u202e"]})
+    for words in (
+        ["compare", str(copy)],
+        ["compare", "--csv", str(copy)],
+        ["run", TOY, "--out", str(copy), "--resume"],
+    ):
+        assert main(words) == 0
+        printed = capsys.readouterr().out
+        assert "up\ufffd[2A" in printed and "\x1b" not in printed and "\u202e" not in printed
 
 
 def test_a_profile_is_loaded_from_a_finished_undamaged_run_only(finished, tmp_path):

@@ -79,7 +79,10 @@ def test_studies_of_other_packages_run_by_name(capsys):
     listed = capsys.readouterr()
     assert "\nanother\n" in f"\n{listed.out}" and "nothing_of_that_name" in listed.err
     assert main(["run", "another", "--set", "updates=2", "--out", "run"]) == 0
-    assert main(["verify", "run"]) == 0
+    assert main(["verify", "run"]) == 0 and "other software" not in capsys.readouterr().out
+    another = next(Path(place) / "another.py" for place in sys.path if (Path(place) / "another.py").is_file())
+    another.write_text(another.read_text() + "\n# edited\n")
+    assert main(["verify", "run"]) == 0 and "the source of another has changed" in capsys.readouterr().out
     assert main(["run", "broken"]) == 2
     assert "nothing_of_that_name" in capsys.readouterr().err
 

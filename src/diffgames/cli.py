@@ -10,6 +10,7 @@ import csv
 import json
 import os
 import sys
+import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -90,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InvalidInput as slip:
         return _refuse(slip)
     except RunFailed as failure:
-        print(f"diffgames: {failure}", file=sys.stderr)
+        _say(f"diffgames: {failure}", error=True)
         return FAILED
     except KeyboardInterrupt as stop:
         print("\ninterrupted" + (f"; {stop}" if str(stop) else ""), file=sys.stderr)
@@ -102,8 +103,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(InvalidInput("file", error.filename or "", f"a place that can be used ({error.strerror})"))
 
 
+def _say(*parts: str, sep: str = " ", error: bool = False) -> None:
+    """Print text that may come from a stranger's folder or an error."""
+    print(sep.join(map(_visible, parts)), file=sys.stderr if error else sys.stdout)
+
+
+def _visible(text: str) -> str:
+    """The text without what would move a terminal's cursor, change its colours or turn the direction of reading."""
+    return "".join("\ufffd" if unicodedata.category(c)[0] == "C" and c not in "\n\t" else c for c in text)
+
+
 def _refuse(slip: InvalidInput) -> int:
-    print(f"diffgames: {' '.join(str(slip).split())}", file=sys.stderr)
+    _say(f"diffgames: {' '.join(str(slip).split())}", error=True)
     return USAGE
 
 
@@ -154,7 +165,7 @@ def _run(options: argparse.Namespace) -> int:
     if result["status"] == "ok":
         return DONE
     failure = result["failure"]
-    print(f"diffgames: the run failed: {failure['reason']}; {failure['remedy']}", file=sys.stderr)
+    _say(f"diffgames: the run failed: {failure['reason']}; {failure['remedy']}", error=True)
     return FAILED
 
 
@@ -183,12 +194,12 @@ def _show(run: "Run") -> None:
             rows.append((name, text, " ".join(part for part in (words.get(key, {}).get("unit", ""), paper) if part)))
     widths = [max((len(row[i]) for row in rows), default=0) for i in (0, 1)]
     for name, text, unit in rows:
-        print(f"{name:<{widths[0]}}  {text:<{widths[1]}}  {unit}".rstrip())
+        _say(f"{name:<{widths[0]}}  {text:<{widths[1]}}  {unit}".rstrip())
     for warning in result["warnings"]:
-        print(f"warning: {warning}")
+        _say(f"warning: {warning}")
     folder = run.folder.resolve()
-    print(f"{result['status']} after {result['seconds']:.1f} s\nrun folder: {folder}")
-    print(f"report: {folder / 'report.html'}")
+    _say(f"{result['status']} after {result['seconds']:.1f} s\nrun folder: {folder}")
+    _say(f"report: {folder / 'report.html'}")
 
 
 def _compare(options: argparse.Namespace) -> int:
@@ -205,15 +216,15 @@ def _compare(options: argparse.Namespace) -> int:
     unit_of = {name: units.get(name.partition(".")[0].partition("[")[0], "") for name in names}
     if options.csv:
         table = csv.writer(sys.stdout, lineterminator="\n")
-        table.writerow(["quantity", "unit", *titles])
+        table.writerow(["quantity", "unit", *map(_visible, titles)])
         for name in names:
-            table.writerow([name, unit_of[name], *(_cell(column.get(name)) for column in columns)])
+            table.writerow([_visible(name), _visible(unit_of[name]), *(_cell(column.get(name)) for column in columns)])
         return DONE
     rows = [["quantity", *titles, "unit"]]
     rows += [[name, *(short_text(column.get(name)) for column in columns), unit_of[name]] for name in names]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
-        print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+        _say("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
     return DONE
 
 
@@ -233,15 +244,15 @@ def _verify(options: argparse.Namespace) -> int:
 
     code = DONE
     if others := made_with_other_software(stored, options.study):
-        print(f"made with other software than is here now: {', '.join(others)}")
+        _say(f"made with other software than is here now: {', '.join(others)}")
     for run in seed_runs(stored):
         outcome = recheck(run, options.study)
         if outcome.reproduced:
             how = "bit for bit" if outcome.exact else f"to a relative {TOLERANCE:g}"
-            print(f"{run.folder}: the certificate is reproduced {how}")
+            _say(f"{run.folder}: the certificate is reproduced {how}")
         else:
             code = FAILED
-            print(f"{run.folder}: the certificate is NOT reproduced", *outcome.differences, sep="\n    ")
+            _say(f"{run.folder}: the certificate is NOT reproduced", *outcome.differences, sep="\n    ")
     return code
 
 

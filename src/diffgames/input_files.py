@@ -31,6 +31,8 @@ def check_inputs(config: Mapping[str, Any], texts: Mapping[str, Any]) -> None:
     for name, text in _texts({key: texts[key] for key in texts if key in config["parameters"]}).items():
         if name not in inputs:
             raise InvalidInput(name, text, "a file whose digest config.json holds: its key inputs has none of this one")
+        if inputs[name] is None and _found(text) is not None:
+            raise InvalidInput(name, text, "a text that names no file here, as it named none when the run was started")
     for name, stored in inputs.items():
         if stored is None:
             continue

@@ -1,6 +1,5 @@
 """What software a run was made with: versions and digests of source, compared when it goes on or is verified."""
 
-import functools
 import hashlib
 import importlib.util
 from collections.abc import Mapping
@@ -12,7 +11,6 @@ from diffgames.runtime import versions
 from diffgames.studies.registry import foreign_studies
 
 
-@functools.cache
 def package_digest(package: str) -> str:
     """Digest of all Python files of an installed package, which is not imported for it."""
     spec, whole = importlib.util.find_spec(package), hashlib.sha256()

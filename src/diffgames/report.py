@@ -32,6 +32,9 @@ details { margin: .6rem 0 }
 MOST_LISTED = 12
 """Numbers of a certificate listed without being asked for."""
 
+LARGEST_PICTURE = 2**26
+"""Bytes of the largest picture on the page."""
+
 PIXELS_PER_DOT = 0.36
 """Least width of a picture on the page per dot of its own (150 an inch): smaller, its words could not be read."""
 
@@ -194,7 +197,7 @@ def _figures(folder: Path, captions: Mapping[str, str]) -> Iterator[str]:
         key=lambda path: (order.index(path.stem) if path.stem in captions else len(order), path.stem),
     )
     for picture in pictures:
-        content = read(picture, folder)
+        content = read(picture, folder, LARGEST_PICTURE)
         name = picture.stem.replace("_", " ").replace("-", " ")
         least = struct.unpack(">I", content[16:20])[0] * PIXELS_PER_DOT if len(content) > 20 else 0
         said = escape(captions.get(picture.stem, name))
