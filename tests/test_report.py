@@ -13,7 +13,7 @@ import xarray
 from diffgames.plotting import new_figure
 from diffgames.records import write_arrays, write_figures
 from diffgames.report import write_report
-from diffgames.report_tables import labelled
+from diffgames.report_tables import labelled, large_tables
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 WIDTHS = (400, 1280)
@@ -125,6 +125,18 @@ def measured(pages, folder: Path) -> list[tuple[str, int, int]]:
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no browser is installed")
+@pytest.mark.parametrize("sizes", [(2, 3), (3, 2), (2, 2, 3)])
+def test_every_number_stands_in_its_own_cell_where_labels_read_alike(sizes):
+    """Times 12345.6 and 12345.7 are both 12346 in five digits: the numbers beside them must not be mixed up."""
+    numbers = np.arange(np.prod(sizes)).reshape(sizes)
+    value = labelled("x", numbers.tolist(), " × ".join("time" for _ in sizes), lambda name, size: [12345.6] * size)
+    page = next(iter(large_tables([value], {"x": "x"}, lambda name: name)))
+    cells = re.findall(r'<td class="number">(.*?)</td>', page)
+    across = 0 if sizes[0] < sizes[1] and len(sizes) == 2 else -1
+    expected = [f"x[{']['.join(map(str, place))}]" for place in np.ndindex(*sizes)]
+    assert cells == np.moveaxis(np.asarray(expected, object).reshape(sizes), across, -1).ravel().tolist()
+
+
 def test_a_browser_finds_nothing_wider_than_the_page(report, tmp_path):
     found = measured([report], tmp_path)
     assert [window for _, window, _ in found] == list(WIDTHS)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+import numpy as np
+
 from diffgames.headline import numbers, short_text
 
 MOST_IN_A_ROW = 5
@@ -149,15 +151,15 @@ def _together(axis: Axis, values: Sequence[Value], words: Mapping[str, str], tex
 
 def _one_table(value: Value, caption: str, text: Callable[[str], str]) -> str:
     """Rows along all axes but one: the last, or of two the shorter one, which a narrow page can hold."""
-    cells = dict(value.cells())
     across = len(value.axes) - 1
     if len(value.axes) == 2 and len(value.axes[0].labels) < len(value.axes[1].labels):
         across = 0
     down = [axis for place, axis in enumerate(value.axes) if place != across]
-    rows = []
-    for place in itertools.product(*(axis.labels for axis in down)):
-        whole = [(*place[:across], label, *place[across:]) for label in value.axes[across].labels]
-        rows.append([*place, *(text(cells[labels]) for labels in whole)])
     columns = value.axes[across]
+    # by position: labels are rounded, and two of them may read alike
+    names = np.asarray([name for name, _ in value.entries], object).reshape([len(axis.labels) for axis in value.axes])
+    lines = np.moveaxis(names, across, -1).reshape(-1, len(columns.labels))
+    places = itertools.product(*(axis.labels for axis in down))
+    rows = [[*place, *map(text, line)] for place, line in zip(places, lines, strict=True)]
     header = [*(axis.name for axis in down), *(f"{columns.name} {label}".strip() for label in columns.labels)]
     return table(header, rows, numeric=range(len(down), len(header)), caption=caption)
