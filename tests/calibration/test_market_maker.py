@@ -8,9 +8,16 @@ from scipy.linalg import expm
 from scipy.special import logsumexp
 
 from diffgames.calibration.hidden_markov import fit_volatility_regimes, generator_of_transitions
-from diffgames.calibration.market_maker import fit_market, record_from_lobster, record_of, synthetic_record
+from diffgames.calibration.market_maker import (
+    fit_market,
+    intervals,
+    record_from_lobster,
+    record_of,
+    synthetic_record,
+)
+from diffgames.calibration.observed_information import deviation_errors
 from diffgames.errors import InvalidInput
-from diffgames.markets.lobster import LobsterBook, LobsterMessages
+from diffgames.markets.lobster import LobsterBook, LobsterMessages, read_pair
 
 
 def test_the_model_is_recovered_from_its_own_record():
@@ -79,6 +86,32 @@ def test_a_market_order_is_its_executions_of_one_instant():
     np.testing.assert_allclose(record.mid, [100.0, 100.0, 100.02, 100.02])
     np.testing.assert_allclose(record.depth, [0.03])
     assert record.side.tolist() == [1] and record.trade_time.tolist() == [10.0]
+
+
+def test_intervals_of_the_estimates_hold_the_truth():
+    """95% intervals of 20 records: fewer than 34 of 40 would have a chance below 0.5%."""
+    truth = {"sigma": [0.02, 0.06], "A": [1.0, 1.5], "k": [40.0, 25.0]}
+    found = [intervals([fit_market(synthetic_record(seconds=2400.0, seed=seed), 2)]) for seed in range(20)]
+    for name, wanted in truth.items():
+        bounds = np.stack([one[name] for one in found])
+        assert np.sum((bounds[..., 0] <= wanted) & (wanted <= bounds[..., 1])) >= 34, name
+    moves = np.random.default_rng(0).normal(size=400)
+    deviation = np.sqrt((moves**2).mean())
+    alone = deviation_errors(moves, np.asarray([deviation]), np.ones((1, 1)), np.ones(1))
+    np.testing.assert_allclose(alone, deviation / np.sqrt(800), rtol=1e-9)
+
+
+def test_a_grid_that_begins_later_moves_no_estimate_out_of_its_interval(shared_data):
+    """Apple's calm volatility, by a grid of 5 s, is .029 from the first quote on and .015 from 3 s later."""
+    stem = str(shared_data / "lobster" / "AAPL_2012-06-21_34200000_37800000_")
+    events, book = read_pair(stem + "message_50.csv.gz", stem + "orderbook_10_rebuilt.csv.gz")
+    fits = [fit_market(record_of(events, book, 5.0, wait), 2) for wait in (0.0, 3.0)]
+    assert fits[0].sigma[0] > 1.5 * fits[1].sigma[0]
+    for name, bounds in intervals(fits).items():
+        for fit in fits:
+            assert np.all((bounds[:, 0] <= getattr(fit, name)) & (getattr(fit, name) <= bounds[:, 1]))
+    with pytest.raises(InvalidInput, match="wait"):
+        record_of(events, book, 5.0, 5.0)
 
 
 def test_apple_is_two_regimes(shared_data):

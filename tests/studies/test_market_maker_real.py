@@ -17,6 +17,9 @@ def test_it_estimates_the_synthetic_market_and_quotes_on_it(finished):
     headline = finished.headline
     np.testing.assert_allclose(headline["sigma"], [0.02, 0.06], rtol=0.1)
     np.testing.assert_allclose(headline["k"], [40.0, 25.0], rtol=0.1)
+    for name, truth in (("sigma", [0.02, 0.06]), ("A", [1.0, 1.5]), ("k", [40.0, 25.0])):
+        low, high = np.transpose(headline[f"{name}_interval"])
+        assert np.all((low < truth) & (truth < high))
     assert np.shape(headline["ask"]) == (2, 9) and headline["ask"][0][0] is None
     assert 0 < headline["spread"][0] < headline["spread"][1]
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from diffgames.calibration.observed_information import deviation_errors
 from diffgames.errors import InvalidInput, RunFailed
 
 FLOOR = 1e-6
@@ -31,9 +32,11 @@ means."""
 
 @dataclass(frozen=True)
 class VolatilityRegimes:
-    """Fitted regimes: `probability` is that of each regime at each step given the whole record."""
+    """Fitted regimes: `probability` is that of each regime at each step given the whole record, `sigma_error` the
+    standard error of σ (∞ where the likelihood is flat)."""
 
     sigma: np.ndarray
+    sigma_error: np.ndarray
     transition: np.ndarray
     generator: np.ndarray
     probability: np.ndarray
@@ -86,9 +89,11 @@ def fit_volatility_regimes(
     variance = np.asarray(model.covars_).reshape(regimes) * scale**2
     order = np.argsort(variance)
     transition = np.asarray(model.transmat_)[np.ix_(order, order)]
+    errors = deviation_errors(returns, np.sqrt(variance[order]), transition, probability[0, order])
     shift = returns.size * np.log(scale)
     return VolatilityRegimes(
         sigma=np.sqrt(variance[order] / step),
+        sigma_error=errors / np.sqrt(step),
         transition=transition,
         generator=generator_of_transitions(transition, step),
         probability=probability[:, order],

@@ -12,10 +12,12 @@ From LOBSTER files executions of one instant against one side make one market or
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 
 from diffgames.calibration.hidden_markov import VolatilityRegimes, fit_volatility_regimes
 from diffgames.errors import InvalidInput
@@ -23,6 +25,7 @@ from diffgames.markets.lobster import EventType, LobsterBook, LobsterMessages, r
 from diffgames.markets.quoted import Quoted, quoted
 
 DOLLAR = 10_000.0
+NORMAL = 1.96  # standard errors to either side of an estimate hold the truth in 95% of records
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,8 @@ class MarketRecord:
     """Mid prices every `interval` seconds, and market orders: time, depth from the mid, side (+1 bought, −1 sold).
 
     Prices and depths are in dollars, times in quoted seconds from the start of the record. `jump` is the part of each
-    interval's move that happened while the book was not quoted; none where it always was. `notes` say what was
-    left out.
+    interval's move that happened while the book was not quoted; none where it always was. Its grid begins `wait`
+    seconds after the first quote. `notes` say what was left out.
     """
 
     interval: float
@@ -41,6 +44,7 @@ class MarketRecord:
     side: np.ndarray
     source: str
     jump: np.ndarray | None = None
+    wait: float = 0.0
     notes: tuple[str, ...] = ()
 
     @property
@@ -57,6 +61,9 @@ class MarketFit:
     sigma: np.ndarray
     A: np.ndarray
     k: np.ndarray
+    sigma_error: np.ndarray
+    A_error: np.ndarray
+    k_error: np.ndarray
     generator: np.ndarray
     share: np.ndarray
     orders: np.ndarray
@@ -71,10 +78,15 @@ def record_from_lobster(messages: str | Path, orderbook: str | Path, interval: f
     return record_of(events, book, interval)
 
 
-def record_of(events: LobsterMessages, book: LobsterBook, interval: float) -> MarketRecord:
-    """Mid prices on the grid of `interval` seconds and market orders with their depths."""
+def record_of(events: LobsterMessages, book: LobsterBook, interval: float, wait: float = 0.0) -> MarketRecord:
+    """Mid prices on the grid of `interval` seconds and market orders with their depths.
+
+    The grid begins `wait` seconds after the first quote, less than an interval.
+    """
     if not interval > 0:
         raise InvalidInput("interval", interval, "a positive time in seconds")
+    if not 0 <= wait < interval:
+        raise InvalidInput("wait", wait, "a time in seconds, less than the interval")
     found = quoted(events, book)
     rows = found.rows
     if rows.size < 2:
@@ -82,7 +94,7 @@ def record_of(events: LobsterMessages, book: LobsterBook, interval: float) -> Ma
     mid = 0.5 * (book.ask_price[rows, 0] + book.bid_price[rows, 0]) / DOLLAR
     cut = found.aligned(interval)
     raw, time = events.time[rows], cut.clock(events.time[rows])
-    start = time[0]
+    start = time[0] + wait
     if (time[-1] - start) / interval > 1e7:
         raise InvalidInput("interval", interval, f"at most 10⁷ intervals in {time[-1] - start:.6g} s")
     grid = np.arange(start, time[-1], interval)
@@ -112,6 +124,7 @@ def record_of(events: LobsterMessages, book: LobsterBook, interval: float) -> Ma
         side=orders[beyond, 1].astype(int),
         source=events.source,
         jump=jump if np.any(jump) else None,
+        wait=wait,
         notes=tuple(notes),
     )
 
@@ -173,8 +186,22 @@ def synthetic_record(
     )
 
 
+def intervals(fits: Sequence[MarketFit]) -> dict[str, Float[np.ndarray, "N 2"]]:
+    """95% intervals of σ, A and k per regime that hold those of each fit: of one record, sampled at several clocks."""
+    found = {}
+    for name in ("sigma", "A", "k"):
+        middle, error = (np.stack([getattr(fit, key) for fit in fits]) for key in (name, f"{name}_error"))
+        low, high = np.min(middle - NORMAL * error, axis=0), np.max(middle + NORMAL * error, axis=0)
+        found[name] = np.stack([np.maximum(low, 0.0), high], axis=1)
+    return found
+
+
 def fit_market(record: MarketRecord, regimes: int, *, cutoff: float = 0.25) -> MarketFit:
-    """A, k, σ per regime and the generator; `cutoff` is the quantile of the depths that is δ₀."""
+    """A, k, σ per regime and the generator; `cutoff` is the quantile of the depths that is δ₀.
+
+    Standard errors: of σ by the curvature of the likelihood (`observed_information`); of k and A those of n exponential
+    depths beyond δ₀ that arrive as a Poisson process, δ₀ and the regimes' times taken as known.
+    """
     if not 0 <= cutoff < 1:
         raise InvalidInput("cutoff", cutoff, "a quantile in [0, 1)")
     found = fit_volatility_regimes(record.moves, record.interval, regimes)
@@ -188,12 +215,17 @@ def fit_market(record: MarketRecord, regimes: int, *, cutoff: float = 0.25) -> M
         first = float(np.quantile(depth, cutoff))
         tail = depth[depth >= first]
         k = 1.0 / max(float((tail - first).mean()), 1e-12)
-        rows.append((k, np.exp(k * first) * tail.size / (2 * time), time, depth.size, first, _misfit(tail - first, k)))
-    k, A, time, orders, first, misfit = (np.asarray(column) for column in zip(*rows, strict=True))
+        rate, share = np.exp(k * first) * tail.size / (2 * time), tail.size**-0.5
+        spread = (k * share, rate * share * math.hypot(1.0, k * first))
+        rows.append((k, rate, *spread, time, depth.size, first, _misfit(tail - first, k)))
+    k, A, k_error, A_error, time, orders, first, misfit = (np.asarray(column) for column in zip(*rows, strict=True))
     return MarketFit(
         sigma=found.sigma,
         A=A,
         k=k,
+        sigma_error=found.sigma_error,
+        A_error=A_error,
+        k_error=k_error,
         generator=found.generator,
         share=time / time.sum(),
         orders=orders,

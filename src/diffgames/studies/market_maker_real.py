@@ -17,13 +17,15 @@ from diffgames.calibration.market_maker import (
     MarketFit,
     MarketRecord,
     fit_market,
-    record_from_lobster,
+    intervals,
+    record_of,
     synthetic_record,
 )
-from diffgames.errors import InvalidInput
+from diffgames.errors import InvalidInput, RunFailed
 from diffgames.games.market_making import MarketMakingGame
 from diffgames.games.market_making_input import market_making_game
 from diffgames.games.switching_graph import generator_of, spectral_gap
+from diffgames.markets.lobster import read_pair
 from diffgames.plotting import COLOURS, label, new_figure
 from diffgames.solvers.market_making import solve_market_maker
 from diffgames.studies import market_maker_figures as figures
@@ -33,6 +35,8 @@ from diffgames.studies.market_maker_parameters import unit_warnings
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.verification.certificate import Certificate
 from diffgames.verification.market_maker import certify_market_maker
+
+CLOCKS = 5  # starts of the grid of times, a fifth of an interval apart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,16 +79,17 @@ class RealConfig:
 
 def run(config: RealConfig, context: RunContext) -> StudyResult:
     """Read, estimate, solve, certify."""
-    record = _record(config, context.seed)
+    record, *others = _records(config, context.seed)
     context.progress.update("estimating", 0.1)
     fit = fit_market(record, config.regimes, cutoff=config.cutoff)
+    between, notes = _with_other_clocks(fit, others, config)
     game = game_on(fit, config)
     context.progress.update("solving", 0.4)
     solution = solve_market_maker(game, steps=config.steps)
     profile = profile_of(game, solution) | parameters_of_fit(fit)
     certificate = certify_market_maker(game, profile)
     still = float((np.diff(record.mid) == 0).mean())
-    warnings = [*record.notes, *regime_warnings(fit), *unit_warnings(game)]
+    warnings = [*record.notes, *notes, *regime_warnings(fit), *unit_warnings(game)]
     if still > 0.3:
         warnings.append(
             f"the mid price does not move in {100 * still:.0f}% of the intervals of {config.interval:g} s: volatility "
@@ -95,8 +100,11 @@ def run(config: RealConfig, context: RunContext) -> StudyResult:
     return StudyResult(
         headline={
             "sigma": fit.sigma,
+            "sigma_interval": between["sigma"],
             "A": fit.A,
+            "A_interval": between["A"],
             "k": fit.k,
+            "k_interval": between["k"],
             "generator": fit.generator,
             "share": fit.share,
             "orders": fit.orders,
@@ -171,13 +179,38 @@ def _game(config: RealConfig, estimates: dict) -> MarketMakingGame:
     )
 
 
-def _record(config: RealConfig, seed: int) -> MarketRecord:
+def _with_other_clocks(
+    fit: MarketFit, others: list[MarketRecord], config: RealConfig
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Intervals of the estimates, and what the moment at which the grid of times begins does to them, in words."""
+    fits, notes = [fit], []
+    for record in others:
+        try:
+            fits.append(fit_market(record, config.regimes, cutoff=config.cutoff))
+        except (InvalidInput, RunFailed):
+            notes.append(f"with a grid of times that begins {record.wait:g} s later the regimes cannot be fitted")
+    found = np.stack([one.sigma for one in fits])
+    least, most = found.min(axis=0), found.max(axis=0)
+    notes += [
+        f"σ of regime {i} is {least[i]:.3g} to {most[i]:.3g} as the grid of {config.interval:g} s begins at other "
+        "moments, more than its standard error allows: the model of a diffusion is rough here"
+        for i in np.flatnonzero(most - least > 4 * fit.sigma_error)
+    ]
+    if not np.all(np.isfinite(fit.sigma_error)):
+        notes.append("the likelihood is flat in a volatility: it has no standard error; fit fewer regimes")
+    return intervals(fits), notes
+
+
+def _records(config: RealConfig, seed: int) -> list[MarketRecord]:
+    """The record, and of a LOBSTER day the same on grids of times that begin later."""
     if (config.messages is None) != (config.orderbook is None):
         missing = "messages" if config.messages is None else "orderbook"
         raise InvalidInput(missing, None, "both files of a LOBSTER day, or neither for a synthetic record")
     if config.messages is None or config.orderbook is None:
-        return synthetic_record(seconds=config.seconds, interval=config.interval, seed=seed)
-    return record_from_lobster(config.messages, config.orderbook, config.interval)
+        return [synthetic_record(seconds=config.seconds, interval=config.interval, seed=seed)]
+    events, book = read_pair(config.messages, config.orderbook)
+    waits = [config.interval * number / CLOCKS for number in range(CLOCKS)]
+    return [record_of(events, book, config.interval, wait) for wait in waits]
 
 
 def _dataset(record: MarketRecord, fit: MarketFit) -> xarray.Dataset:
@@ -254,6 +287,15 @@ STUDY = Study(
     minutes={"quick": 0.5, "paper": 1},
     headline={
         "sigma": Headline(shape=_N, unit="dollar/√s", meaning="volatility of each regime, rising"),
+        "sigma_interval": Headline(
+            shape=f"{_N} × low, high", unit="dollar/√s", meaning="95% interval, over the starts of the grid of times"
+        ),
+        "A_interval": Headline(
+            shape=f"{_N} × low, high", unit="1/s", meaning="95% interval given the regimes, over the same starts"
+        ),
+        "k_interval": Headline(
+            shape=f"{_N} × low, high", unit="1/dollar", meaning="95% interval given the regimes, over the same starts"
+        ),
         "A": Headline(shape=_N, unit="1/s", meaning="fills at the mid per side"),
         "k": Headline(shape=_N, unit="1/dollar", meaning="decay of fills with the distance from the mid"),
         "generator": Headline(shape="regimes × regimes", unit="1/s", meaning="switching rates, negative row sums"),
