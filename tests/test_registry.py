@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
@@ -11,6 +12,8 @@ from diffgames.benchmarks import BENCHMARKS
 from diffgames.cli import main
 from diffgames.studies import STUDIES, Study, find_study
 from diffgames.studies.parameters import build_config, parameter_values, parameters_of, study_json
+from diffgames.verification.certificate import Certificate
+from diffgames.verification.verify import Verification
 
 
 @pytest.fixture(params=list(STUDIES))
@@ -50,6 +53,14 @@ def test_every_headline_value_is_documented(study):
 
 def test_it_says_what_its_source_prints_and_what_to_see_in_its_figures(study):
     assert study.published and study.figures and all(study.figures.values())
+
+
+def test_it_issues_a_certificate_or_says_why_there_is_none(study):
+    """`verify` hands over what `run` does (its other tests see to that): entries with labels, or the words `unseen`."""
+    if study.verify is None:
+        assert study.uncertified
+    else:
+        assert not study.uncertified and get_type_hints(study.verify)["return"] in (Certificate, Verification)
 
 
 def test_its_listing_is_json(study):

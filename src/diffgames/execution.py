@@ -190,6 +190,7 @@ def _words(study: Study) -> dict[str, Any]:
         "source": study.source,
         "shows": study.shows,
         "published": study.published,
+        "uncertified": study.uncertified,
         "figures": dict(study.figures),
         "parameters": parameters_of(study),
         "headline": {key: dataclasses.asdict(value) for key, value in study.headline.items()},

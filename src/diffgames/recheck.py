@@ -51,7 +51,8 @@ def recheck(run: Run, target: str | None = None, quiet: bool = False) -> Recheck
     stored = run.finished()["certificate"]
     study = find_study(_trusted(run, target))
     if study.verify is None or not stored:
-        raise InvalidInput("run", str(run.folder), "a run whose study issues a certificate")
+        why = f"; {study.name} has none: {study.uncertified}" if study.uncertified else ""
+        raise InvalidInput("run", str(run.folder), f"a run whose study issues a certificate{why}")
     check_inputs(run.config, text_values(build_config(study, run.config["preset"], run.parameters)[0]))
     config, _ = build_config(study, run.config["preset"], located(run.parameters, run.config.get("inputs", {})))
     profile = run.profile()
@@ -146,7 +147,7 @@ def _sizes(found: dict[str, Any]) -> dict[str, float]:
     sizes: dict[str, float] = defaultdict(float)
     for name, number in found.items():
         if isinstance(number, int | float) and not isinstance(number, bool):
-            sizes[_group(name)] = max(sizes[_group(name)], abs(number))
+            sizes[_group(name)] = max(sizes[_group(name)], float(abs(number)))
     return sizes
 
 

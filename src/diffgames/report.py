@@ -57,7 +57,7 @@ def write_report(folder: Path, config: Mapping[str, Any], result: Mapping[str, A
         first,
         f"<p>{_summary_line(config, result)}</p>",
         *_headline(result, words, _labels_of(folder, config, result)),
-        *_certificate(result.get("certificate")),
+        *_certificate(result.get("certificate"), words.get("uncertified", "")),
         *(["<h2>Figures</h2>", *others] if others else []),
         *_parameters(config, words.get("parameters", {})),
         *_environment(config),
@@ -145,8 +145,9 @@ def _headline(result: Mapping[str, Any], words: Mapping[str, Any], labels: Label
     yield from large_tables(long, captions, text)
 
 
-def _certificate(certificate: Any) -> Iterator[str]:
+def _certificate(certificate: Any, uncertified: str) -> Iterator[str]:
     if not certificate:
+        yield from ("<h2>Certificate</h2>", f"<p>None: {escape(uncertified)}.</p>") if uncertified else ()
         return
     yield "<h2>Certificate</h2>"
     for label, single in _single_certificates(certificate):

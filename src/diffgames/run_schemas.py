@@ -49,6 +49,7 @@ class _Words(_Shape):
     source: str = ""
     shows: str = ""
     published: str = ""
+    uncertified: str = ""
     figures: dict[str, str] = {}
     parameters: dict[str, _ParameterWords] = {}
     headline: dict[str, _HeadlineWords]

@@ -15,6 +15,7 @@ def test_data_simulation_and_theory_agree(tmp_path):
     assert main(["run", "exchange-fit", "--out", str(folder), "--set", *SMALL]) == 0
     result = json.loads((folder / "result.json").read_text())
     headline = result["headline"]
+    assert result["certificate"] is None and "no game is played" in (folder / "report.html").read_text()
     assert headline["mean_kept"] < 0.15 and headline["theory_kept"] < 0.15
     assert headline["energy_score"].keys() == {"train", "validation", "test"}
     discrete, diffusion = np.asarray(headline["theory_deviation"]), np.asarray(headline["diffusion_deviation"])

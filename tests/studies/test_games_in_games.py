@@ -10,8 +10,10 @@ from diffgames.cli import main
 def test_the_outer_game_moves_rates_and_values(tmp_path):
     out = tmp_path / "run"
     assert main(["run", "games-in-games", "--out", str(out), "--set", "points=61"]) == 0
-    headline = json.loads((out / "result.json").read_text())["headline"]
+    result = json.loads((out / "result.json").read_text())
+    headline, certificate = result["headline"], result["certificate"]
     assert headline["attack"] == headline["stabilize"] == [1.0, 1.0, 0.0]
+    assert certificate["checks"] == {"finer_grid_change": headline["finer_grid_change"]} and certificate["unseen"]
     assert 0 < headline["leak"] < 1e-3 and headline["isaacs_gap"] == 0.0
     assert headline["spectral_gap_exogenous"] == pytest.approx(0.9, abs=1e-9)
     assert all(a > b for a, b in zip(headline["inner"], headline["inner_exogenous"], strict=True))

@@ -19,6 +19,11 @@ def test_the_study_runs_is_certified_and_verified(tmp_path, capsys):
     assert headline["evader_deviation_gain"] < 0.1 and headline["pursuer_deviation_gain"] < 0.1
     assert abs(headline["simulated_error"]) < 0.5  # half a cell of this coarse grid
     assert headline["finer_grid_change"] < 0.2
+    entries = result["certificate"]["entries"]
+    assert entries.keys() == {"evader", "pursuer"} and result["certificate"]["unseen"]
+    for name, entry in entries.items():  # of half the starts, against the played feedback and not against the value
+        assert entry["degrees_of_freedom"] == 31 and "turning at" in entry["selected"], name
+        assert entry["lower"] < 0.1
     assert main(["verify", str(out)]) == 0
     import xarray
 

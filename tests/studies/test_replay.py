@@ -34,7 +34,9 @@ def test_files_are_replayed_and_the_certificate_recomputed(files, tmp_path):
     headline = result["headline"]
     assert headline["match_best"] == headline["match_top5"] == 1.0 and headline["events"] == 3_000
     assert sum(headline["unexplained"].values()) == 0 and not result["warnings"]
-    assert result["certificate"]["books_that_differ"] == 0 and result["certificate"]["levels"] == 6
+    certificate = result["certificate"]
+    assert certificate["checks"]["books_that_differ"] == 0 and certificate["checks"]["levels"] == 6
+    assert certificate["gap"] is None and "nobody could deviate" in certificate["unseen"]
     assert (out / "figures" / "book.png").stat().st_size > 20_000
     assert main(["verify", str(out)]) == 0
 

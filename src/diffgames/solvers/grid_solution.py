@@ -47,9 +47,9 @@ class GridSolution(eqx.Module):
     - `time[kept]` increasing; `value[kept, regimes, *shape]`: expected remaining cost of the player `objective`
     - `feedback`: the controls, a profile
     - `isaacs_gap`: largest min max − max min of the discrete Hamiltonian at the kept times (0: Isaacs' condition holds)
-    - `leak[regimes, *shape]`: probability, under the feedback, of meeting an artificial end of the grid before the
-      horizon; None where not asked for. Where it is small the ends do not matter; `leak_at_start` is that at the
-      game's initial law
+    - `leak[regimes, *shape]`: from every regime and point, the probability under the feedback of meeting an artificial
+      end of the grid before the horizon; None where not asked for. Where it is small the ends do not matter;
+      `leak_at_start` is its mean over the game's initial law, one number
     - `steps` of length `dt`; `stability` = dt × the largest rate of leaving a point (≤ 1 for explicit steps)
     - `iterations`: most policy iterations a step took (0 for explicit steps), `residual` the largest that was left
     """

@@ -11,8 +11,8 @@ with the last two by policy iteration: choose at the present V, solve the linear
 Its matrices are M-matrices, whatever dt. Stopping: whoever may stop replaces V by the better of V and its stopping
 cost.
 
-`leak` solves −∂_t ℓ = L_h ℓ for the chosen controls, ℓ = 1 on the artificial ends of the grid and ℓ(T) = 0: the
-probability of meeting such an end before the horizon.
+`leak` solves −∂_t ℓ = L_h ℓ for the chosen controls, ℓ = 1 on the artificial ends of the grid and ℓ(T) = 0: for
+every regime and point, the probability of meeting such an end before the horizon.
 """
 
 from collections.abc import Callable

@@ -58,7 +58,8 @@ class SwitchingSolution(eqx.Module):
     `gap` is the largest duality gap of a stage game, whose actions are pure where `mixed` is false; in the committed
     reading what both sides could gain to first order (`solvers.switching_committed`). `isaacs_gap`, `leak` and
     `leak_at_start` as in `grid_solution.GridSolution`: the inner players' min max − max min, and the probability that
-    the state, switched as it is at equilibrium, meets an artificial end of the grid.
+    the state, switched as it is at equilibrium, meets an artificial end of the grid: `leak` from every regime and
+    point, `leak_at_start` from the game's initial law.
     """
 
     grid: Grid

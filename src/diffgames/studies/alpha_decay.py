@@ -263,6 +263,7 @@ STUDY = Study(
     },
     example="diffgames run alpha-decay --set graph=lattice --set players=[16,64,256,1024,4096]",
     published="exponents of α in N (Corollary 6.1), no values of α",
+    uncertified="no profile is played: α of the games is bounded from above and searched from below",
     figures={
         "decay": (
             "the bounds fall along the dashed lines of the corollary, and α lies between them and the triangles; "

@@ -154,6 +154,10 @@ STUDY = Study(
     },
     example="diffgames run crowd-methods --set tolerance=0.02",
     published="the saving in words, no numbers",
+    uncertified=(
+        "three ways to one profile are timed, and no profile is handed over; each is held to the exact optimum by "
+        "`lowest_excess` (crowd-flocking certifies the game)"
+    ),
     figures={
         "methods": "the potential's descent reaches the tolerance with the fewest gradients",
     },

@@ -8,7 +8,7 @@ optimum is known).
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import equinox as eqx
@@ -41,7 +41,7 @@ from diffgames.studies.crowd_parameters import (
     network_schedule,
     patience,
 )
-from diffgames.verification.certificate import Certificate, Gap
+from diffgames.verification.certificate import Certificate
 from diffgames.verification.player_deviator import certify_players
 from diffgames.verification.potential_bound import alpha_interval, control_norms
 
@@ -172,12 +172,13 @@ def merged(certificates: dict[str, Certificate]) -> Certificate:
     """One certificate from several, entries labelled by what they belong to."""
     if len(certificates) == 1:
         return next(iter(certificates.values()))
-    entries = [_relabelled(entry, label) for label, found in certificates.items() for entry in found.entries]
-    return Certificate(tuple(entries), next(iter(certificates.values())).how)
-
-
-def _relabelled(entry: Gap, label: str) -> Gap:
-    return Gap(**{**entry.__dict__, "label": f"{label}: {entry.label}"})
+    entries = [
+        replace(entry, label=f"{label}: {entry.label}")
+        for label, found in certificates.items()
+        for entry in found.entries
+    ]
+    unseen = "; ".join(dict.fromkeys(found.unseen for found in certificates.values() if found.unseen))
+    return Certificate(tuple(entries), next(iter(certificates.values())).how, unseen)
 
 
 def potential_values(

@@ -26,6 +26,7 @@ from diffgames.solvers.switching_committed import solve_committed_switching
 from diffgames.solvers.switching_game import MacroGame, SwitchingSolution, solve_switching_game
 from diffgames.studies.context import RunContext
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
+from diffgames.verification.certificate import Certificate
 
 Matrix = tuple[tuple[float, ...], ...]
 
@@ -192,7 +193,7 @@ def run(config: GamesInGamesConfig, context: RunContext) -> StudyResult:
             "stage_gap": float(game.gap),
             "isaacs_gap": float(game.isaacs_gap),
             "leak": float(game.leak_at_start),
-            "finer_grid_change": certificate["finer_grid_change"],
+            "finer_grid_change": certificate.checks["finer_grid_change"],
         }
     profile = {"inner": np.asarray(game.inner[0]), "outer": np.asarray(game.outer[0])}
     return StudyResult(
@@ -204,20 +205,26 @@ def run(config: GamesInGamesConfig, context: RunContext) -> StudyResult:
     )
 
 
-def verify(config: GamesInGamesConfig, profile: dict[str, Any], context: RunContext) -> dict[str, Any]:
+def verify(config: GamesInGamesConfig, profile: dict[str, Any], context: RunContext) -> Certificate:
     """The certificate of the stored values."""
     with jax.enable_x64(True):
         return _certify(config, context, profile["inner"], profile["outer"])
 
 
-def _certify(config: GamesInGamesConfig, context: RunContext, inner: np.ndarray, outer: np.ndarray) -> dict[str, Any]:
+def _certify(config: GamesInGamesConfig, context: RunContext, inner: np.ndarray, outer: np.ndarray) -> Certificate:
     """Largest change of both values on the inner half of the grid at half the spacing."""
     context.progress.update("a finer grid", 0.6)
     keep = 20 if config.reading == "committed" else 1  # committed policies are constant between kept times
     fine = solve(replace(config, points=2 * config.points - 1, steps=None), keep=keep)
     inside = slice(config.points // 4, -(config.points // 4))
     changes = [np.asarray(a)[:, ::2] - b for a, b in ((fine.inner[0], inner), (fine.outer[0], outer))]
-    return {"how": "a finer grid", "finer_grid_change": max(float(np.abs(c[:, inside]).max()) for c in changes)}
+    return Certificate(
+        (),
+        how="both values against those on a grid of half the spacing, on the inner half of the grid",
+        unseen="no best reply is computed on its own: two grids that agree say that the equations are solved; "
+        "`stage_gap` and `isaacs_gap` of the headline say how far every stage is from a saddle point",
+        checks={"finer_grid_change": max(float(np.abs(c[:, inside]).max()) for c in changes)},
+    )
 
 
 def _figure(dataset: xr.Dataset) -> Any:

@@ -64,11 +64,11 @@ class Headline:
 class StudyResult:
     """What a study hands back; the run folder is written from it.
 
-    `headline` values are numbers, nested lists of numbers or one level of {label: number or list}. `certificate` is an
-    object with `to_dict()` or a dictionary, `published` the paper's numbers under the same keys, `arrays` the labelled
-    arrays behind the figures (xarray datasets), `profile` the strategies (a pytree of policies and arrays), `figures`
-    matplotlib figures or functions that return one. `failure` marks a run that ended without its claim but still has
-    something to show.
+    `headline` values are numbers, nested lists of numbers or one level of {label: number or list}. `certificate` is a
+    `verification.certificate.Certificate`, another object with `to_dict()`, or a dictionary, `published` the paper's
+    numbers under the same keys, `arrays` the labelled arrays behind the figures (xarray datasets), `profile` the
+    strategies (a pytree of policies and arrays), `figures` matplotlib figures or functions that return one. `failure`
+    marks a run that ended without its claim but still has something to show.
     """
 
     headline: Mapping[str, Any]
@@ -91,7 +91,8 @@ class Study:
     `memory(config)` gives the bytes of the largest arrays that a run holds at once, at the least, under the parameters
     that set them, {"paths, steps": 8.0 * paths * steps}: what does not fit is refused before the run.
     `minutes` says what each preset takes on two CPU cores. `published` says which numbers the source prints, or that
-    it prints none; `figures` what to see in each figure, the one that shows the claim first.
+    it prints none; `figures` what to see in each figure, the one that shows the claim first. A study without `verify`
+    says in `uncertified` why it has no certificate.
     """
 
     name: str
@@ -106,5 +107,6 @@ class Study:
     published: str = ""
     figures: Mapping[str, str] = field(default_factory=dict)
     memory: Callable[[Any], Mapping[str, float]] | None = None
+    uncertified: str = ""
     verify: Callable[[Any, Any, "RunContext"], Any] | None = None
     run_seeds: Callable[[Any, "RunContext", Sequence[int]], Sequence[StudyResult]] | None = None

@@ -9,8 +9,9 @@ sample standard deviation s,
     interval (two-sided, 95%)  = d̄ ± t₀.₉₇₅(n − 1) s / √n,
     lower, upper (one-sided, 95% each) = d̄ ∓ t₀.₉₅(n − 1) s / √n.
 
-A gain without bound is an entry as well: ∞, with the reason in `unbounded`. Any other number is finite: a certificate
-with one that is not is no certificate, and `RunFailed` names the entry.
+A gain without bound is an entry as well: ∞, with the reason in `unbounded`. Any other number is finite, and an interval
+holds its gain: a certificate of which that is not so is no certificate, and `RunFailed` names the entry. Where nobody's
+deviation is looked for there are no entries, and the words of `unseen` say why; `checks` hold the rest to account.
 
 A gap is *exact* where the best response is known (a linear-quadratic response, a grid, a table) and a *lower bound*
 where the deviator was trained: that it found nothing is evidence, not proof. Over several entries the 95% is per entry;
@@ -27,7 +28,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.special import stdtrit
 
-from diffgames.errors import RunFailed
+from diffgames.errors import InvalidInput, RunFailed
 
 LOWER_BOUND = "lower bound: trained deviator"
 LEVEL = 0.95
@@ -81,6 +82,13 @@ class Gap:
                 raise RunFailed(
                     f"the certificate's entry {self.label!r} has no finite {name} ({getattr(self, name)})",
                     "look at the units of the parameters; a deviation that overflows certifies nothing",
+                )
+        for name, (low, high) in {"interval": self.interval, "bounds": (self.lower, self.upper)}.items():
+            sound = low <= self.gain <= high and (bool(self.unbounded) or math.isfinite(high - low))
+            if not sound:
+                raise RunFailed(
+                    f"the certificate's entry {self.label!r} has {name} [{low}, {high}] about a gain of {self.gain}",
+                    "a gain lies in its interval, which is finite unless the gain is without bound",
                 )
 
     @property
@@ -171,21 +179,38 @@ def gap_of_pairs(
 
 @dataclass(frozen=True)
 class Certificate:
-    """Gap per player with its confidence interval, how it was obtained, and in words what it cannot see."""
+    """Gap per player with its confidence interval, how it was obtained, and in words what it cannot see.
+
+    `checks` are what else the profile is held to: named numbers, None where one does not exist. `RunFailed` names one
+    that is not finite; `InvalidInput` asks for the words where there are no entries.
+    """
 
     entries: tuple[Gap, ...]
     how: str
     unseen: str = ""
+    checks: Mapping[str, float | int | None] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if not self.entries and not self.unseen:
+            raise InvalidInput("unseen", "", "why nobody's deviation is looked for, where there are no entries")
+        for name, number in self.checks.items():
+            if number is not None and not math.isfinite(number):
+                raise RunFailed(
+                    f"the certificate's {name} is {number}, not a finite number", "look at log.txt and the parameters"
+                )
 
     @property
     def gap(self) -> float:
-        """The largest gap: the profile is an ε-equilibrium for no smaller ε than this, as far as was found."""
-        return max(entry.gap for entry in self.entries)
+        """The largest gap: the profile is an ε-equilibrium for no smaller ε than this, as far as was found.
+
+        Without entries nothing is: ∞, for the reason in `unseen`.
+        """
+        return max((entry.gap for entry in self.entries), default=math.inf)
 
     @property
     def significant(self) -> tuple[str, ...]:
         """Labels of the entries whose gain is above zero, and not by rounding, at 95% over all entries together."""
-        level = 1.0 - (1.0 - LEVEL) / len(self.entries)
+        level = 1.0 - (1.0 - LEVEL) / max(len(self.entries), 1)
         return tuple(e.label for e in self.entries if e.lower_bound(level) > UNDECIDED * max(abs(e.value), e.scale))
 
     def __getitem__(self, label: str) -> Gap:
@@ -215,11 +240,13 @@ class Certificate:
             entries[entry.label] = (dict.fromkeys(derived) if entry.unbounded else derived) | plain
         gap = self.gap if math.isfinite(self.gap) else None
         found = {"how": self.how, "gap": gap, "significant": list(self.significant), "entries": entries}
+        found |= {"checks": dict(self.checks)} if self.checks else {}
         return found | ({"unseen": self.unseen} if self.unseen else {})
 
     def __repr__(self) -> str:
-        width = max(len(entry.label) for entry in self.entries)
-        lines = [f"Certificate ({self.how}): largest gap {self.gap:.4g}"]
+        width = max((len(entry.label) for entry in self.entries), default=0)
+        largest = f"largest gap {self.gap:.4g}" if self.entries else "nobody's deviation was looked for"
+        lines = [f"Certificate ({self.how}): {largest}"]
         for entry in self.entries:
             low, high = entry.interval
             text = f"  {entry.label:<{width}}  value {entry.value:.4g}  gain {entry.gain:.4g} [{low:.4g}, {high:.4g}]"
@@ -227,10 +254,11 @@ class Certificate:
                 text += f"  after {entry.budget.updates} updates, {entry.budget.episodes} episodes"
             words = ", ".join(part for part in (entry.unbounded, entry.selected) if part)
             lines.append(text + (f"  ({words})" if words else ""))
+        lines += [f"  {name}: {number:.4g}" for name, number in self.checks.items() if number is not None]
         if self.unseen:
             lines.append(f"  not seen: {self.unseen}")
-        found = ", ".join(self.significant)
-        lines.append(f"  significantly above zero: {found or 'none'}")
+        if self.entries:
+            lines.append(f"  significantly above zero: {', '.join(self.significant) or 'none'}")
         return "\n".join(lines)
 
 

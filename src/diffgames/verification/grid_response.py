@@ -24,7 +24,7 @@ from diffgames.solvers.control_search import AbstractControlSearch, Choice
 from diffgames.solvers.grid_game import grid_game
 from diffgames.solvers.grid_sweep import Stopping
 from diffgames.solvers.isaacs import Stepping, mean_leak, solve_on_grid
-from diffgames.verification.certificate import Certificate, Gap
+from diffgames.verification.certificate import Certificate, exact_gap
 
 HOW = (
     "exact up to the grid: one-sided best responses to the stored feedback, on this grid and on one of half the spacing"
@@ -44,9 +44,7 @@ def grid_gaps(
     found = [[_value_and_gain(game, profile, p, one, search, count) for p in active] for one, count in grids]
     entries = []
     for p, (_, coarse), (value, gain) in zip(active, *found, strict=True):
-        open_ = abs(gain - coarse)
-        ends = (gain - open_, gain + open_)
-        entries.append(Gap(game.players[p], value, gain, 0.0, ends, *ends))
+        entries.append(exact_gap(game.players[p], value, gain, abs(gain - coarse), selected=""))
     return Certificate(tuple(entries), HOW)
 
 

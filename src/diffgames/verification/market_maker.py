@@ -23,7 +23,7 @@ from scipy.integrate import solve_ivp
 from diffgames.errors import RunFailed
 from diffgames.games.market_making import MarketMakingGame, Units, dimensionless
 from diffgames.solvers.market_making_committed import committed_gains
-from diffgames.verification.certificate import Certificate, Gap
+from diffgames.verification.certificate import Certificate, Gap, exact_gap
 
 HOW = "exact: one-sided best responses on the inventory grid by another integrator (LSODA)"
 TOLERANCE = 1e-9
@@ -159,17 +159,9 @@ def certify_committed(game: MarketMakingGame, profile: Mapping[str, Any]) -> Cer
     """
     answer = [e for e in certify_market_maker(game, profile).entries if e.label in ("market maker", "predator")]
     gains = committed_gains(game, np.asarray(profile["attack_effort"]), np.asarray(profile["stabilize_effort"]))
+    searched = "policy search from no and from full effort"
     leaders = [
-        Gap(
-            label=label,
-            value=gains[name][0],
-            gain=gains[name][1],
-            standard_error=0.0,
-            interval=(gains[name][1], gains[name][1]),
-            lower=gains[name][1],
-            upper=gains[name][1],
-            selected="policy search from no and from full effort",
-        )
+        exact_gap(label, *gains[name], 0.0, selected=searched)
         for label, name in (("attacker", "attack"), ("stabilizer", "stabilize"))
     ]
     return Certificate((*answer, *leaders), HOW + "; committed policies: lower bound, gradient search")
@@ -263,15 +255,6 @@ def _integrate(field: Callable, start: np.ndarray, horizon: float) -> np.ndarray
 
 def _entry(label: str, value: np.ndarray, gain: np.ndarray, blur: float, unit: float) -> Gap:
     where = np.unravel_index(int(gain.argmax()), gain.shape)
-    most, blur = float(gain[where]) * unit, blur * unit
     regime, inventory = int(where[0]), int(where[1]) - (value.shape[1] - 1) // 2
-    return Gap(
-        label=label,
-        value=float(value[where]) * unit,
-        gain=most,
-        standard_error=0.0,
-        interval=(most - blur, most + blur),
-        lower=most - blur,
-        upper=most + blur,
-        selected=f"largest of all starting states: regime {regime}, inventory {inventory}",
-    )
+    place = f"largest of all starting states: regime {regime}, inventory {inventory}"
+    return exact_gap(label, float(value[where]) * unit, float(gain[where]) * unit, blur * unit, selected=place)
