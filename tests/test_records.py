@@ -272,6 +272,8 @@ def test_a_tree_names_no_module_that_starts_something_and_claims_no_more_than_it
     ):
         with pytest.raises(InvalidInput, match="fits this run"):
             load_tree(forged(old, new))
+    with pytest.raises(InvalidInput, match="unexpected KeyError"):
+        load_tree(forged(b'"structure"', b'"something"'))
     huge = forged(
         b"", b"", lambda data: data.replace(b"'shape': (3,), }".ljust(24), b"'shape': (99999999,), }".ljust(24))
     )

@@ -229,14 +229,15 @@ def load_tree(path: Path, like: Any = None, *, within: Path | None = None) -> An
         intact = len(payload) == head["bytes"] and hashlib.sha256(payload).hexdigest() == head["sha256"]
         if not intact or _head_digest(head) != head["head_sha256"]:
             raise ValueError("its digest does not match its content")
+        structure = head["structure"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         reason = "its head is not readable" if isinstance(error, json.JSONDecodeError) else _short(error)
         raise InvalidInput("file", str(path), f"{allowed}; this one is damaged ({reason})") from error
-    if like is None and head["structure"] is None:
+    if like is None and structure is None:
         raise InvalidInput("file", str(path), "a tree of plain containers and modules, or a `like` to read it into")
     leaves = _Leaves(payload)
     try:
-        tree = _rebuild(head["structure"], leaves) if like is None else _fill(like, leaves)
+        tree = _rebuild(structure, leaves) if like is None else _fill(like, leaves)
         if not leaves.exhausted:
             raise ValueError("it holds more arrays than expected")
     except Exception as error:  # a structure that another program wrote may be of any shape
