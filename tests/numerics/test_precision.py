@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from diffgames import simulate, solve, verify
+from diffgames.errors import InvalidInput
 from diffgames.games.differential import DifferentialGame, PointLaw
+from diffgames.games.exponential_affine import ExponentialAffineGame
 from diffgames.games.mean_field import typed_game, typed_linear_quadratic
 from diffgames.games.plain import regulator
 from diffgames.games.stackelberg import stackelberg_game
@@ -83,3 +85,31 @@ def test_the_flag_is_left_as_it_was():
     assert in_double(lambda: jnp.asarray(1.0).dtype)() == jnp.float64
     assert keeping_double(lambda x: x.dtype)(np.zeros(1)) == np.float64  # arrays of NumPy ask for nothing
     assert not jax.config.read("jax_enable_x64")
+
+
+@pytest.mark.parametrize(
+    "change", [jax.jit, jax.grad, jax.jacrev, lambda f: jax.jit(jax.vmap(f, axis_size=1, in_axes=None))]
+)
+def test_what_jax_compiles_or_reverses_in_single_precision_is_told(change):
+    """Its own words are of lax and of types."""
+
+    def value(a):
+        return solve(regulator(A=a, B=1.0, Q=1.0, R=1.0, horizon=1.0)).value(0.0)[0, 0, 0, 0]
+
+    def equivalent(a):
+        one = {"weight": 1, "generator": 2, "jump_rate": 2, "b": 2, "B": 3, "D": 3, "R": 3, "S": 3}
+        one |= {"noise": 3, "jump_size": 3}
+        data = {key: jnp.ones((1,) * axes) for key, axes in one.items()} | {"generator": jnp.zeros((1, 1))}
+        return ExponentialAffineGame(gamma=a, **data).certainty_equivalent(1.0)[0]
+
+    for told in (value, equivalent):
+        with pytest.raises(InvalidInput, match="jax_enable_x64"):
+            change(told)(jnp.asarray(0.3))
+
+
+def test_a_batch_is_solved_without_the_flag():
+    """dx = (a x + u) dt, ∫ x² + u²: S(0) = 1/(r coth r − a), r² = a² + 1."""
+    a = np.float32([0.1, 0.3])
+    batch = jax.vmap(lambda a: solve(regulator(A=a, B=1.0, Q=1.0, R=1.0, horizon=1.0)).value(0.0)[0, 0, 0, 0])
+    root = np.sqrt(a.astype(float) ** 2 + 1)
+    np.testing.assert_allclose(batch(jnp.asarray(a)), 1 / (root / np.tanh(root) - a), rtol=1e-9)

@@ -1,5 +1,6 @@
 """The front door: every family goes to its own solver, what needs a choice is refused by name."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -88,3 +89,5 @@ def test_a_solution_refuses_what_its_game_does_not_have():
             solution.cost("controller", state)
         assert told.value.key == "x"
     assert float(solution.cost("controller", [1.0, 0.0], 1.0)) == 0.0
+    cost = jax.jit(lambda x: solution.cost("controller", x))(jnp.asarray([1.0, 0.0]))
+    np.testing.assert_allclose(cost, solution.cost("controller", [1.0, 0.0]))

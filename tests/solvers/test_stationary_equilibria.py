@@ -41,3 +41,16 @@ def test_an_unstable_closed_loop_is_said_and_the_stabilising_one_offered():
     other = solve(regulator(A=1, B=1, Q=0, R=1, Q_T=1))
     assert float(other.values[0, 0, 0, 0, 0]) == pytest.approx(2.0, rel=1e-9)
     assert "UNSTABLE" not in repr(other)
+    assert other.growth == pytest.approx(-2.0, rel=1e-9)  # dx = −x dt
+
+
+def test_a_solution_says_which_of_several_equilibria_it_is_or_that_others_may_exist():
+    """The reported game on a scalar state has three; on two states nothing lists them."""
+    scalar = solve(nash_game(A=2, B=[1, 1], Q=[0.5, 0.4], R=[1, 1]))
+    assert scalar.equilibria is not None and len(scalar.equilibria) == 3
+    assert "there are 3 stabilising ones" in " ".join(scalar.remarks)
+    eye = np.eye(2)
+    plane = solve(nash_game(A=-eye, B=[eye, eye], Q=[eye, eye], R=[eye, eye]))
+    assert plane.equilibria is None and "others may exist" in " ".join(plane.remarks)
+    assert plane.growth == pytest.approx(2 * (-1 - 2 * (np.sqrt(4 + 12) - 2) / 6), rel=1e-8)  # 3 P² + 2 P = 1
+    assert solve(regulator(A=1, B=1, Q=1, R=1, horizon=1.0)).remarks == ()

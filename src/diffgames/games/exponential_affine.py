@@ -24,7 +24,7 @@ from diffgames.errors import InvalidInput
 from diffgames.games.differential import DifferentialGame, PointLaw, check_generator
 from diffgames.games.jumps import FixedMark, JumpLaw
 from diffgames.games.matrices import numbers
-from diffgames.numerics.precision import in_double, keeping_double
+from diffgames.numerics.precision import in_double, keeping_double, solving_in_double
 
 
 class ExponentialAffineGame(eqx.Module):
@@ -74,14 +74,14 @@ class ExponentialAffineGame(eqx.Module):
         for piece in np.asarray(self.generator).reshape(pieces, *self.generator.shape[-2:]):
             check_generator(piece)
 
-    @in_double
+    @solving_in_double
     def strategies(self) -> tuple[Float[Array, "m k"], Float[Array, "m d"]]:
         """u* and w* of every regime."""
         reward = jnp.einsum("ink,n->ik", self.B, self.weight)
         harm = jnp.einsum("ind,n->id", self.D, self.weight)
         return _solve(self.R, reward), -_solve(self.S, harm)
 
-    @in_double
+    @solving_in_double
     def growth(self) -> Float[Array, " m"]:
         """κ."""
         c = self.weight
@@ -92,7 +92,7 @@ class ExponentialAffineGame(eqx.Module):
         size = self.gamma * jnp.einsum("iln,n->il", self.jump_size, c)
         return -self.gamma * gain + jnp.sum(self.jump_rate * (jnp.expm1(-size) + size), -1)
 
-    @in_double
+    @solving_in_double
     def disutility(self, to_go: float | Float[Array, ""]) -> Float[Array, " m"]:
         """v at a time to go."""
         growth = jnp.diag(self.growth())
@@ -106,7 +106,7 @@ class ExponentialAffineGame(eqx.Module):
             left = left - lasts
         return v
 
-    @in_double
+    @solving_in_double
     def certainty_equivalent(self, to_go: float | Float[Array, ""]) -> Float[Array, " m"]:
         """θ at a time to go: what is certain in addition to cᵀx."""
         return -jnp.log(self.disutility(to_go)) / self.gamma

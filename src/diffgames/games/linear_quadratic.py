@@ -39,7 +39,7 @@ from diffgames.errors import InvalidInput
 from diffgames.games.differential import DifferentialGame, PointLaw
 from diffgames.games.jumps import FixedMark, JumpLaw
 from diffgames.games.linear_quadratic_check import check_game
-from diffgames.numerics.precision import in_double
+from diffgames.numerics.precision import in_double, keeping_double
 
 Coefficient = Any  # an array, or a function of time that returns one
 
@@ -165,6 +165,7 @@ class LinearQuadraticGame(eqx.Module):
             return names.index(str(player))
         raise InvalidInput("player", player, f"one of {', '.join(names)}, or an index below {len(names)}")
 
+    @keeping_double
     def coefficients(self, t: Float[Array, ""] | float) -> Coefficients:
         """Every matrix at time t; costs are made symmetric."""
         a = at(self.drift, t)
@@ -205,6 +206,7 @@ class LinearQuadraticGame(eqx.Module):
             jump_rate=rate,
         )
 
+    @keeping_double
     def rates(self, t: Any, values: Any) -> Float[Array, "m m"]:
         """The generator μ at time t and values S (zero where there is none)."""
         if self.generator is None:
@@ -213,6 +215,7 @@ class LinearQuadraticGame(eqx.Module):
         return jnp.asarray(rates)
 
     @property
+    @keeping_double
     def terminal(self) -> Float[Array, "players m n n"]:
         """G, symmetric."""
         return symmetric(jnp.stack([player.terminal_cost for player in self.players]))

@@ -19,6 +19,7 @@ from diffgames.errors import InvalidInput
 from diffgames.games.linear_quadratic import LinearQuadraticGame, Player, affine, order_of_play, padded, tracking
 from diffgames.games.linear_quadratic_check import check_span
 from diffgames.games.matrices import Binder, check_definite, in_letters, lifted, numbers, shown
+from diffgames.numerics.memory import check_memory
 from diffgames.numerics.precision import in_double
 
 
@@ -110,6 +111,8 @@ def nash_game(
     lists = _per_player(bind, len(inputs), Q=Q, R=R, Q_T=Q_T, N=N, targets=targets, signs=signs, names=names)
     sizes = [bind.sizes[f"k{p}"] for p in range(len(inputs))]
     bind.sizes["K"] = sum(sizes)
+    count, m, n = len(inputs), regimes or 1, bind.sizes["n"]
+    check_memory("B", f"{count} players", 2.0 * count * m * (sum(sizes) ** 2 + 2 * (n + 1) ** 2), "the players' costs")
     players = _players(bind, inputs, sizes, lists, horizon)
     scale, rate = _jumps(bind, jump_rate, jump_scale, jump_shift)
     order = order_of_play(tiers, len(players))

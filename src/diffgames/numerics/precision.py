@@ -17,6 +17,9 @@ from typing import Any, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
+
+from diffgames.errors import InvalidInput
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,6 +47,35 @@ def keeping_double(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
 
     return wrapped
+
+
+def solving_in_double(function: Callable[P, R]) -> Callable[P, R]:
+    """`in_double` for what solves: `InvalidInput` where JAX, its flag off, compiles or reverses it in single precision.
+
+    A program is compiled, and a gradient pulled back, after `function` has returned: its context is no help there.
+    """
+
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        if not jax.config.read("jax_enable_x64"):
+            leaves = [leaf for leaf in jax.tree.leaves((args, kwargs)) if isinstance(leaf, Tracer)]
+            if any(map(_staged, [jnp.zeros(()), *leaves])):
+                allowed = "True under jit and grad: jax.config.update('jax_enable_x64', True) before any array is made"
+                raise InvalidInput("jax_enable_x64", False, allowed)
+        with jax.enable_x64(True):
+            return function(*args, **kwargs)
+
+    return wrapped
+
+
+def _staged(value: Any) -> bool:
+    """Whether a number belongs to a program that is still being written, beneath batches and tangents."""
+    if not isinstance(value, Tracer):
+        return False
+    parts = [getattr(value, name) for name in ("primal", "tangent") if hasattr(value, name)]
+    if hasattr(value, "batch_dim"):
+        parts.append(getattr(value, "val"))  # noqa: B009 - a field of one kind of tracer alone
+    return "Linearize" in type(value).__name__ or not parts or any(map(_staged, parts))
 
 
 def canonical(tree: Any) -> Any:

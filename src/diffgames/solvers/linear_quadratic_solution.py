@@ -15,6 +15,7 @@ from diffgames.games.matrices import numbers, shown
 from diffgames.numerics.precision import keeping_double
 from diffgames.solvers.base import Outcome
 from diffgames.solvers.feedback import LinearFeedback, Track
+from diffgames.solvers.stationary_equilibria import stationary_equilibria
 
 
 class LinearQuadraticSolution(eqx.Module):
@@ -22,6 +23,7 @@ class LinearQuadraticSolution(eqx.Module):
 
     `value(t)` is S[players, m, n, n]; infinite times stand where the solution does not exist (see `outcome`).
     `matrix`, `gain` and `cost` refuse what the game does not have (`InvalidInput`): a player, block, regime or time.
+    Without end, `growth`, `equilibria`, `remarks` say whether its closed loop is stable and what else solves the game.
     `average_cost` is what accrues per unit of time (step) without end and undiscounted: [players], with several regimes
     [players, m] by the regime at the start.
     """
@@ -85,7 +87,10 @@ class LinearQuadraticSolution(eqx.Module):
             return t
         last = float(np.max(np.asarray(horizon)))
         allowed = f"{'a step' if self.game.discrete else 'a time'} from 0 to the horizon {last:g}"
-        time = np.asarray(numbers("t", t, allowed))
+        try:
+            time = np.asarray(t, float)
+        except (ValueError, TypeError) as error:
+            raise InvalidInput("t", shown(t), allowed) from error
         whole = not self.game.discrete or np.all(time == np.round(time))
         if not (whole and np.all(time >= 0) and np.all(time <= last * (1 + 1e-12))):
             raise InvalidInput("t", shown(t), allowed)
@@ -107,24 +112,45 @@ class LinearQuadraticSolution(eqx.Module):
             for player, place in zip(game.players, game.control_slices, strict=True):
                 rows = np.array2string(gains[:, place].squeeze(), precision=6, suppress_small=True)
                 lines.append(f"  gain of {player.name} at t = 0: {rows}")
-            lines += self._remarks()
+            lines += [f"  {one}" for one in self.remarks]
         return "\n".join(lines)
 
-    def _remarks(self) -> list[str]:
-        """What a stationary solution must say of itself: a closed loop that grows, and that others may exist."""
+    @property
+    @keeping_double
+    def growth(self) -> float | None:
+        """Rate at which second moments grow in the closed loop of a game without end (positive: it is unstable)."""
         if not self.game.endless:
-            return []
+            return None
         from diffgames.solvers.stationary import mean_square_abscissa  # which imports this module
 
-        rate, remarks = mean_square_abscissa(self), []
+        return mean_square_abscissa(self)
+
+    @property
+    def equilibria(self) -> Float[np.ndarray, "equilibria players"] | None:
+        """P of all stabilising stationary equilibria, V_p = P_p x², where these can be listed: a scalar state (see
+        `stationary_equilibria`). None elsewhere: with several players others than the one at hand may exist."""
+        try:
+            return stationary_equilibria(self.game)
+        except InvalidInput:
+            return None
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a stationary solution must say of itself: a closed loop that grows, and other equilibria."""
+        found, rate = [], self.growth
+        if rate is None:
+            return ()
         if rate > 0:
-            remarks.append(
-                f"  its closed loop is UNSTABLE: second moments grow at the rate {rate:.6g}; a terminal cost Q_T > 0 "
+            found.append(
+                f"its closed loop is UNSTABLE: second moments grow at the rate {rate:.6g}; a terminal cost Q_T > 0 "
                 "leads to the stabilising solution where there is one"
             )
         if len(self.game.players) > 1:
-            remarks.append(
-                "  this is the stationary equilibrium that finite horizons lead to from the terminal cost; "
-                "others may exist (stationary_equilibria lists all on a scalar state)"
-            )
-        return remarks
+            known = self.equilibria
+            which = "this is the stationary equilibrium that finite horizons lead to from the terminal cost; "
+            if known is None:
+                found.append(which + "others may exist")
+            elif len(known) > 1:
+                listed = "; ".join(", ".join(f"{one:.6g}" for one in row) for row in known)
+                found.append(f"{which}there are {len(known)} stabilising ones, x² times {listed}")
+        return tuple(found)

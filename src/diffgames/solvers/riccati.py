@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 
 from diffgames.games.linear_quadratic import LinearQuadraticGame
 from diffgames.numerics.equilibration import equilibrated, least_eigenvalue
+from diffgames.numerics.precision import solving_in_double
 from diffgames.solvers.backward import Accuracy, integrate_to_go
 from diffgames.solvers.base import Outcome, Status
 from diffgames.solvers.feedback import LinearFeedback, Track
@@ -117,15 +118,15 @@ def _coefficients(game: LinearQuadraticGame) -> list[Any]:
     return own + [getattr(player, name) for player in game.players for name in names]
 
 
+@solving_in_double
 def escape_time(game: LinearQuadraticGame, limit: float, accuracy: Accuracy = TIGHT) -> float | None:
     """First time-to-go at which the values escape, searched up to `limit`; None where there is none.
 
     `RunFailed` where the search ends before `limit` for another reason. At a pole of higher order rounding leaves fewer
     digits; the time is then rounded to those that hold.
     """
-    with jax.enable_x64(True):
-        _, outcome = values_to_go(float64(game), jnp.asarray([limit], jnp.float64), accuracy)
-        return escaped_or_none(outcome)
+    _, outcome = values_to_go(float64(game), jnp.asarray([limit], jnp.float64), accuracy)
+    return escaped_or_none(outcome)
 
 
 def escaped_or_none(outcome: Outcome) -> float | None:

@@ -24,6 +24,8 @@ from functools import partial, singledispatch
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 from diffgames.errors import InvalidInput
 from diffgames.games.differential import DifferentialGame
@@ -35,7 +37,8 @@ from diffgames.games.market_making import MarketMakingGame
 from diffgames.games.mean_field import TypedGame
 from diffgames.games.partial_observation import PartiallyObservedGame
 from diffgames.games.portfolio import PortfolioGame
-from diffgames.numerics.precision import in_double
+from diffgames.numerics.memory import check_memory
+from diffgames.numerics.precision import solving_in_double
 from diffgames.solvers.kalman import separate
 from diffgames.solvers.linear_quadratic_solution import LinearQuadraticSolution
 from diffgames.solvers.market_making import solve_market_maker
@@ -136,13 +139,30 @@ def _linear_quadratic(game: LinearQuadraticGame, solver: Solver, throw: bool) ->
     if type(solver) in ACCEPTED and type(solver) is not wanted:
         allowed = f"{wanted.__name__} for this game ({ACCEPTED[wanted]})"
         raise InvalidInput("solver", type(solver).__name__, allowed)
+    _check_memory(game, solver)
     solution = _in_float64(solver, game)
     if throw and solution.outcome.known and (failure := solution.outcome.failure) is not None:
         raise failure
     return solution
 
 
-@in_double
+def _check_memory(game: LinearQuadraticGame, solver: Solver) -> None:
+    """`InvalidInput` where the values at all times, or the matrix of Newton's method, are more than memory holds."""
+    count, m, n, total = len(game.players), game.regime_count, game.size, sum(game.control_sizes)
+    values = count * m * n * n
+    if isinstance(solver, Stationary):
+        held, what = (count * m * n * (n + 1) / 2) ** 2, "Newton's matrix"
+    elif isinstance(game.horizon, Tracer):
+        return
+    else:
+        times = solver.nodes if isinstance(solver, Riccati) else float(np.max(np.asarray(game.horizon))) + 1
+        held, what = times * (2.0 * values + 4.0 * m * total * (n + total)), f"values and gains at {times:.0f} times"
+    sizes = f"{count} players, {n - 1} states, {m} regimes"
+    key = "horizon" if game.discrete and held > 1e3 * values * count else "game"
+    check_memory(key, game.horizon if key == "horizon" else sizes, held + count * m * total**2, f"{what} of {sizes}")
+
+
+@solving_in_double
 def _in_float64(solver: Solver, game: LinearQuadraticGame) -> LinearQuadraticSolution:
     wide = float64(game)
     solution = solver(_with_numbers(wide))

@@ -82,6 +82,16 @@ def study_of_quadratic_game(game: LinearQuadraticGame, name: str) -> Study:
             "average_cost": Headline(
                 shape="{player: number}", unit="cost/time", meaning="where neither end nor discount is", optional=True
             ),
+            "growth": Headline(
+                unit="1/time",
+                meaning="of second moments in the closed loop without end: it is unstable where this is positive",
+                optional=True,
+            ),
+            "equilibria": Headline(
+                meaning="how many stabilising stationary equilibria there are, all listed on a scalar state; "
+                "null: others may exist than this one, which finite horizons lead to from the terminal cost",
+                optional=True,
+            ),
             "gain0": Headline(shape="{player: regimes × k × (n + 1)}", meaning="gains on (x, 1) at t = 0"),
             "simulated_cost": Headline(
                 shape="{player: number}",
@@ -118,6 +128,8 @@ def _run(game: LinearQuadraticGame, config: OwnQuadraticConfig, context: RunCont
     headline: dict[str, Any] = {
         "cost": dict(zip(names, cost.tolist(), strict=True)),
         "gain0": {name: gains[:, place].tolist() for name, place in zip(names, game.control_slices, strict=True)},
+        "growth": solution.growth,
+        "equilibria": None if solution.equilibria is None else len(solution.equilibria),
         **dict.fromkeys(("average_cost", "simulated_cost", "simulated_cost_error", "escape_time")),
     }
     if solution.average_cost is not None and not np.any(np.asarray(game.discount)):
