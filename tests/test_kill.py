@@ -126,8 +126,30 @@ def test_a_changed_parameter_is_refused_on_resume(tmp_path, change):
     assert done.returncode == 2 and change[0].partition("=")[0] in done.stderr
 
 
+CROWD = ['networks=["uniform"]', "epochs=3", "fine_epochs=2", "steps=6", "fine_steps=6", "paths=8", "knots=3"]
+JUDGED = ["evaluation_paths=20", "deviator_updates=2", "deviator_paths=4", "certificate_paths=10", "alpha_updates=2"]
+BANKS = ["banks=3", "banks_compared=[2]", "gap_banks=[2,4]", "paths=64", "steps=4", "population=100"]
+MARKET = [
+    "updates=30",
+    "episodes=8",
+    "steps=20",
+    "width=16",
+    "passes=2",
+    "evaluation_episodes=20",
+    "deviator_updates=5",
+]
+FAMILIES = {
+    "crowd-flocking": [*CROWD, *JUDGED],
+    "reach-avoid": ["points=[9,9,9]", "starts=4", "simulation_steps=4"],
+    "systemic-risk": [*BANKS, "deviator_updates=4", "deviator_paths=4"],
+    "market-maker-survival": ["inventory_max=2", "steps=4", "paths=50", "rate_factors=[1.0]", "predator_factors=[1.0]"],
+    "otc-market": MARKET,
+}
+"""One study of every family at small sizes: crowd, grid, linear-quadratic, market by equations, learned market."""
+
+
 @pytest.mark.slow
-def test_a_killed_market_resumes_to_the_same_numbers(tmp_path):
-    """The main study: killed while it fits, compiles, learns, measures and searches for deviators."""
-    tiny = ["updates=30", "episodes=8", "steps=20", "width=16", "passes=2", "evaluation_episodes=20"]
-    kill_at_random_moments("otc-market", [*tiny, "deviator_updates=5"], tmp_path, kills=5, longest=30.0)
+@pytest.mark.parametrize("study", FAMILIES)
+def test_a_study_of_every_family_resumes_to_the_same_numbers(study, tmp_path):
+    """Killed while it compiles, learns, simulates, certifies and draws."""
+    kill_at_random_moments(study, FAMILIES[study], tmp_path, kills=10, longest=20.0)

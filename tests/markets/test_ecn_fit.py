@@ -125,6 +125,11 @@ def test_settings_without_sense_are_named(changes, key):
         fit_exchange(synthetic_level2(seconds=200, seed=0), **changes)
 
 
+def test_more_components_than_samples_are_refused():
+    with pytest.raises(InvalidInput, match=r"^components: 6 .*from 1 to 5"):
+        fit_mixture(np.zeros((5, 2)), 6, 1e-3, 0)
+
+
 def test_too_few_rows_and_too_few_levels_are_named():
     with pytest.raises(InvalidInput, match=r"^data"):
         fit_exchange(synthetic_level2(seconds=60, seed=0))

@@ -18,6 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture as Estimator
 from threadpoolctl import threadpool_limits
 
+from diffgames.errors import InvalidInput
 from diffgames.markets.mixture import GaussianMixture
 
 ITERATIONS = 300
@@ -68,6 +69,8 @@ def fit_mixture(
     samples: Float[np.ndarray, "samples dimension"], components: int, variance_floor: float, seed: int
 ) -> MixtureFit:
     """Fit `components` Gaussians whose variance is at least `variance_floor` in every standardised direction."""
+    if not 1 <= components <= len(samples):
+        raise InvalidInput("components", components, f"an integer from 1 to {len(samples)}, the samples to be fitted")
     centre, scale = samples.mean(axis=0), samples.std(axis=0)
     scale = np.where(scale > 0, scale, 1.0)
     estimator: Any = Estimator(components, reg_covar=variance_floor, random_state=seed, max_iter=ITERATIONS)
