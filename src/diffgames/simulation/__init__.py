@@ -2,6 +2,7 @@
 
 from diffgames.simulation.as_markov import MarkovView as MarkovView
 from diffgames.simulation.as_markov import as_markov_game as as_markov_game
+from diffgames.simulation.extrapolation import simulate_crowds as simulate_crowds
 from diffgames.simulation.extrapolation import simulate_extrapolated as simulate_extrapolated
 from diffgames.simulation.paths import Paths as Paths
 from diffgames.simulation.paths import simulate as simulate

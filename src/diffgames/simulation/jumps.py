@@ -164,6 +164,7 @@ def _accumulate(term: Callable[[Array], Any], zero: Any, counts: Array, keys: Ar
 
 def first_fault(faults: Float[Array, "*sources paths"]) -> Float[Array, "*sources"]:
     """The first entry along the last axis that is not 0 (NaN is none), or 0."""
+    faults = jax.lax.optimization_barrier(faults)  # else XLA folds the zeros of a source that cannot fail for seconds
     index = jnp.argmax(faults != 0, axis=-1, keepdims=True)
     return jnp.take_along_axis(faults, index, axis=-1)[..., 0]
 

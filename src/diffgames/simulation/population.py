@@ -54,8 +54,9 @@ class Crowd(eqx.Module):
     """A simulated population.
 
     `statistic` is M at every time; `spread` the standard deviation of φ over the players. `cost` is the mean over
-    players and `standard_error` its error as a mean of N players, which with common noise measures the spread around
-    this one path of the noise only. `state` holds the players at the last time.
+    players. `standard_error` is that of N independent players around this one path of M and of the common noise: where
+    M enters the cost, M's own chance comes on top (`simulate_crowds` has all of it). `state` holds the players at the
+    last time.
     """
 
     time: Float[Array, " times"]

@@ -26,8 +26,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Float, PRNGKeyArray
 from matplotlib.ticker import NullLocator
+from scipy.special import stdtrit
 
 from diffgames.errors import InvalidInput
 from diffgames.games.differential import DifferentialGame, PointLaw
@@ -181,6 +182,25 @@ class _Drift(eqx.Module):
         return self.game.a * (m - x) + u
 
 
+class _Noise(eqx.Module):
+    """σ on every coordinate."""
+
+    game: InterBankGame
+    dimension: int = eqx.field(static=True)
+
+    def __call__(self, t, x, m, u):
+        return self.game.sigma * jnp.eye(self.dimension, dtype=x.dtype)
+
+
+def _free(*seen):
+    """No cost."""
+    return jnp.zeros((), seen[-1].dtype)
+
+
+def _itself(x):
+    return x
+
+
 class _Start(eqx.Module):
     deviation: float
     dimension: int = eqx.field(static=True)
@@ -193,10 +213,10 @@ def _coupled(config: PropagationConfig, d: int, key: PRNGKeyArray, players: int,
     game = _limit_game(config)
     population = Population(
         drift=_Drift(game),
-        diffusion=lambda t, x, m, u: game.sigma * jnp.eye(d, dtype=x.dtype),
-        running_cost=lambda t, x, m, u: jnp.zeros((), x.dtype),
-        terminal_cost=lambda x, m: jnp.zeros((), x.dtype),
-        statistic=lambda x: x,
+        diffusion=_Noise(game, d),
+        running_cost=_free,
+        terminal_cost=_free,
+        statistic=_itself,
         initial=_Start(config.initial_deviation, d),
         horizon=config.T,
     )
@@ -214,7 +234,9 @@ def _result(
         fits = {d: fitted_exponent(sizes[kind], found[d][kind]) for d in config.dimensions}
         headline[f"{kind}_exponent"] = {f"d={d}": fit[0] for d, fit in fits.items()}
         headline[f"{kind}_exponent_half_width"] = {f"d={d}": fit[1] for d, fit in fits.items()}
-        headline[f"{kind}_error"] = {f"d={d}": _size(kind, found[d][kind]) for d in config.dimensions}
+        sampled = {d: size_with_half_width(kind, found[d][kind]) for d in config.dimensions}
+        headline[f"{kind}_error"] = {f"d={d}": pair[0] for d, pair in sampled.items()}
+        headline[f"{kind}_error_half_width"] = {f"d={d}": pair[1] for d, pair in sampled.items()}
     for kind in ("coupling", "crowd"):
         exact = {d: theory(config, d, sizes[kind])[kind] for d in config.dimensions}
         headline[f"{kind}_error_exact"] = {f"d={d}": values for d, values in exact.items()}
@@ -239,9 +261,17 @@ def _result(
     )
 
 
-def _size(kind: str, values: np.ndarray) -> np.ndarray:
-    """Root mean square over the replications; the mean for W₁."""
-    return values.mean(axis=1) if kind == "wasserstein" else np.sqrt((values**2).mean(axis=1))
+def size_with_half_width(
+    kind: str, values: Float[np.ndarray, "sizes replications"]
+) -> tuple[Float[np.ndarray, " sizes"], Float[np.ndarray, " sizes"]]:
+    """Root mean square over the replications (the mean for W₁) and the half-width of its 95% interval, by Student's t.
+
+    That of a root mean square r is that of the mean square over 2r.
+    """
+    plain = values if kind == "wasserstein" else values**2
+    count, mean = values.shape[1], plain.mean(axis=1)
+    half = stdtrit(count - 1, 0.975) * plain.std(axis=1, ddof=1) / np.sqrt(count)
+    return (mean, half) if kind == "wasserstein" else (np.sqrt(mean), half / (2 * np.sqrt(mean)))
 
 
 def rates_figure(config: PropagationConfig, datasets: Mapping[str, xr.Dataset], headline: Mapping[str, Any]):
@@ -258,7 +288,8 @@ def rates_figure(config: PropagationConfig, datasets: Mapping[str, xr.Dataset], 
             name = f"d={d}"
             slope, width = headline[f"{kind}_exponent"][name], headline[f"{kind}_exponent_half_width"][name]
             words = f"d = {d}" if slope is None else f"d = {d}: N^({slope:.3f} ± {width:.3f})"
-            ax.loglog(sizes, headline[f"{kind}_error"][name], "o", color=colour, label=words)
+            found, half = headline[f"{kind}_error"][name], headline[f"{kind}_error_half_width"][name]
+            ax.errorbar(sizes, found, half, fmt="o", color=colour, label=words)
             if kind == "wasserstein":
                 last = headline[f"{kind}_error"][name][-1]
                 ax.loglog(sizes, last * (sizes / sizes[-1]) ** (-1.0 / max(d, 2)), "--", lw=1.0, color=colour)
@@ -293,9 +324,13 @@ def _rate_words(kind: str) -> dict[str, Headline]:
             ),
         ),
         f"{kind}_exponent_half_width": Headline(
-            shape="d", unit="1", meaning="half-width of its 95% interval", optional=True
+            shape="d",
+            unit="1",
+            meaning="half-width of its 95% interval: of the replications' chance at these sizes, not of N → ∞",
+            optional=True,
         ),
         f"{kind}_error": Headline(shape=shape, meaning=what),
+        f"{kind}_error_half_width": Headline(shape=shape, meaning="half-width of its 95% interval over replications"),
     }
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PRNGKeyArray
 from matplotlib.figure import Figure
 
 from diffgames.games.stackelberg_finite import finite_stackelberg_game, limit_strategies
@@ -77,8 +78,24 @@ def finite_game(
 
     `time` are horizon, discount and whether it is discrete.
     """
-    blocks = dict(solution.game.blocks)
-    states = blocks["x0"], blocks["x1"]
+    found, profiles = exact_costs(config, solution, **time)
+    found["simulated"], found["error"] = np.full((2, found["N"].size, 2), np.nan)
+    for place, followers in enumerate(found["N"].tolist()):
+        context.progress.update(f"simulating {followers} followers", 0.5 + 0.3 * place / found["N"].size)
+        if not np.isfinite(found["equilibrium"][place]).all():
+            continue
+        both = jax.tree.map(lambda leaf, place=place: leaf[place], profiles)
+        sizes = {"followers": followers, "paths": max(min(paths, MOST_FOLLOWERS // followers), 32), "steps": steps}
+        key = jax.random.fold_in(context.key, followers)
+        found["simulated"][place], found["error"][place] = simulated_excess(config, solution, both, key, sizes, **time)
+    return found
+
+
+def exact_costs(
+    config: StackelbergMatrices, solution: LinearQuadraticSolution, **time: Any
+) -> tuple[dict[str, np.ndarray], tuple[Any, Any]]:
+    """Sizes N, gaps, costs and those at equilibrium; and the two profiles, the limit's and the N + 1 players', by N."""
+    states = _states(solution)
     sizes = checked_sizes(config.finite_n)
 
     def exact(followers: Any) -> Any:
@@ -99,27 +116,31 @@ def finite_game(
         "cost": np.asarray(costs),
         "equilibrium": np.asarray(best),
     }
-    found["simulated"], found["error"] = np.full((2, len(sizes), 2), np.nan)
-    start = Start(*start_of(config, *states), config.spread)
-    for place, followers in enumerate(sizes):
-        context.progress.update(f"simulating {followers} followers", 0.5 + 0.3 * place / len(sizes))
-        if not np.isfinite(found["equilibrium"][place]).all():
-            continue
-        profiles = tuple(jax.tree.map(lambda leaf, place=place: leaf[place], one) for one in (plays, own))
-        each = follower_costs(
-            config.matrices(),
-            profiles,
-            start,
-            jax.random.fold_in(context.key, followers),
-            followers=followers,
-            paths=max(min(paths, MOST_FOLLOWERS // followers), 32),
-            steps=steps,
-            **time,
-        )
-        difference = np.asarray(each[0] - each[1])
-        found["simulated"][place] = difference.mean(axis=0)
-        found["error"][place] = difference.std(axis=0, ddof=1) / math.sqrt(difference.shape[0])
-    return found
+    return found, (plays, own)
+
+
+def simulated_excess(
+    config: StackelbergMatrices,
+    solution: LinearQuadraticSolution,
+    profiles: tuple[Any, Any],
+    key: PRNGKeyArray,
+    sizes: dict[str, int],
+    **time: Any,
+) -> tuple[np.ndarray, np.ndarray]:
+    """What leader and followers cost more under the first profile than under the second, and the standard errors.
+
+    `sizes` are followers, paths and steps. Both profiles meet the same noise; paths are independent.
+    """
+    start = Start(*start_of(config, *_states(solution)), config.spread)
+    each = follower_costs(config.matrices(), profiles, start, key, **sizes, **time)
+    difference = np.asarray(each[0] - each[1])
+    return difference.mean(axis=0), difference.std(axis=0, ddof=1) / math.sqrt(difference.shape[0])
+
+
+def _states(solution: LinearQuadraticSolution) -> tuple[int, int]:
+    """Numbers of states of the leader and of a follower."""
+    blocks = dict(solution.game.blocks)
+    return blocks["x0"], blocks["x1"]
 
 
 def finite_headline(found: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -62,7 +62,8 @@ class TypedConfig:
     reading: Annotated[
         Reading, Parameter(meaning="who decides: every agent, a maker per type (open, feedback), one planner")
     ] = "mfg"
-    agents: Annotated[int, Parameter(unit="agents", meaning="simulated agents of each type", minimum=2)] = 2000
+    agents: Annotated[int, Parameter(unit="agents", meaning="agents of each type in a crowd", minimum=2)] = 1000
+    crowds: Annotated[int, Parameter(unit="crowds", meaning="independent crowds simulated", minimum=2)] = 16
     steps: Annotated[int, Parameter(unit="steps", meaning="time steps of the simulation", minimum=2)] = 200
 
 
@@ -95,6 +96,7 @@ def run(config: TypedConfig, context: RunContext) -> StudyResult:
             (solution, private),
             (mean, covariance),
             context.key,
+            crowds=config.crowds,
             agents=config.agents,
             steps=config.steps,
         )
@@ -348,7 +350,7 @@ STUDY = Study(
         ),
         "mean_cost": Headline(unit="cost", meaning="the same over all agents, Σ λ_τ J_τ"),
         "simulated_mean_cost": Headline(unit="cost", meaning="mean_cost of the simulated agents"),
-        "simulated_mean_cost_error": Headline(unit="cost", meaning="its standard error"),
+        "simulated_mean_cost_error": Headline(unit="cost", meaning="its standard error, over independent crowds"),
         "route_error": Headline(
             meaning="largest difference of ξ(0) to the boundary value problem; null for feedback Nash", optional=True
         ),

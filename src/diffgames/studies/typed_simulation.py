@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from diffgames.games.mean_field import Reading, TypedGame, costate_map
-from diffgames.simulation import Population, simulate_population
+from diffgames.simulation import Population, simulate_crowds
 from diffgames.solvers import LinearQuadraticSolution
 
 
@@ -69,12 +69,14 @@ def simulate_types(
     law: tuple[Any, Any],
     key: PRNGKeyArray,
     *,
+    crowds: int,
     agents: int,
     steps: int,
 ) -> dict[str, np.ndarray]:
-    """Means and standard deviations [times, K, n] of `agents` of each type, and their mean cost with its error.
+    """Means and standard deviations [times, K, n] over `crowds` of `agents` of each type, and their mean cost.
 
-    The cost is extrapolated from steps h and 2h on noise of their own, 2 J_h − J_2h.
+    The cost is extrapolated from steps h and 2h, 2 J_h − J_2h; its error is that of independent crowds, since agents of
+    one crowd answer the same means.
 
     `solutions` are those of the reading's game and of the private ones, `law` means and covariances at the start; the
     cost is Σ λ_τ J_τ.
@@ -92,18 +94,13 @@ def simulate_types(
         initial=one.initial,
         horizon=game.horizon,
     )
-    half = (steps + 1) // 2
-    crowd, coarse = (
-        simulate_population(population, one.play, part, players=agents, steps=count)
-        for part, count in zip(jax.random.split(key), (2 * half, half), strict=True)
-    )
-    error = np.hypot(2 * float(crowd.standard_error), float(coarse.standard_error))
+    crowd = simulate_crowds(population, one.play, key, crowds=crowds, players=agents, steps=steps)
     shape = (-1, game.types, game.states)
     return {
         "time": np.asarray(crowd.time),
         "mean": np.asarray(crowd.statistic).reshape(shape),
         "deviation": np.asarray(crowd.spread).reshape(shape),
-        "cost": np.asarray([2 * float(crowd.cost) - float(coarse.cost), error]),
+        "cost": np.asarray([float(crowd.cost), float(crowd.standard_error)]),
     }
 
 
