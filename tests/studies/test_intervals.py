@@ -74,7 +74,7 @@ def test_sizes_and_exponents_of_propagation_are_within_their_half_widths(d):
     assert min(inside.values()) >= LEAST, inside
 
 
-@pytest.mark.parametrize("discrete", [True])
+@pytest.mark.parametrize("discrete", [False, True])
 def test_what_the_finite_stackelberg_game_costs_more_is_within_its_error(discrete):
     """Simulated one by one on steps as long as the preset's, against the second moments of the game of N + 1."""
     study = stackelberg_discrete if discrete else stackelberg

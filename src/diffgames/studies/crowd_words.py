@@ -11,7 +11,11 @@ HEADLINE = {
         meaning="potential of the learned profile, in continuous time",
         normalisation=_COST,
     ),
-    "potential_standard_error": Headline(shape="networks", unit="cost", meaning="of the simulation behind `potential`"),
+    "potential_standard_error": Headline(
+        shape="networks",
+        unit="cost",
+        meaning="of the simulation behind `potential` at this learned profile; not the spread over trainings",
+    ),
     "potential_exact": Headline(
         shape="networks",
         unit="cost",

@@ -267,7 +267,9 @@ STUDY = Study(
             shape="markets", unit="lots per squared market spread", meaning="coefficient c of F(ε) ≈ a + bε + cε²"
         ),
         "convexity_standard_error": Headline(
-            shape="markets", unit="lots per squared market spread", meaning="its standard error, clustered by episode"
+            shape="markets",
+            unit="lots per squared market spread",
+            meaning="its standard error, clustered by episode, of evaluation alone",
         ),
         "slope": Headline(shape="markets", unit="lots per market spread", meaning="coefficient b of the same"),
         "flow_share_of_pnl_takers": Headline(

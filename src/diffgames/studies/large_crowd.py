@@ -358,7 +358,10 @@ STUDY = Study(
             meaning="Φ̂ of the learned profile on the Euler steps, all pairs summed",
             normalisation="½ w |x − d|², c|u|², each pair counted once, divided by N − 1",
         ),
-        "potential_standard_error": Headline(unit="cost", meaning="of the simulation behind `potential`"),
+        "potential_standard_error": Headline(
+            unit="cost",
+            meaning="of the simulation behind `potential` at this learned profile; not the spread over trainings",
+        ),
         "felt_error": Headline(meaning=f"of what players feel: {_RELATIVE}"),
         "force_error": Headline(meaning=f"of the force on players: {_RELATIVE}"),
         "potential_error": Headline(meaning=f"of the interaction's potential: {_RELATIVE}"),

@@ -331,7 +331,9 @@ STUDY = Study(
             optional=True,
         ),
         "skew_standard_error": Headline(
-            unit="market spreads per lot", meaning="standard error of the slope, clustered by episode", optional=True
+            unit="market spreads per lot",
+            meaning="standard error of the slope, clustered by episode, of evaluation alone",
+            optional=True,
         ),
         "mean_abs_inventory": Headline(unit="lots", meaning="first provider's mean |inventory|"),
         "holding_time": Headline(unit="steps", meaning="first provider's mean time until its inventory changes sign"),

@@ -266,7 +266,9 @@ STUDY = Study(
             shape="weights", unit="1", meaning="fraction of steps sold, per ω", published="Figure 2"
         ),
         "pnl": Headline(shape="weights", unit="ticks × lots", meaning="mean PnL of an episode, per ω"),
-        "pnl_standard_error": Headline(shape="weights", unit="ticks × lots", meaning="its standard error"),
+        "pnl_standard_error": Headline(
+            shape="weights", unit="ticks × lots", meaning="its standard error, of evaluation alone"
+        ),
         "pnl_bound": Headline(unit="ticks × lots", meaning="PnL*: most that one lot a step can earn on this path"),
         "reward_first": Headline(unit="1", meaning="mean episode reward, first tenth of training"),
         "reward_last": Headline(unit="1", meaning="mean episode reward, last tenth of training"),
