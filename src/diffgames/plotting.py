@@ -3,16 +3,24 @@
     figure, axes = new_figure(rows=1, columns=2)
     label(axes[0], x=("update", ""), y=("mean reward", "basis points"), title="Learning")
 
-Figures are made without pyplot, so nothing global is touched and nothing needs a screen.
+    legends(*axes)
+
+Figures are made without pyplot, so nothing global is touched and nothing needs a screen. Three things are the same in
+all of them: legends stand beside the axes, never on a curve; a path is broken where it jumps (`path_with_jumps`); a
+colour bar has few, round ticks (`colour_bar`).
 """
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import matplotlib
 import numpy as np
 from cycler import cycler
+from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's palette, the yellow (too light on white) left out."""
@@ -62,3 +70,54 @@ def band(ax: Axes, x: Any, low: Any, high: Any, *, colour: str | None = None, te
     """A shaded interval around a line."""
     ax.fill_between(np.asarray(x), np.asarray(low), np.asarray(high), color=colour, alpha=0.2, linewidth=0, label=text)
     return ax
+
+
+def legends(*axes: Axes, handles: Sequence[Any] | None = None, title: str = "") -> None:
+    """A legend right of each of the axes, clear of the data; the figure grows by the widths of the legends.
+
+    Axes that say the same in the same colours share the legend of the last of them; `handles` stand for what is drawn.
+    """
+    said = [handles if handles is not None else ax.get_legend_handles_labels()[0] for ax in axes]
+    looks = [[_look(handle) for handle in entries] for entries in said]
+    shared = len(axes) > 1 and all(look == looks[-1] for look in looks)
+    widths: dict[int, float] = {}
+    for ax, entries in list(zip(axes, said, strict=True))[-1 if shared else 0 :]:
+        figure, place = ax.figure, ax.get_subplotspec()
+        if not entries or not isinstance(figure, Figure) or place is None:
+            continue
+        drawn = ax.legend(
+            handles=entries,
+            title=title or None,
+            loc="upper left",
+            bbox_to_anchor=(1.02, 1.0),
+            borderaxespad=0.0,
+            frameon=False,
+            fontsize=9,
+            alignment="left",
+        )
+        width = drawn.get_window_extent(FigureCanvasAgg(figure).get_renderer()).width / figure.dpi
+        column = place.colspan.start
+        figure.set_figwidth(figure.get_figwidth() + max(width - widths.get(column, 0.0), 0.0))
+        widths[column] = max(width, widths.get(column, 0.0))
+
+
+def _look(handle: Any) -> tuple[str, str]:
+    colour = getattr(handle, "get_color", getattr(handle, "get_facecolor", str))()
+    return str(handle.get_label()), str(colour)
+
+
+def path_with_jumps(
+    ax: Axes, points: Float[np.ndarray, "times 2"], jumped: Bool[np.ndarray, " steps"], *, colour: str, **style: Any
+) -> Axes:
+    """A path through `points`, broken in the steps in which it jumps: a jump is a dotted line between its ends."""
+    after = np.flatnonzero(jumped) + 1
+    ax.plot(*np.insert(points, after, np.nan, axis=0).T, color=colour, **style)
+    for end in after:
+        ax.plot(*points[end - 1 : end + 1].T, ":", color=colour, lw=1.0)
+    return ax
+
+
+def colour_bar(image: Any, axes: Iterable[Axes], words: str, **options: Any) -> Any:
+    """A colour bar beside `axes` with at most seven ticks at round numbers, whatever the levels drawn are."""
+    places = list(axes)
+    return places[0].figure.colorbar(image, ax=places, label=words, ticks=MaxNLocator(6), **options)

@@ -3,7 +3,7 @@
 The names of a headline value's axes are read off its documented shape: `regimes × inventory` has two axes, of
 `methods (potential, simultaneous)` the labels stand in the brackets, `types (× n × n)` has two more where states are
 vectors. An axis without labels there takes those of a coordinate of the run's labelled arrays, or the values of a
-parameter or headline list, that has its name and its length; failing these it is numbered from 0.
+parameter or headline list, that has its name and its length; failing these it is numbered from 0: `regime 0`.
 """
 
 import itertools
@@ -97,7 +97,20 @@ def _labels(name: str, given: tuple[str, ...], size: int, labels: Labels) -> tup
     if len(given) == size:
         return given
     found = labels(name, size)
-    return tuple(short_text(label) for label in found) if found is not None else tuple(map(str, range(size)))
+    if found is not None:
+        return tuple(short_text(label) for label in found)
+    return tuple(f"{_one_of(name)} {place}" if name.isalpha() else str(place) for place in range(size))
+
+
+def _one_of(name: str) -> str:
+    """One of what an axis lists: `regime` of `regimes`."""
+    return {"axes": "axis"}.get(name, name.removesuffix("s"))
+
+
+def _full(axis: Axis, label: str) -> str:
+    """A label with what it is one of, once."""
+    one = _one_of(axis.name)
+    return label if label.startswith(one) else f"{one} {label}"
 
 
 def table(
@@ -161,5 +174,5 @@ def _one_table(value: Value, caption: str, text: Callable[[str], str]) -> str:
     lines = np.moveaxis(names, across, -1).reshape(-1, len(columns.labels))
     places = itertools.product(*(axis.labels for axis in down))
     rows = [[*place, *map(text, line)] for place, line in zip(places, lines, strict=True)]
-    header = [*(axis.name for axis in down), *(f"{columns.name} {label}".strip() for label in columns.labels)]
+    header = [*(axis.name for axis in down), *(_full(columns, label) for label in columns.labels)]
     return table(header, rows, numeric=range(len(down), len(header)), caption=caption)

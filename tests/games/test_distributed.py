@@ -13,7 +13,7 @@ from diffgames.games.interaction import Pairs
 from diffgames.games.kernels import CuckerSmale, Gaussian, Quadratic, SmoothedIndicator
 from diffgames.games.potential import JointCosts, asymmetry, closed_density, closed_end, potential_density
 from diffgames.simulation.paths import simulate
-from diffgames.solvers.distributed_paths import costs_of_paths, draw_noise, graded_grid
+from diffgames.solvers.distributed_paths import costs_of_paths, draw_noise, graded_grid, jumped
 
 TARGETS = np.array([[0.25, 0.0], [0.0, 0.5], [-0.75, 0.0], [0.0, -1.0]])
 UNEVEN = np.array([[0, 1, 0.5, 0], [0.2, 0, 1, 1], [1, 0, 0, 0.3], [0, 2.0, 0, 0]])
@@ -107,6 +107,19 @@ def test_the_hub_simulates_the_same_game():
     own = np.asarray(costs_of_paths(game, lambda t, x, y: jnp.broadcast_to(shift, x.shape) - x, grid, noise))
     spread = np.sqrt(own.var(axis=1) / own.shape[1] + np.asarray(paths.standard_error) ** 2)
     assert np.all(np.abs(own.mean(axis=1) - np.asarray(paths.cost)) < 4.0 * spread)
+
+
+def test_the_steps_of_jumps_are_those_of_the_noise_drawn():
+    """Without Brownian noise a step's increment is the compensator's alone exactly where nobody jumps."""
+    rates, size, common_rate, common_size = np.array([3.0, 1.0]), 0.4, 2.0, 0.7
+    game = crowd_game(Quadratic(), networks.complete(2), TARGETS[:2], noise=0.0, jump_size=size, rates=rates,
+                      common_rate=common_rate, common_jump_size=common_size)  # fmt: skip
+    grid, key = graded_grid(1.0, 6, 2.0), jax.random.key(5)
+    drawn = np.asarray(draw_noise(game, grid, key, 50, dtype=jnp.float64).increments)
+    still = -np.diff(grid.times)[:, None, None, None] * (rates * size + common_rate * common_size)[:, None]
+    found = np.asarray(jumped(game, grid, key, 50, dtype=jnp.float64))
+    np.testing.assert_array_equal(found, np.any(np.abs(drawn - still) > 1e-9, axis=1))
+    assert found.any() and not found.all()
 
 
 def test_weighted_marks_are_drawn_as_often_as_they_should():

@@ -18,6 +18,7 @@ def test_paths_are_drawn_in_the_first_two_coordinates_or_over_time(dimension):
             "mean": (axes, rng.normal(size=(9, 3, dimension))),
             "deviation": (axes, rng.uniform(0.1, 0.3, (9, 3, dimension))),
             "sample": (("path", *axes), rng.normal(size=(4, 9, 3, dimension))),
+            "jumped": (("path", "step", "player"), np.eye(8, dtype=np.int8)[None, :, :1].repeat(4, 0).repeat(3, 2)),
         },
         coords={"time": times},
     )
@@ -29,7 +30,13 @@ def test_paths_are_drawn_in_the_first_two_coordinates_or_over_time(dimension):
     np.testing.assert_allclose(line.get_data(), wanted)
     crosses = [one.get_xydata()[0] for one in mean.lines if one.get_marker() == "X"]
     np.testing.assert_allclose(crosses, np.c_[np.full(3, 2.0), targets] if dimension == 1 else targets[:, :2])
-    assert len(figure.axes) == 3 and mean.get_xlabel() == ("time [time]" if dimension == 1 else "x₁ [length]")
+    single = figure.axes[-1]
+    broken = [one for one in single.lines if np.isnan(one.get_xdata()).any()]
+    assert len(broken) == 3 and all(np.isnan(one.get_xdata()[1]) for one in broken)
+    assert [text.get_text() for text in single.texts] == ["all jump, t = 0.25"]
+    assert len(figure.axes) == (3 if dimension == 1 else 4) and mean.get_xlabel() == (
+        "time [time]" if dimension == 1 else "x₁ [length]"
+    )
     plt.close(figure)
 
 

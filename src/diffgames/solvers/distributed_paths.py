@@ -15,7 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from diffgames.errors import InvalidInput
 from diffgames.games.distributed import DistributedGame, JumpNoise, States, at
@@ -81,6 +81,19 @@ def draw_noise(
     return Noise(total)
 
 
+def jumped(
+    game: DistributedGame, grid: Grid, key: PRNGKeyArray, paths: int, *, dtype: np.dtype | type = jnp.float32
+) -> Bool[Array, "steps players paths"]:
+    """Who jumps in which step of the noise that `draw_noise` draws from the same arguments."""
+    steps = jnp.diff(jnp.asarray(grid.times, dtype))
+    keys = jax.random.split(key, 2 + len(game.jumps))[2:]
+    found = jnp.zeros((grid.steps, game.player_count, paths), bool)
+    for noise, this_key in zip(game.jumps, keys, strict=True):
+        counts, _ = _jump_counts(noise, steps, jax.random.split(this_key)[0], paths)
+        found = found | jnp.any(counts > 0, axis=1)
+    return found
+
+
 def _spread(matrix: Float[Array, "steps players d w"], draws: Float[Array, "steps w p paths"]) -> Array:
     """Σ_w matrix[s, i, c, w] draws[s, w, i, ·] as [steps, d, players, paths]."""
     columns = matrix.shape[3]
@@ -89,19 +102,23 @@ def _spread(matrix: Float[Array, "steps players d w"], draws: Float[Array, "step
 
 
 def _jump_increments(noise: JumpNoise, starts: Array, h: Array, key: PRNGKeyArray, n: int, paths: int) -> Array:
-    dtype = h.dtype
     count_key, mark_key = jax.random.split(key)
-    rate = jnp.asarray(noise.rate, dtype)
-    rate = rate[:, None] if noise.common else rate.T  # [sources, players or 1]
-    mean = jnp.einsum("t,sn->tsn", h, rate)
-    counts = poisson_counts(jax.random.uniform(count_key, (*mean.shape, paths), dtype), mean[..., None])
-    average = noise.moment(1).astype(dtype)
+    counts, mean = _jump_counts(noise, h, count_key, paths)
+    average = noise.moment(1).astype(h.dtype)
     if noise.atoms.shape[1] == 1:
         marks = counts * average[None, :, None, None]
     else:
         marks = _sum_of_marks(noise, counts, mark_key)
     loading = jax.vmap(lambda t: at(noise.loading, t))(starts)
     return _spread(loading, marks - (mean * average[None, :, None])[..., None])
+
+
+def _jump_counts(noise: JumpNoise, h: Array, key: PRNGKeyArray, paths: int) -> tuple[Array, Array]:
+    """Counts [steps, sources, players or 1, paths], and their means without paths."""
+    rate = jnp.asarray(noise.rate, h.dtype)
+    rate = rate[:, None] if noise.common else rate.T
+    mean = jnp.einsum("t,sn->tsn", h, rate)
+    return poisson_counts(jax.random.uniform(key, (*mean.shape, paths), h.dtype), mean[..., None]), mean
 
 
 def _sum_of_marks(noise: JumpNoise, counts: Float[Array, "steps sources n paths"], key: PRNGKeyArray) -> Array:

@@ -24,7 +24,7 @@ from diffgames.errors import InvalidInput
 from diffgames.games import networks
 from diffgames.games.crowd import crowd_game
 from diffgames.games.kernels import Quadratic
-from diffgames.plotting import COLOURS, label, new_figure
+from diffgames.plotting import COLOURS, label, legends, new_figure
 from diffgames.solvers.distributed_paths import graded_grid
 from diffgames.studies.context import RunContext
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
@@ -218,7 +218,7 @@ def _figure(config: DecayConfig, sizes: np.ndarray, bounds: dict[str, Any], foun
         axis.plot([], [], "o-", color="0.4", label="from above: equation 6.6")
         if any(value is not None for values in found.values() for value in values):
             axis.plot([], [], "v", color="0.4", mfc="none", label="from below: found by search")
-        axis.legend(loc="lower left", fontsize=8)  # what falls leaves that corner free
+    legends(*axes)
     return figure
 
 

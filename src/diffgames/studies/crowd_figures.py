@@ -5,37 +5,46 @@ from collections.abc import Mapping
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Ellipse
 from matplotlib.ticker import NullLocator
 
-from diffgames.plotting import COLOURS, label, new_figure
+from diffgames.plotting import COLOURS, label, legends, new_figure, path_with_jumps
 from diffgames.verification.certificate import Certificate
 
 
 def crowd_paths(paths: xr.Dataset, targets: np.ndarray, start: np.ndarray, title: str, *, samples: int = 1) -> Figure:
-    """Mean paths (left, with one standard deviation at the marks) and single paths of all players.
+    """Mean paths with one standard deviation at the marks, their first half close up, and single paths of all players.
 
-    In the plane of the first two coordinates; on the line, over time. One sample is the first drawn; of several, those
-    that stray furthest from the mean are shown.
+    In the plane of the first two coordinates; on the line over time, where nothing is crowded at the start. One sample
+    is the first drawn; of several, those that stray furthest from the mean are shown. A jump is a dotted line; of one
+    that throws all, the time is written.
     """
-    single = paths["sample"].values
-    if samples > 1:
-        strayed = np.abs(single - paths["mean"].values[None]).max(axis=(1, 2, 3))
-        single = single[np.argsort(-strayed)[:samples]]
-    figure, axes = new_figure(columns=1 + samples, width=5.0, height=4.6)
-    times = paths["time"].values
+    single, jumps = paths["sample"].values, paths["jumped"].values > 0
+    strayed = np.abs(single - paths["mean"].values[None]).max(axis=(1, 2, 3))
+    chosen = np.argsort(-strayed)[:samples] if samples > 1 else np.arange(1)
+    times, mean, deviation = (paths[name].values for name in ("time", "mean", "deviation"))
+    words = ["mean, ±1 standard deviation"] + (["mean, first half"] if targets.shape[1] > 1 else [])
+    panels = len(words) + samples
+    columns = -(-panels // 2) if panels > 3 else panels
+    figure, axes = new_figure(-(-panels // columns), columns, width=4.8, height=4.4)
     x, y = _axes(targets.shape[1])
-    _draw(axes[0], times, paths["mean"].values, targets, start, paths["deviation"].values)
-    label(axes[0], x=x, y=y, title=f"{title}: mean, ±1 standard deviation")
+    for axis, said in zip(axes, words, strict=False):
+        _draw(axis, times, mean, targets, start, deviation)
+        label(axis, x=x, y=y, title=f"{title}: {said}")
+    if targets.shape[1] > 1:
+        _close_up(axes[1], mean[times <= 0.5 * times[-1]], deviation[times <= 0.5 * times[-1]])
     for index in range(samples):
-        axis = axes[1 + index]
-        _draw(axis, times, single[index], targets, start, None)
+        axis = axes[len(words) + index]
+        shown = chosen[index]
+        _draw(axis, times, single[shown], targets, start, None, jumps[shown])
         label(axis, x=x, y=y, title=f"{title}: one path" + (f" ({index + 1})" if samples > 1 else ""))
-    _legend(axes[0], paths.sizes["player"])
+    for axis in axes[panels:]:
+        axis.set_axis_off()
+    _legend(axes[columns - 1], paths.sizes["player"], bool(jumps[chosen].any()))
     return figure
 
 
@@ -60,7 +69,7 @@ def potential_curve(losses: Mapping[str, np.ndarray], exact: Mapping[str, float 
         y=("potential Φ̂ of the batch", "cost"),
         title="Learning the potential's minimiser",
     )
-    axes[0].legend()
+    legends(axes[0])
     return figure
 
 
@@ -100,7 +109,7 @@ def sums_over_pairs(errors: xr.Dataset) -> Figure:
         if used == sums:
             axis.axvline(int(at), color="0.4", ls="--", lw=1, label="used")
         label(axis, x=(quantity, ""), y=("relative error", ""), title=f"Sums over pairs: {sums}")
-        axis.legend()
+    legends(*axes)
     return figure
 
 
@@ -121,7 +130,7 @@ def gaps(certificate: Certificate, allowed: Mapping[str, float] | None = None) -
     axes[0].axhline(0.0, color="0.4", lw=1)
     axes[0].set_xticks(place, [entry.label for entry in entries], rotation=30, ha="right")
     label(axes[0], x=("", ""), y=("gain over the profile", "cost"), title="Certificate: unilateral deviations")
-    axes[0].legend()
+    legends(axes[0])
     return figure
 
 
@@ -132,13 +141,15 @@ def _draw(
     targets: np.ndarray,
     start: np.ndarray,
     deviation: np.ndarray | None,
+    jumps: Bool[np.ndarray, "steps players"] | None = None,
 ) -> None:
+    jumps = np.zeros((len(times) - 1, positions.shape[1]), bool) if jumps is None else jumps
     marks = [int(np.argmin(np.abs(times - share * times[-1]))) for share in (0.25, 0.5, 0.75)]
     on_line = targets.shape[1] == 1
     for i in range(positions.shape[1]):
         colour = COLOURS[i % len(COLOURS)]
         path = _plane(times, positions[:, i])
-        axis.plot(*path.T, color=colour, lw=1.4)
+        path_with_jumps(axis, path, jumps[:, i], colour=colour, lw=1.4)
         for mark, index in zip("os^", marks, strict=True):
             axis.plot(*path[index], mark, color=colour, ms=6)
             if deviation is not None and on_line:
@@ -148,8 +159,20 @@ def _draw(
                 axis.add_patch(Ellipse(tuple(path[index]), wide, high, color=colour, alpha=0.12, lw=0))
         axis.plot(*_plane(times[-1:], targets[i][None])[0], "X", color=colour, ms=10, mec="black", mew=0.7)
     axis.plot(*_plane(times[:1], start[None])[0], "o", color="white", mec="black", ms=9, zorder=1)
+    for step in np.flatnonzero(jumps.all(axis=1) & (positions.shape[1] > 1)):
+        after = _plane(times[step + 1 : step + 2], positions[step + 1].mean(axis=0)[None])[0]
+        axis.annotate(f"all jump, t = {times[step + 1]:.2f}", after, (6, 6), textcoords="offset points", fontsize=8)
     if not on_line:
         axis.set_aspect("equal", "datalim")
+
+
+def _close_up(axis: Axes, positions: np.ndarray, deviation: np.ndarray) -> None:
+    """The window of these positions and of one standard deviation around them, square."""
+    low, high = (positions - deviation).min(axis=(0, 1))[:2], (positions + deviation).max(axis=(0, 1))[:2]
+    half = 0.55 * max(float((high - low).max()), 1e-9)
+    for limit, middle in zip((axis.set_xlim, axis.set_ylim), 0.5 * (low + high), strict=True):
+        limit(middle - half, middle + half)
+    axis.set_aspect("equal", "box")
 
 
 def _axes(dimension: int) -> tuple[tuple[str, str], tuple[str, str]]:
@@ -166,8 +189,10 @@ def _plane(
     return positions[:, :2]
 
 
-def _legend(axis: Axes, players: int) -> None:
+def _legend(axis: Axes, players: int, jumps: bool) -> None:
     handles = [Line2D([], [], color=COLOURS[i % len(COLOURS)], label=f"player {i + 1}") for i in range(min(players, 7))]
     for mark, text in (("o", "T/4"), ("s", "T/2"), ("^", "3T/4"), ("X", "target")):
         handles.append(Line2D([], [], color="0.3", marker=mark, ls="", label=text))
-    axis.legend(handles=handles, ncols=2, fontsize=8)
+    if jumps:
+        handles.append(Line2D([], [], color="0.3", ls=":", lw=1.0, label="jump"))
+    legends(axis, handles=handles)

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from diffgames.errors import InvalidInput
 from diffgames.games import networks
 from diffgames.games.kernels import Quadratic
-from diffgames.plotting import COLOURS, label, new_figure
+from diffgames.plotting import COLOURS, label, legends, new_figure
 from diffgames.solvers.distributed_paths import draw_noise, graded_grid, potential_of_paths
 from diffgames.solvers.gradient_play import Towards, gradient_play
 from diffgames.solvers.policies import local_gains
@@ -115,7 +115,7 @@ def draw(found: dict[str, xr.Dataset], tolerance: float) -> Figure:
     for axis, quantity, by in zip(axes, quantities, ("gradients", "time"), strict=True):
         axis.axhline(tolerance, color="0.4", ls="--", lw=1, label="tolerance")
         label(axis, x=quantity, y=("excess of the potential, relative", ""), title=f"Way to the equilibrium, by {by}")
-    axes[0].legend()
+    legends(*axes)
     return figure
 
 

@@ -25,6 +25,7 @@ from diffgames.solvers.distributed_paths import (
     Policy,
     draw_noise,
     graded_grid,
+    jumped,
     potential_of_paths,
     trajectory,
 )
@@ -215,7 +216,7 @@ def _coupled(game, policy, grids: tuple[Grid, Grid, Grid], parts: int, key: PRNG
 
 
 def sample_paths(game: DistributedGame, policy: Policy, grid: Grid, key: PRNGKeyArray, paths: int) -> xr.Dataset:
-    """Mean positions and efforts over `paths` paths, their spread, and a few single paths.
+    """Mean positions and efforts over `paths` paths, their spread, and a few single paths, with their jumps.
 
     Of position–velocity states the largest difference of two players' velocities is kept too, as an attribute.
     """
@@ -224,12 +225,14 @@ def sample_paths(game: DistributedGame, policy: Policy, grid: Grid, key: PRNGKey
     x, v = states[:, :d], states[:, d:]
     apart = {} if not v.size else {"velocities_apart": max(_diameter(one) for one in v.transpose(0, 2, 1, 3))}
     axes = ("time", "player", "axis")
+    jumps = np.asarray(jumped(game, grid, key, paths)[..., :24]).transpose(2, 0, 1)
     return xr.Dataset(
         {
             "mean": (axes, x.mean(axis=3).transpose(0, 2, 1), {"units": "length"}),
             "deviation": (axes, x.std(axis=3).transpose(0, 2, 1), {"units": "length"}),
             "effort": (("step", "player"), (u**2).sum(axis=1).mean(axis=2), {"units": "length²/time²"}),
             "sample": (("path", *axes), x[..., :24].transpose(3, 0, 2, 1), {"units": "length"}),
+            "jumped": (("path", "step", "player"), jumps.astype(np.int8), {"meaning": "1 where a step has a jump"}),
         },
         coords={"time": np.asarray(found.times, float)},
         attrs=apart,

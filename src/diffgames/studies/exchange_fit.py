@@ -21,7 +21,7 @@ from diffgames.markets.ecn_samples import PARTS
 from diffgames.markets.ecn_scores import QUANTILES, best_autocorrelation, simulate_levels
 from diffgames.markets.ecn_theory import VolumeLaw, long_run_covariance, long_run_mean, regime_bounds
 from diffgames.markets.fit_report import FitReport
-from diffgames.plotting import COLOURS, label, new_figure
+from diffgames.plotting import COLOURS, label, legends, new_figure
 from diffgames.studies.context import RunContext
 from diffgames.studies.market_parameters import ExchangeParameters, fit_from
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
@@ -143,7 +143,7 @@ def depth_figure(book: xr.Dataset) -> Figure:
             )
         label(axis, x=("level", ""), y=("volume, ± one standard deviation", "lots"), title=f"Depth of the {side} side")
         axis.set_ylim(0.0, 1.5 * float((book.simulated_mean + book.simulated_deviation).max()))
-    axes[0].legend(ncols=3)
+    legends(*axes)
     return figure
 
 
@@ -158,14 +158,13 @@ def dynamics_figure(book: xr.Dataset, law: VolumeLaw) -> Figure:
     left.plot(lags, (1 - fall) ** lags, "--", color=COLOURS[2], label=f"(1 − μ⁻)^lag, μ⁻ = {fall:.3f}")
     left.axhline(0, color="0.5", lw=0.6)
     label(left, x=("lag", "steps"), y=("autocorrelation", ""), title="Volume at the best levels")
-    left.legend()
     width = np.arange(1, book.sizes["spread"] + 1)
     for offset, row, name in ((-0.2, 0, "recorded"), (0.2, 1, "simulated")):
         right.bar(width + offset, book.spread_share.values[row], 0.4, color=COLOURS[row], label=name)
     right.set_yscale("log")
     right.xaxis.set_major_locator(MaxNLocator(12, integer=True))
     label(right, x=("spread", "ticks"), y=("share of steps", ""), title="Market spread")
-    right.legend()
+    legends(left, right)
     return figure
 
 
@@ -176,12 +175,11 @@ def changes_figure(book: xr.Dataset) -> Figure:
     for colour, (name, values) in enumerate((("recorded", recorded), ("simulated", simulated))):
         left.step(values, book.probability.values, where="post", color=COLOURS[colour], label=name)
     label(left, x=("volume change", "lots"), y=("share of steps at or below", ""), title="Best levels, one step")
-    left.legend()
     ends = [min(recorded[0], simulated[0]), max(recorded[-1], simulated[-1])]
     right.plot(ends, ends, "--", color="0.5", lw=0.8, label="equal laws")
     right.plot(recorded, simulated, ".", ms=4, color=COLOURS[1], label="quantiles, 0.25% to 99.75%")
     label(right, x=("recorded change", "lots"), y=("simulated change", "lots"), title="Quantile against quantile")
-    right.legend()
+    legends(left, right)
     return figure
 
 

@@ -20,7 +20,7 @@ from diffgames.errors import InvalidInput
 from diffgames.games.differential import DifferentialGame, PointLaw
 from diffgames.games.jumps import FixedMark, JumpLaw
 from diffgames.numerics.grid import Axis, Grid
-from diffgames.plotting import label, new_figure
+from diffgames.plotting import label, legends, new_figure
 from diffgames.solvers.affine_search import Affine
 from diffgames.solvers.switching_committed import solve_committed_switching
 from diffgames.solvers.switching_game import MacroGame, SwitchingSolution, solve_switching_game
@@ -233,15 +233,14 @@ def _figure(dataset: xr.Dataset) -> Any:
         line = axes[0].plot(dataset["x"], dataset["inner"][0, i], label=f"regime {i + 1}")[0]
         axes[0].plot(dataset["x"], dataset["inner_exogenous"][0, i], ":", color=line.get_color())
         axes[1].plot(dataset["x"], dataset["outer"][0, i], color=line.get_color())
-    axes[0].legend()
     label(axes[0], x=("state x", ""), y=("cost", ""), title="Inner value V (dotted: base rates alone)")
     label(axes[1], x=("state x", ""), y=("cost × time", ""), title="Outer value U")
     middle = dataset.sizes["x"] // 2
     axes[2].plot(dataset["time"], dataset["spectral_gap"][:, middle], label="spectral gap λ₂")
     axes[2].plot(dataset["time"], dataset["poincare_constant"][:, middle], "--", label="Poincaré constant λ_P")
     axes[2].set_ylim(bottom=0)
-    axes[2].legend()
     label(axes[2], x=("time", ""), y=("rate", "1/time"), title="Mixing of regime risks at x = 0")
+    legends(*axes)
     return figure
 
 

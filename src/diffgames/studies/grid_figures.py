@@ -5,9 +5,8 @@ from typing import Any
 import matplotlib
 import numpy as np
 import xarray as xr
-from matplotlib.ticker import MaxNLocator
 
-from diffgames.plotting import COLOURS, STYLE, label, new_figure
+from diffgames.plotting import COLOURS, STYLE, colour_bar, label, legends, new_figure
 
 
 def value_slices(dataset: xr.Dataset, count: int = 4) -> Any:
@@ -24,7 +23,7 @@ def value_slices(dataset: xr.Dataset, count: int = 4) -> Any:
         ax.set_aspect("equal")
         ax.grid(False)
     words = "value: least distance − R [length]; white: 0"
-    figure.colorbar(drawn, ax=list(axes), label=words, ticks=MaxNLocator(6))
+    colour_bar(drawn, axes, words)
     return figure
 
 
@@ -36,11 +35,11 @@ def tube_figure(dataset: xr.Dataset) -> Any:
         for n, k in enumerate(int(k) for k in np.linspace(0, headings.size, 6, endpoint=False)):
             axes[0].contour(dataset["x"], dataset["y"], values[:, :, k].T, levels=[0.0], colors=[COLOURS[n]])
             axes[0].plot([], [], color=COLOURS[n], label=f"ψ = {headings[k]:.2f}")
-    axes[0].legend(loc="lower right")
     axes[0].set_aspect("equal")
     label(axes[0], x=("x ahead of the evader", "length"), y=("y", "length"), title="Edge of the reachable tube")
     cell = float((dataset["x"][1] - dataset["x"][0]) * (dataset["y"][1] - dataset["y"][0]))
     axes[1].plot(headings, (values <= 0).sum(axis=(0, 1)) * cell)
     label(axes[1], x=("relative heading ψ", "rad"), y=("area", "length²"), title="Area of the tube by heading")
     axes[1].set_ylim(bottom=0)
+    legends(axes[0])
     return figure

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from diffgames.games import switching_graph
 from diffgames.games.market_making import MarketMakingGame
-from diffgames.plotting import COLOURS, label, new_figure
+from diffgames.plotting import COLOURS, colour_bar, label, legends, new_figure
 from diffgames.solvers.market_making import MarketMakerSolution
 
 
@@ -33,9 +33,7 @@ def quote_surfaces(game: MarketMakingGame, solution: MarketMakerSolution) -> Fig
             ax = axes[row * count + i]
             image = _surface(ax, game, solution, table[:, i], (low, high), "cividis")
             label(ax, x=("time t", ""), y=("inventory q", ""), title=f"{side}, {name}")
-    figure.colorbar(
-        image, ax=list(axes), label="offset from the mid [price]", shrink=0.8, extend="both", ticks=MaxNLocator(6)
-    )
+    colour_bar(image, axes, "offset from the mid [price]", shrink=0.8, extend="both")
     return figure
 
 
@@ -59,8 +57,7 @@ def spread_and_skew(
             ax = axes[row * count + i]
             images.append(_surface(ax, game, solution, table[:, i], (low, high), colours))
             label(ax, x=("time t", time), y=("inventory q", ""), title=f"{what}, {name}")
-        chosen = list(axes[row * count : (row + 1) * count])
-        figure.colorbar(images[-1], ax=chosen, label=words, extend="both", ticks=MaxNLocator(6))
+        colour_bar(images[-1], axes[row * count : (row + 1) * count], words, extend="both")
     return figure
 
 
@@ -97,7 +94,7 @@ def mixing(
     axes[0].grid(False)
     axes[0].yaxis.set_major_locator(MaxNLocator(integer=True))
     label(axes[0], x=("time t", ""), y=("inventory q", ""), title="Spectral gap of the equilibrium generator")
-    figure.colorbar(image, ax=axes[0], label="λ₂ [1/time]")
+    colour_bar(image, axes[:1], "λ₂ [1/time]")
     middle = game.inventory_max
     axes[1].plot(time, spectral_gap[:, middle], color=COLOURS[0], label="spectral gap λ₂")
     axes[1].plot(time, poincare[:, middle], "--", color=COLOURS[1], label="Poincaré constant λ_P")
@@ -123,9 +120,9 @@ def premium(time: np.ndarray, strategic: np.ndarray | None, exogenous: np.ndarra
         else:
             for i, name in enumerate(regime_names(table.shape[1])):
                 ax.plot(time, 1e3 * table[:, i], color=COLOURS[i % len(COLOURS)], label=name)
-            ax.legend()
         ax.axhline(0.0, color="black", linewidth=0.8)
         label(ax, x=("time t", ""), y=("premium at q = 0", "price / 1000"), title=title)
+    legends(*axes)
     return figure
 
 

@@ -26,7 +26,7 @@ from diffgames.games.market_making import MarketMakingGame
 from diffgames.games.market_making_input import market_making_game
 from diffgames.games.switching_graph import generator_of, spectral_gap
 from diffgames.markets.lobster import read_pair
-from diffgames.plotting import COLOURS, label, new_figure
+from diffgames.plotting import COLOURS, label, legends, new_figure
 from diffgames.solvers.market_making import solve_market_maker
 from diffgames.studies import market_maker_figures as figures
 from diffgames.studies.context import RunContext
@@ -236,8 +236,8 @@ def record_figure(record: MarketRecord, fit: MarketFit) -> Figure:
         axes[1].fill_between(time[1:], lower, upper, color=COLOURS[i], linewidth=0, label=f"σ = {sigma:.3g} $/√s")
         lower = upper
     axes[1].set_ylim(0, 1)
-    axes[1].legend(loc="upper right", facecolor="white", frameon=True, framealpha=0.9)
     label(axes[1], x=("time from the start", "minutes"), y=("probability of the regime", ""))
+    legends(axes[1])
     return figure
 
 
@@ -260,7 +260,7 @@ def fill_figure(record: MarketRecord, fit: MarketFit) -> Figure:
         )
     ax.set_yscale("log")
     label(ax, x=("distance from the mid δ", "$"), y=("market orders that reach δ", "1/s, per side"), title="Fills")
-    ax.legend()
+    legends(ax)
     return figure
 
 

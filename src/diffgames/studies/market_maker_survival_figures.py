@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from diffgames.plotting import COLOURS, label, new_figure
+from diffgames.plotting import COLOURS, colour_bar, label, legends, new_figure
 from diffgames.studies.market_maker_strategies import STRATEGIES, WORLDS
 
 
@@ -41,7 +41,7 @@ def _heat_map(value: np.ndarray, texts: list[list[str]], words: str, limits: tup
     ax.set_xticks(range(len(WORLDS)), WORLDS)
     ax.set_yticks(range(len(STRATEGIES)), STRATEGIES)
     label(ax, x=("world", ""), y=("strategy", ""), title=title)
-    figure.colorbar(image, ax=ax, label=words)
+    colour_bar(image, [ax], words)
     return figure
 
 
@@ -55,7 +55,6 @@ def insurance(values: Mapping[str, Any], threats: Sequence[str]) -> Figure:
         axes[0].plot(places, table[row], label=strategy, **style)
         axes[1].plot(price[row], worst[row], label=f"{strategy}: {worst[row]:.2f} for {price[row]:.2f}", **style)
     axes[0].set_xticks(places, threats)
-    axes[0].legend(loc="lower left", bbox_to_anchor=(0.0, 0.22))
     label(
         axes[0],
         x=("threat: rates ×, predator ×; the attacker answers the quotes", ""),
@@ -68,7 +67,7 @@ def insurance(values: Mapping[str, Any], threats: Sequence[str]) -> Figure:
         y=("worst of them", "price × inventory"),
         title="Insurance: higher and further left is better",
     )
-    axes[1].legend(loc="best")
+    legends(*axes)
     return figure
 
 
@@ -83,5 +82,5 @@ def distributions(outcomes: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
             density, _ = np.histogram(wealth[row], edges, density=True)
             ax.plot(0.5 * (edges[1:] + edges[:-1]), density, color=COLOURS[row], label=strategy)
         label(ax, x=("PnL at T", "price × inventory"), y=("density", "1/(price × inventory)"), title=f"World: {world}")
-    axes[0].legend()
+    legends(*axes)
     return figure

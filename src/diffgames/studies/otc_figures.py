@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from diffgames.markets.behaviour import skew_regression
 from diffgames.markets.market_state import StepRecord
-from diffgames.plotting import band, label, new_figure
+from diffgames.plotting import band, label, legends, new_figure
 from diffgames.verification.certificate import Certificate
 
 
@@ -30,12 +30,11 @@ def learning_curves(
         for name in names:
             axis.plot(np.arange(1, len(reward[name]) + 1), reward[name], label=f"supertype {name.rsplit('_', 1)[1]}")
         axis.set(xlabel="policy updates", ylabel="mean episode reward", title=f"Reward of liquidity {title}")
-        axis.legend()
     for index in range(share.shape[1]):
         axes[2].plot(np.arange(1, len(share) + 1), share[:, index], label=f"provider {index}")
     axes[2].plot(np.arange(1, len(share) + 1), 1 - share.sum(axis=1), "--", color="0.5", label="exchanges")
     axes[2].set(xlabel="policy updates", ylabel="share of takers' volume", title="Market share", ylim=(0, 1))
-    axes[2].legend()
+    legends(*axes)
     return figure
 
 
@@ -70,12 +69,11 @@ def market_day(record: StepRecord, episode: int = 0, provider: int = 0) -> Figur
             steps[traded], at[quote][traded, provider], s=size, marker=marker, color=color, alpha=0.6, label=name
         )
     top.set(ylabel="price (ticks from the initial mid)", title=f"A market day of provider {provider}")
-    top.legend(ncols=3, fontsize="small")
     bottom.step(steps, at["inventory"][:, provider], where="mid", color="tab:green", label="inventory $q_t$")
     bottom.bar(steps, at["hedged"][:, provider], color="tab:orange", alpha=0.8, label="bought at the exchange (hedge)")
     bottom.axhline(0, color="0.5", lw=0.6)
     bottom.set(xlabel="step", ylabel="lots")
-    bottom.legend(fontsize="small")
+    legends(top, bottom)
     return figure
 
 
@@ -102,7 +100,7 @@ def skew_against_inventory(record: StepRecord, provider: int = 0, shown: int = 4
         ylabel=r"skew $\epsilon_{skew}$ (market spreads)",
         title=f"Skewing of provider {provider}",
     )
-    axis.legend()
+    legends(axis)
     return figure
 
 
@@ -125,7 +123,7 @@ def market_shares(
     right.axhline(0, color="0.5", lw=0.6)
     right.set_xticks(place, names)
     right.set(ylabel="PnL per episode (ticks × lots)", title="Profit and loss")
-    right.legend()
+    legends(right)
     return figure
 
 
@@ -192,7 +190,7 @@ def deviation_curves(certificate: Certificate) -> Figure:
             band(axis, updates, gain - half, gain + half, colour=line.get_color())
         axis.axhline(0.0, color="0.4", ls="--", lw=1)
         label(axis, x=("deviator's updates", ""), y=("gain over the profile", "episode reward"), title=entry.label)
-        axis.legend()
+    legends(*axes)
     return figure
 
 

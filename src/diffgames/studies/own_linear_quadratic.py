@@ -19,7 +19,7 @@ from diffgames.errors import InvalidInput
 from diffgames.games.differential import GaussianLaw
 from diffgames.games.linear_quadratic import LinearQuadraticGame
 from diffgames.numerics.precision import in_double
-from diffgames.plotting import COLOURS, band, label, new_figure
+from diffgames.plotting import COLOURS, band, label, legends, new_figure
 from diffgames.simulation import simulate_extrapolated
 from diffgames.solvers import LinearQuadraticSolution, solve
 from diffgames.solvers.base import Status
@@ -284,8 +284,7 @@ def gains_figure(
                     ax.plot(time, series, style, color=COLOURS[column % len(COLOURS)], label=text)
                     drawn += 1
         label(ax, x=("time", _unit(game)), y=("gain", ""), title=player.name)
-        if drawn:
-            ax.legend(fontsize=8)
+    legends(*axes)
     return figure
 
 
@@ -299,6 +298,6 @@ def states_figure(game: LinearQuadraticGame, time: np.ndarray, mean: np.ndarray,
             ax.plot(time, middle, color=colour, label=name if size == 1 else f"{name}[{j}]")
             band(ax, time, middle - width, middle + width, colour=colour)
         label(ax, x=("time", _unit(game)), y=("state", ""), title=f"{name}: mean ± standard deviation")
-        ax.legend()
         start += size
+    legends(*axes)
     return figure

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from diffgames.errors import InvalidInput, RunFailed
 from diffgames.games.portfolio import AssetJump, Market, PortfolioEquilibrium, PortfolioGame, Table
 from diffgames.games.price_calibration import Prices, calibrate, condition_note, read_prices
-from diffgames.plotting import COLOURS, label, new_figure
+from diffgames.plotting import COLOURS, label, legends, new_figure
 from diffgames.studies.context import RunContext
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.verification.certificate import Certificate
@@ -252,7 +252,7 @@ def _figure(data: xr.Dataset, equilibrium: PortfolioEquilibrium, history: np.nda
     label(
         axes[2], x=("sweep of best responses", ""), y=("z", "wealth"), title="Best responses; dashed: z, cross: alone"
     )
-    axes[0].legend()
+    legends(axes[0])
     return figure
 
 

@@ -34,7 +34,7 @@ from diffgames.errors import InvalidInput
 from diffgames.games.differential import DifferentialGame, PointLaw
 from diffgames.games.interbank import MEAN_FIELD, InterBankGame
 from diffgames.numerics.wasserstein import wasserstein
-from diffgames.plotting import COLOURS, label, new_figure
+from diffgames.plotting import COLOURS, label, legends, new_figure
 from diffgames.simulation.coupling import Coupled, couple
 from diffgames.simulation.population import Population
 from diffgames.studies.context import RunContext
@@ -295,14 +295,13 @@ def rates_figure(config: PropagationConfig, datasets: Mapping[str, xr.Dataset], 
                 ax.loglog(sizes, last * (sizes / sizes[-1]) ** (-1.0 / max(d, 2)), "--", lw=1.0, color=colour)
             else:
                 ax.loglog(sizes, headline[f"{kind}_error_exact"][name], "-", lw=1.0, color=colour)
-        ax.set_ylim(top=ax.get_ylim()[1] * (2.5 if kind == "wasserstein" else 1.5))  # room for the legend
-        ax.legend(loc="upper right")
         ax.set_xticks(sizes, [f"{size:g}" if size < 1e4 else f"1e{np.log10(size):.0f}" for size in sizes])
         ax.xaxis.set_minor_locator(NullLocator())
         title, quantity = titles[kind]
         label(ax, x=("players N", ""), y=(quantity, ""), title=title)
         line = "dashed: N^(−1/max(d, 2))" if kind == "wasserstein" else "line: exact"
         ax.text(0.03, 0.04, line, transform=ax.transAxes, fontsize=9)
+    legends(*axes)
     return figure
 
 
@@ -319,9 +318,7 @@ def _rate_words(kind: str) -> dict[str, Headline]:
             unit="1",
             meaning=f"fitted b of N^b: {what}",
             optional=True,
-            published={"coupling": "Sznitman, Theorem 1.4", "wasserstein": "Fournier & Guillin, Theorem 1"}.get(
-                kind, ""
-            ),
+            published={"coupling": "Sznitman 1991, rate", "wasserstein": "Fournier & Guillin 2015, rate"}.get(kind, ""),
         ),
         f"{kind}_exponent_half_width": Headline(
             shape="d",
@@ -375,8 +372,8 @@ STUDY = Study(
     },
     example="diffgames run propagation-of-chaos --set dimensions=[1,2,3,5]",
     published=(
-        "rates: −1/2 for the coupling (Sznitman, Theorem 1.4), −1/max(d, 2) for the empirical law "
-        "(Fournier & Guillin, Theorem 1, up to logarithms for d = 2)"
+        "rates: −1/2 for the coupling (Sznitman), −1/max(d, 2) for the empirical law "
+        "(Fournier & Guillin, up to logarithms for d = 2)"
     ),
     figures={
         "rates": "left and middle: one slope, −1/2, in every dimension; right: the larger d, the slower",

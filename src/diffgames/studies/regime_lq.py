@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from diffgames.games.linear_quadratic import LinearQuadraticGame
 from diffgames.games.regimes import regime_game
 from diffgames.games.switching_graph import gap_sensitivity, poincare_constant, spectral_gap
-from diffgames.plotting import COLOURS, label, new_figure
+from diffgames.plotting import COLOURS, label, legends, new_figure
 from diffgames.solvers.feedback import LinearFeedback, Track
 from diffgames.solvers.regimes import (
     RegimeSolution,
@@ -219,13 +219,13 @@ def values_figure(solution: RegimeSolution) -> Figure:
         for regime in range(min(values.shape[1], len(COLOURS))):
             ax.plot(solution.inner.time, values[:, regime, 0, 0], color=COLOURS[regime], label=f"regime {regime}")
         label(ax, x=("time", ""), y=(name, "x'Px, no ½"), title=name)
-        ax.legend()
+    legends(*axes)
     return figure
 
 
 def gains_figure(solution: RegimeSolution) -> Figure:
-    """Feedback of controller and disturbance, and the efforts."""
-    figure, axes = new_figure(columns=2)
+    """Feedback of controller and disturbance, and the efforts of attacker and stabilizer."""
+    figure, axes = new_figure(columns=3)
     gains = np.asarray(solution.inner.profile.gain.value)
     k = solution.inner.game.control_sizes[0]
     for regime in range(min(gains.shape[1], len(COLOURS))):
@@ -233,14 +233,14 @@ def gains_figure(solution: RegimeSolution) -> Figure:
         axes[0].plot(solution.inner.time, gains[:, regime, 0, 0], color=colour, label=f"u, regime {regime}")
         axes[0].plot(solution.inner.time, gains[:, regime, k, 0], "--", color=colour, label=f"w, regime {regime}")
         wide = 1.2 + 1.6 * (min(gains.shape[1], len(COLOURS)) - 1 - regime)  # equal efforts show as rims of one another
-        for effort, style, name in ((solution.attack_effort, "-", "f"), (solution.stabilize_effort, "--", "g")):
+        for ax, effort in zip(axes[1:], (solution.attack_effort, solution.stabilize_effort), strict=True):
             series = np.asarray(effort)[:-1, regime]  # at T nothing is at stake, and no effort is drawn
             time = solution.inner.time[:-1]
-            axes[1].step(time, series, style, where="post", color=colour, lw=wide, label=f"{name}, {regime}")
+            ax.step(time, series, where="post", color=colour, lw=wide, label=f"regime {regime}")
     label(axes[0], x=("time", ""), y=("gain on x", ""), title="Controller and disturbance")
-    label(axes[1], x=("time", ""), y=("effort", ""), title="Attacker f, stabilizer g")
-    axes[0].legend(ncols=2, loc="best", fontsize="small")
-    axes[1].legend(ncols=2, loc="center")
+    label(axes[1], x=("time", ""), y=("effort f", ""), title="Attacker")
+    label(axes[2], x=("time", ""), y=("effort g", ""), title="Stabilizer")
+    legends(*axes)
     return figure
 
 
@@ -260,7 +260,7 @@ def _failed(config: RegimeConfig, switching: Switching, escape: float) -> StudyR
             )
         axes[0].axvline(escape, color="black", linestyle="--", label=f"escape {escape:.4g}")
         label(axes[0], x=("time to go", ""), y=("|P|", ""), title="The inner values escape")
-        axes[0].legend()
+        legends(axes[0])
         return drawn
 
     return escaped(

@@ -27,7 +27,7 @@ from diffgames.games.switching_graph import (
     spectral_gap,
     stationary_law,
 )
-from diffgames.plotting import COLOURS, label, new_figure
+from diffgames.plotting import COLOURS, label, legends, new_figure
 from diffgames.solvers.market_making import solve_many, solve_market_maker
 from diffgames.studies.context import RunContext
 from diffgames.studies.market_maker import profile_of
@@ -166,12 +166,11 @@ def gap_figure(
         y=("spectral gap", "1/time"),
         title="t = 0, q = 0",
     )
-    axes[0].legend()
     chosen = np.unique(np.linspace(0, contrast.size - 1, min(contrast.size, 5)).astype(int))
     for row, index in enumerate(chosen):
         axes[1].plot(game.inventory, gaps[index], color=COLOURS[row], label=f"contrast {contrast[index]:g}")
     label(axes[1], x=("inventory q", ""), y=("spectral gap", "1/time"), title="t = 0")
-    axes[1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    legends(*axes)
     return figure
 
 

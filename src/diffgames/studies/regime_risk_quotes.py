@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from diffgames.games.market_making import MarketMakingGame
 from diffgames.numerics.precision import in_double
-from diffgames.plotting import label, new_figure
+from diffgames.plotting import colour_bar, label, new_figure
 from diffgames.simulation.market_maker_exact import certainty_equivalents
 from diffgames.solvers.market_making import MarketMakerSolution, solve_market_maker
 from diffgames.studies.market_maker_parameters import MarketMakingParameters, game_of
@@ -73,7 +73,7 @@ def spread_surfaces(game: MarketMakingGame, found: dict[str, MarketMakerSolution
                 time, game.inventory, values[:, regime].T, cmap=shades, shading="nearest", rasterized=True, **limits
             )
             ax.grid(False)
-            figure.colorbar(image, ax=ax, label="price")
+            colour_bar(image, [ax], "price")
             label(ax, x=("time", ""), y=("inventory q", ""), title=f"regime {regime}: {title}")
     return figure
 
@@ -93,5 +93,5 @@ def wrong_worlds(table: np.ndarray) -> Figure:
     ax.set_yticks(range(len(QUOTES)), QUOTES)
     title = "Certainty equivalent (and loss against the best) in right and wrong worlds"
     label(ax, x=("world", ""), y=("quotes know of", ""), title=title)
-    figure.colorbar(image, ax=ax, label="lost [price × inventory]")
+    colour_bar(image, [ax], "lost [price × inventory]")
     return figure

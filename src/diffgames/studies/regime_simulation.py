@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from matplotlib.figure import Figure
 
 from diffgames.games.linear_quadratic import LinearQuadraticGame
-from diffgames.plotting import COLOURS, band, label, new_figure
+from diffgames.plotting import COLOURS, band, label, legends, new_figure
 from diffgames.simulation import simulate_extrapolated
 from diffgames.simulation.moments import closed_loop, mean_and_covariance, second_moments
 
@@ -90,6 +90,5 @@ def paths_figure(found: dict[str, np.ndarray]) -> Figure:
     label(axes[0], x=("time", ""), y=("state", ""), title="Theory (lines, ±2 sd), simulation (dots)")
     label(axes[1], x=("time", ""), y=("share of paths", ""), title="Where the regimes are")
     axes[1].set_ylim(bottom=0.0)
-    for ax in axes:
-        ax.legend()
+    legends(*axes)
     return figure

@@ -4,12 +4,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from diffgames.markets.level2 import EMPTY_PRICE
 from diffgames.markets.lobster import EventType, LobsterMessages
 from diffgames.markets.lobster_replay import Replay
-from diffgames.plotting import COLOURS, label, new_figure
+from diffgames.plotting import COLOURS, label, legends, new_figure
 
 DOLLAR = 10_000
 COLUMNS, ROWS = 600, 160
@@ -30,6 +29,7 @@ def book_and_trades(messages: LobsterMessages, replayed: Replay) -> Figure:
         whole, x=("time since the first event", "s"), y=("price", "dollars"), title=f"Replayed book: {_name(messages)}"
     )
     label(close, x=("time since the first event", "s"), y=("price", "dollars"), title="The minute with the most trades")
+    legends(whole, close)
     return figure
 
 
@@ -57,18 +57,15 @@ def _panel(axis: Axes, messages: LobsterMessages, replayed: Replay, start: float
         )
         axis.figure.colorbar(mesh, ax=axis, pad=0.01, aspect=30, label=f"{name} [shares]")
     mid = (prices[0][:, 0] + prices[1][:, 0]) / (2 * DOLLAR)
-    axis.step(edges[1:] - origin, mid, where="pre", color="black", lw=0.9)
+    axis.step(edges[1:] - origin, mid, where="pre", color="black", lw=0.9, label="mid")
     here = (messages.time >= start) & (messages.time <= end)
-    entries = [Line2D([], [], color="black", lw=0.9, label="mid")]
     trades = here & (messages.type == EventType.EXECUTION)
     for direction, marker, name in ((-1, "^", "buyer"), (1, "v", "seller")):
         shown = trades & (messages.direction == direction)
-        entries.append(_mark(axis, messages, shown, origin, marker, COLOURS[2], marks, f"trade, by a {name}"))
+        _mark(axis, messages, shown, origin, marker, COLOURS[2], marks, f"trade, by a {name}")
     reasons = here & (replayed.reason != 0)
-    entries.append(_mark(axis, messages, reasons, origin, "x", COLOURS[3], 90.0, f"unexplained ({int(reasons.sum())})"))
-    axis.legend(handles=entries, ncols=4, loc="upper left", fontsize="small", frameon=True, framealpha=0.9)
-    room = 0.12 * (high - low)  # for the legend
-    axis.set(xlim=(start - origin, end - origin), ylim=(low, high + max(room, 0.01)))
+    _mark(axis, messages, reasons, origin, "x", COLOURS[3], 90.0, f"unexplained ({int(reasons.sum())})")
+    axis.set(xlim=(start - origin, end - origin), ylim=(low, max(high, low + 0.01)))
 
 
 def _image(price: np.ndarray, size: np.ndarray, height: np.ndarray) -> np.ndarray:
@@ -90,8 +87,8 @@ def _mark(
     colour: str,
     size: float,
     name: str,
-) -> Line2D:
-    """Marks at the shown events, and the legend's entry for them."""
+) -> None:
+    """Marks at the shown events, named for the legend."""
     axis.scatter(
         messages.time[shown] - origin,
         messages.price[shown] / DOLLAR,
@@ -100,5 +97,5 @@ def _mark(
         color=colour,
         lw=0.8,
         zorder=3,
+        label=name,
     )
-    return Line2D([], [], color=colour, marker=marker, ls="none", ms=6, label=name)

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from diffgames.games.differential import GaussianLaw
 from diffgames.games.linear_quadratic import LinearQuadraticGame
 from diffgames.games.stackelberg import stackelberg_game
-from diffgames.plotting import COLOURS, band, label, new_figure
+from diffgames.plotting import COLOURS, band, label, legends, new_figure
 from diffgames.simulation import simulate
 from diffgames.simulation.moments import closed_loop, mean_and_covariance, second_moments
 from diffgames.solvers import LinearQuadraticSolution, escape_time, solve
@@ -165,7 +165,7 @@ def means_figure(means: dict[str, np.ndarray]) -> Figure:
         every = slice(None, None, max(time.size // 24, 1))
         ax.plot(time[every], means["simulated_mean"][every, column], "o", color=COLOURS[number], markersize=3)
     label(ax, x=("time", ""), y=("state", ""), title="Theory (lines, ±2 sd), simulation (dots)")
-    ax.legend()
+    legends(ax)
     return figure
 
 

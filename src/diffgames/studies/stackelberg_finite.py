@@ -15,7 +15,7 @@ from jaxtyping import PRNGKeyArray
 from matplotlib.figure import Figure
 
 from diffgames.games.stackelberg_finite import finite_stackelberg_game, limit_strategies
-from diffgames.plotting import COLOURS, label, new_figure
+from diffgames.plotting import COLOURS, label, legends, new_figure
 from diffgames.simulation.leader_followers import Start, follower_costs
 from diffgames.solvers import LinearQuadraticSolution, solve
 from diffgames.studies.context import RunContext
@@ -186,8 +186,7 @@ def finite_figure(found: dict[str, np.ndarray], headline: dict[str, Any]) -> Fig
     label(
         axes[1], x=("followers N", ""), y=("|cost − cost at equilibrium|", ""), title="against the N + 1 players' own"
     )
-    for ax in axes:
-        ax.legend()
+    legends(*axes)
     return figure
 
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from diffgames.games.linear_quadratic import LinearQuadraticGame
 from diffgames.games.stackelberg import BLOCKS, GAINS
-from diffgames.plotting import COLOURS, label, new_figure
+from diffgames.plotting import COLOURS, label, legends, new_figure
 from diffgames.solvers import LinearQuadraticSolution
 from diffgames.studies.linear_quadratic_words import plain_block
 from diffgames.studies.stackelberg_parameters import StackelbergMatrices, checked_sizes, start_of
@@ -41,7 +41,7 @@ def gains_figure(gains: dict[str, np.ndarray], time: np.ndarray, unit: str, note
                 text = name if column == 0 else None
                 ax.plot(time, series[:, column], label=text, color=COLOURS[number])
         label(ax, x=("time", unit), y=("gain", ""), title=f"{title}{note}")
-        ax.legend()
+    legends(*axes)
     return figure
 
 

@@ -8,7 +8,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, NullLocator
 
-from diffgames.plotting import COLOURS, label, new_figure
+from diffgames.plotting import COLOURS, label, legends, new_figure
 
 
 def lending_figure(eta: xr.Dataset) -> Figure:
@@ -20,8 +20,8 @@ def lending_figure(eta: xr.Dataset) -> Figure:
         words = f"N = {name}" if name.isdigit() else name
         colour = "black" if last else COLOURS[index % 6]
         ax.plot(eta.time.values, eta.eta.values[index], "--" if last else "-", color=colour, label=words)
-    ax.legend()
     label(ax, x=("time", "years"), y=("η(t)", "1/year"), title="Weight of the distance to the mean")
+    legends(ax)
     return figure
 
 
@@ -35,7 +35,7 @@ def paths_figure(paths: xr.Dataset, level: float) -> Figure:
         ax.axhline(level, color=COLOURS[1], ls="--", lw=1.2, label="default level")
         ax.set_ylim(min(low, level) - 0.1, high + 0.1)
         label(ax, x=("time", "years"), y=("log-reserve", ""), title=str(name))
-    axes[0].legend()
+    legends(*axes)
     return figure
 
 
@@ -49,7 +49,6 @@ def defaults_figure(
         (-0.2, 0.2), defaults.lending.values, defaults.share.values, COLOURS, strict=False
     ):
         left.bar(count + shift, share, width=0.4, color=colour, label=str(name))
-    left.legend()
     label(left, x=("banks that default by T", ""), y=("probability", ""), title=f"{banks} banks")
     sizes = [name for name in closed if name.isdigit()]
     right.plot([int(name) for name in sizes], [closed[name]["systemic"] for name in sizes], "o-", label="closed form")
@@ -61,8 +60,8 @@ def defaults_figure(
     right.set_xticks([int(name) for name in sizes], sizes)
     right.minorticks_off()
     right.set_ylim(bottom=0.0)
-    right.legend()
     label(right, x=("banks N", ""), y=("probability", ""), title="The mean reserve reaches the default level")
+    legends(left, right)
     return figure
 
 
@@ -77,6 +76,6 @@ def gaps_figure(gaps: xr.Dataset, exponent: float | None) -> Figure:
     ax.set_xticks(sizes, [f"{size:g}" for size in sizes])
     ax.xaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(3.0, 1.0)))
-    ax.legend()
     label(ax, x=("banks N", ""), y=("gain of one bank", "cost"), title="Playing the limit's strategies among N banks")
+    legends(ax)
     return figure

@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from diffgames.plotting import COLOURS, label, new_figure
+from diffgames.plotting import COLOURS, label, legends, new_figure
 
 BUY, SELL = COLOURS[2], COLOURS[1]
 
@@ -28,8 +28,7 @@ def spectrum_actions(spectrum: xr.Dataset, shown: int = 4) -> Figure:
         label(top, x=("", ""), y=("price", "ticks"), title=f"ω = {weights[index]:g}: {share}")
         label(bottom, x=("step", ""), y=("share of takers", ""))
         bottom.set_ylim(-0.03, 1.03)
-    axes[0].legend()
-    axes[len(chosen)].legend()
+    legends(axes[len(chosen) - 1], axes[-1])
     return figure
 
 
@@ -43,13 +42,12 @@ def spectrum_curves(spectrum: xr.Dataset, targets: tuple[float, float], bound: f
         left.axhline(target, color=colour, ls="--", lw=1, label=f"target {target:g}")
     label(left, x=("PnL weight ω", ""), y=("fraction of steps", ""), title="From meeting targets…")
     left.set_ylim(-0.03, 1.03)
-    left.legend(ncols=2)
     earned = spectrum.pnl.values
     half = 1.96 * earned.std(axis=1, ddof=1) / np.sqrt(earned.shape[1])
     right.errorbar(weights, earned.mean(axis=1), yerr=half, fmt="o-", capsize=3, label="learned policy")
     right.axhline(bound, color="0.4", ls="--", lw=1, label="upper bound PnL*")
     label(right, x=("PnL weight ω", ""), y=("PnL per episode", "ticks × lots"), title="… to earning")
-    right.legend()
+    legends(left, right)
     return figure
 
 
@@ -75,5 +73,5 @@ def flow_curves(response: xr.Dataset) -> Figure:
         title = f"{number} PnL takers: convexity {curvature[2]:.2f}"
         label(axis, x=("price ε", "market spreads"), y=("flow per step and side", "lots"), title=title)
         axis.set_ylim(0.0, 1.05 * float(np.nanmax(response.flow.values)))
-    axes[-1].legend()
+    legends(axes[-1])
     return figure

@@ -26,7 +26,7 @@ from diffgames.games.mean_field import (
     typed_linear_quadratic,
 )
 from diffgames.numerics.step_size import Sized
-from diffgames.plotting import COLOURS, band, label, new_figure
+from diffgames.plotting import COLOURS, band, label, legends, new_figure
 from diffgames.solvers import LinearQuadraticSolution, escape_time, solve
 from diffgames.solvers.boundary_value import boundary_costates, boundary_escape
 from diffgames.studies.context import RunContext
@@ -244,7 +244,7 @@ def means_figure(game: TypedGame, series: dict[str, np.ndarray], crowd: dict[str
     axes[0].plot(series["time"], series["xbar"][:, 0], "--", color="black", label="x̄")
     name = "first state" if game.states > 1 else "state"
     label(axes[0], x=("time", ""), y=(name, ""), title="Means ±2 sd: theory (lines), agents (dots)")
-    axes[0].legend()
+    legends(axes[0])
     return figure
 
 
@@ -256,7 +256,7 @@ def feedback_figure(game: TypedGame, series: dict[str, np.ndarray]) -> Figure:
         axes[1].plot(series["time"], series["xi"][:, t, 0], color=COLOURS[t], label=f"type {t}")
     for ax, name in zip(axes, ("P", "ξ"), strict=True):
         label(ax, x=("time", ""), y=(name, ""), title=f"u = −(b/r)(P x + ξ): {name}")
-        ax.legend()
+    legends(*axes)
     return figure
 
 
@@ -308,7 +308,7 @@ def _failed(config: TypedConfig, escape: float, mean: Any) -> StudyResult:
         axes[0].axvline(escape, color="black", linestyle="--", label=f"escape {escape:.4g}")
         axes[0].set_yscale("symlog")
         label(axes[0], x=("time to go", ""), y=("costate per own mean, P + Π", ""), title="The values escape")
-        axes[0].legend()
+        legends(axes[0])
         return drawn
 
     return escaped(
