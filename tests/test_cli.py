@@ -95,6 +95,7 @@ def test_run_prints_headline_units_and_report(finished, capsys):
         (["run", TOY, "--seed", "-1"], ["--seed", "-1"]),
         (["run", TOY, "--seed", "one"], ["--seed", "one"]),
         (["run", TOY, "--seeds", "0"], ["--seeds", "0"]),
+        (["run", TOY, "--seeds", "1000000000000"], ["--seeds", "10000"]),
         (["run", TOY, "--fast"], ["--fast"]),
         (["compare", "nowhere"], ["nowhere", "config.json"]),
         (["verify", "nowhere"], ["nowhere"]),

@@ -152,4 +152,4 @@ FAMILIES = {
 @pytest.mark.parametrize("study", FAMILIES)
 def test_a_study_of_every_family_resumes_to_the_same_numbers(study, tmp_path):
     """Killed while it compiles, learns, simulates, certifies and draws."""
-    kill_at_random_moments(study, FAMILIES[study], tmp_path, kills=10, longest=20.0)
+    kill_at_random_moments(study, FAMILIES[study], tmp_path, kills=2, longest=10.0)

@@ -34,6 +34,7 @@ from diffgames.studies.registry import find_study
 from diffgames.studies.study import Study, StudyResult
 
 MOST_SEED = 2**63
+MOST_SEEDS = 10_000
 OCCUPIED = "an empty or absent folder, or --resume to finish the run in it"
 
 
@@ -58,6 +59,8 @@ def run_study(
     for name, number, least in (("--seed", seed, 0), ("--seeds", seeds, 1)):
         if number is not None and number < least:
             raise InvalidInput(name, number, f"an integer, at least {least}")
+    if (seeds or 1) > MOST_SEEDS:
+        raise InvalidInput("--seeds", seeds, f"at most {MOST_SEEDS}: each has a folder of its own")
     if (seed or 0) + (seeds or 1) > MOST_SEED:
         raise InvalidInput("--seed", seed, f"an integer below {MOST_SEED} (2^63), the seeds after it included")
     folder = Path(out) if out is not None else None

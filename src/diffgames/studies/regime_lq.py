@@ -7,6 +7,7 @@ certificate solves controller's and disturbance's own problems under the equilib
 stabilizer's under its gains.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -172,7 +173,7 @@ def verify(config: RegimeConfig, profile: Any, context: RunContext) -> Certifica
             return certificate
         efforts = (Switched(_held(profile, name)) for name in ("attack_effort", "stabilize_effort"))
         outer = outer_gaps(game, switching_for(config), feedback.gain, Efforts(*efforts), second)
-        return Certificate(entries=(*certificate.entries, *outer), how=certificate.how)
+        return dataclasses.replace(certificate, entries=(*certificate.entries, *outer))
 
 
 def stored_play(game: LinearQuadraticGame, profile: Any) -> tuple[LinearQuadraticGame, LinearFeedback]:

@@ -305,7 +305,7 @@ def _climb(
     h = jnp.diff(jnp.asarray(grid.times, bound.dtype))
 
     def scaled(raw):  # [steps, k, …] into the ball of radius `bound`
-        norm = jnp.sqrt(jnp.einsum("t,tk...->...", h, raw**2) + 1e-12)
+        norm = jnp.sqrt(jnp.einsum("t,tk...->...", h, raw**2) + 1e-12 * bound**2)
         return raw * (bound / jnp.maximum(norm, bound))[None, None]
 
     def violation(
@@ -329,7 +329,7 @@ def _climb(
 
     def step(carry, _):
         candidate, state = carry
-        gradient = jax.grad(lambda c: -jnp.sum(jnp.log(violation(*c) ** 2 + 1e-12)))(candidate)
+        gradient = jax.grad(lambda c: -jnp.sum(jnp.log(violation(*c) ** 2 + jnp.finfo(bound.dtype).tiny)))(candidate)
         return descend(candidate, state, gradient, rate * bound), None
 
     (candidate, _), _ = jax.lax.scan(step, (candidate, start(candidate)), None, length=updates)
