@@ -8,8 +8,9 @@ import pytest
 from diffgames.cli import main
 from diffgames.games import networks
 from diffgames.games.kernels import Quadratic
+from diffgames.numerics import memory
 from diffgames.solvers.distributed_paths import draw_noise, graded_grid
-from diffgames.studies import STUDIES, find_study, memory
+from diffgames.studies import STUDIES, find_study
 from diffgames.studies.crowd_aversion import AversionConfig
 from diffgames.studies.crowd_parameters import build_game, motion_memory
 from diffgames.studies.parameters import build_config, fields_of
@@ -72,8 +73,3 @@ def test_the_noise_of_a_crowd_takes_what_is_said_once_more_for_its_states():
     grid = graded_grid(config.horizon, config.steps, config.grade)
     drawn = jax.eval_shape(lambda key: draw_noise(game, grid, key, 200).increments, jax.random.key(0))
     assert motion_memory(config, 200, config.steps) == 2 * math.prod(drawn.shape) * drawn.dtype.itemsize
-
-
-def test_free_memory_is_a_number_and_told_with_three_digits():
-    assert memory.free_memory() > 0
-    assert [memory.in_words(size) for size in (12.0, 41.23e9, 2e18)] == ["12 bytes", "41.2 GB", "2e+03 PB"]

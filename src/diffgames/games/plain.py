@@ -19,7 +19,7 @@ from diffgames.errors import InvalidInput
 from diffgames.games.linear_quadratic import LinearQuadraticGame, Player, affine, order_of_play, padded, tracking
 from diffgames.games.linear_quadratic_check import check_span
 from diffgames.games.matrices import Binder, check_definite, in_letters, lifted, numbers, shown
-from diffgames.numerics.memory import check_memory
+from diffgames.numerics.memory import DOUBLE, check_memory
 from diffgames.numerics.precision import in_double
 
 
@@ -112,7 +112,8 @@ def nash_game(
     sizes = [bind.sizes[f"k{p}"] for p in range(len(inputs))]
     bind.sizes["K"] = sum(sizes)
     count, m, n = len(inputs), regimes or 1, bind.sizes["n"]
-    check_memory("B", f"{count} players", 2.0 * count * m * (sum(sizes) ** 2 + 2 * (n + 1) ** 2), "the players' costs")
+    needed = DOUBLE * 2.0 * count * m * (sum(sizes) ** 2 + 2 * (n + 1) ** 2)
+    check_memory("B", f"{count} players", needed, "the players' costs")
     players = _players(bind, inputs, sizes, lists, horizon)
     scale, rate = _jumps(bind, jump_rate, jump_scale, jump_shift)
     order = order_of_play(tiers, len(players))

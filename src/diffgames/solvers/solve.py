@@ -37,7 +37,7 @@ from diffgames.games.market_making import MarketMakingGame
 from diffgames.games.mean_field import TypedGame
 from diffgames.games.partial_observation import PartiallyObservedGame
 from diffgames.games.portfolio import PortfolioGame
-from diffgames.numerics.memory import check_memory
+from diffgames.numerics.memory import DOUBLE, check_memory
 from diffgames.numerics.precision import solving_in_double
 from diffgames.solvers.kalman import separate
 from diffgames.solvers.linear_quadratic_solution import LinearQuadraticSolution
@@ -159,7 +159,8 @@ def _check_memory(game: LinearQuadraticGame, solver: Solver) -> None:
         held, what = times * (2.0 * values + 4.0 * m * total * (n + total)), f"values and gains at {times:.0f} times"
     sizes = f"{count} players, {n - 1} states, {m} regimes"
     key = "horizon" if game.discrete and held > 1e3 * values * count else "game"
-    check_memory(key, game.horizon if key == "horizon" else sizes, held + count * m * total**2, f"{what} of {sizes}")
+    needed = DOUBLE * (held + count * m * total**2)
+    check_memory(key, game.horizon if key == "horizon" else sizes, needed, f"{what} of {sizes}")
 
 
 @solving_in_double
