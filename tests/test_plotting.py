@@ -51,9 +51,14 @@ def test_a_path_is_broken_where_it_jumps():
 def test_a_colour_bar_has_few_round_ticks_whatever_the_levels():
     figure, axes = new_figure()
     grid = np.linspace(-4.9, 13.3, 40)
-    image = axes[0].contourf(np.add.outer(grid, grid), levels=np.linspace(-4.9, 13.0, 22))
+    image = axes[0].contourf(np.add.outer(grid, grid), levels=np.linspace(-4.9, 13.0, 22), extend="max")
     bar = colour_bar(image, axes, "value")
     FigureCanvasAgg(figure).draw()
     ticks = bar.get_ticks()
     assert 2 < len(ticks) <= 8
     np.testing.assert_allclose(ticks, np.round(ticks), atol=1e-9)
+    heights = bar.ax.transData.transform([(0.0, tick) for tick in (-4.9, 0.0, 4.0, 13.0)])[:, 1]
+    shares = (heights - heights[0]) / (heights[-1] - heights[0])
+    np.testing.assert_allclose(shares, (np.array([-4.9, 0.0, 4.0, 13.0]) + 4.9) / 17.9, atol=1e-6)
+    beyond = bar.ax.transData.transform([(0.0, -8.0), (0.0, 16.0)])[:, 1]
+    assert beyond[0] < heights[0] - 1 and beyond[1] > heights[-1] + 1, "no number beyond the levels is on the bar"

@@ -120,4 +120,6 @@ def path_with_jumps(
 def colour_bar(image: Any, axes: Iterable[Axes], words: str, **options: Any) -> Any:
     """A colour bar beside `axes` with at most seven ticks at round numbers, whatever the levels drawn are."""
     places = list(axes)
-    return places[0].figure.colorbar(image, ax=places, label=words, ticks=MaxNLocator(6), **options)
+    # In proportion: where bands are alike in height, a round number beyond the levels would be written at their end.
+    options = {"ticks": MaxNLocator(6), "spacing": "proportional", **options}
+    return places[0].figure.colorbar(image, ax=places, label=words, **options)
