@@ -51,7 +51,7 @@ TINY: dict[str, list[str]] = {
     "alpha-decay": ["players=[7,15]", "fit_from=2", "draws=1", "search_up_to=0"],
     "games-in-games": ["points=21"],
     "replay": ["synthetic_events=100"],
-    "reach-avoid": ["points=[5,5,5]", "starts=2", "simulation_steps=2", "finer=false"],
+    "reach-avoid": ["points=[5,5,5]", "starts=4", "simulation_steps=2", "finer=false"],
 }
 """The studies that are cheap enough to be run to the end, and the sizes at which they are."""
 

@@ -56,9 +56,10 @@ SLIPS = [
     ("observed", "covariance", -1.0),
     ("observed", "observation_noise", 0.0),
 ]  # fmt: skip
+NAMES = [f"{door}-{key}-{number}" for number, (door, key, _) in enumerate(SLIPS)]
 
 
-@pytest.mark.parametrize(("door", "key", "slip"), SLIPS, ids=[f"{door}-{key}-{k}" for k, (door, key, _) in enumerate(SLIPS)])  # fmt: skip # noqa: E501
+@pytest.mark.parametrize(("door", "key", "slip"), SLIPS, ids=NAMES)
 def test_every_constructor_tells_a_slip_in_its_own_letter(door, key, slip):
     build, good = DOORS[door]
     if key == "jump_rate":

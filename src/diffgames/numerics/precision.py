@@ -72,9 +72,8 @@ def _staged(value: Any) -> bool:
     """Whether a number belongs to a program that is still being written, beneath batches and tangents."""
     if not isinstance(value, Tracer):
         return False
-    parts = [getattr(value, name) for name in ("primal", "tangent") if hasattr(value, name)]
-    if hasattr(value, "batch_dim"):
-        parts.append(getattr(value, "val"))  # noqa: B009 - a field of one kind of tracer alone
+    inside = ("val",) if hasattr(value, "batch_dim") else ("primal", "tangent")
+    parts = [getattr(value, name) for name in inside if hasattr(value, name)]
     return "Linearize" in type(value).__name__ or not parts or any(map(_staged, parts))
 
 
