@@ -192,7 +192,7 @@ def _show(run: "Run") -> None:
             text = short_text(number) + (f" ± {short_text(spread[name])}" if spread.get(name) is not None else "")
             paper = f"(published {short_text(result['published'][name])})" if name in result["published"] else ""
             rows.append((name, text, " ".join(part for part in (words.get(key, {}).get("unit", ""), paper) if part)))
-    widths = [max((len(row[i]) for row in rows), default=0) for i in (0, 1)]
+    widths = [min(max((len(row[i]) for row in rows), default=0), most) for i, most in ((0, 60), (1, 30))]
     for name, text, unit in rows:
         _say(f"{name:<{widths[0]}}  {text:<{widths[1]}}  {unit}".rstrip())
     for warning in result["warnings"]:
