@@ -130,7 +130,6 @@ def measured(pages, folder: Path) -> list[tuple[str, int, int]]:
     return [(name, int(window), int(width)) for name, window, width in rows]
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no browser is installed")
 @pytest.mark.parametrize("sizes", [(2, 3), (3, 2), (2, 2, 3)])
 def test_every_number_stands_in_its_own_cell_where_labels_read_alike(sizes):
     """Times 12345.6 and 12345.7 are both 12346 in five digits: the numbers beside them must not be mixed up."""
@@ -143,6 +142,7 @@ def test_every_number_stands_in_its_own_cell_where_labels_read_alike(sizes):
     assert cells == np.moveaxis(np.asarray(expected, object).reshape(sizes), across, -1).ravel().tolist()
 
 
+@pytest.mark.skipif(BROWSER is None, reason="no browser is installed")
 def test_a_browser_finds_nothing_wider_than_the_page(report, tmp_path):
     found = measured([report], tmp_path)
     assert [window for _, window, _ in found] == list(WIDTHS)

@@ -28,6 +28,7 @@ from diffgames.provenance import other_software, software
 from diffgames.records import Run
 from diffgames.studies.axes import together
 from diffgames.studies.context import CheckpointStore, RunContext
+from diffgames.studies.drawing import captions
 from diffgames.studies.memory import refuse_what_does_not_fit
 from diffgames.studies.parameters import build_config, parameter_values, parameters_of, text_values
 from diffgames.studies.registry import find_study
@@ -194,7 +195,7 @@ def _words(study: Study) -> dict[str, Any]:
         "shows": study.shows,
         "published": study.published,
         "uncertified": study.uncertified,
-        "figures": dict(study.figures),
+        "figures": captions(study.figures),
         "parameters": parameters_of(study),
         "headline": {key: dataclasses.asdict(value) for key, value in study.headline.items()},
     }

@@ -11,6 +11,7 @@ from diffgames import records
 from diffgames.errors import RunFailed
 from diffgames.headline import checked_headline, numbers, over_seeds, plain
 from diffgames.report import write_report
+from diffgames.studies.drawing import figures_from
 from diffgames.studies.study import Study, StudyResult
 
 
@@ -47,7 +48,7 @@ def write_outcome(
         failure, headline = internal_failure(error, folder), {}
     records.write_arrays(folder, outcome.arrays)
     records.write_profile(folder, outcome.profile)
-    records.write_figures(folder, outcome.figures)
+    records.write_figures(folder, {**figures_from(study.figures, outcome.arrays), **outcome.figures})
     certificate = None
     try:
         certificate = certificate_json(outcome.certificate)

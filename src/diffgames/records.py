@@ -196,10 +196,14 @@ def write_figures(folder: Path, figures: Mapping[str, Any]) -> None:
     """Write each figure, or what a function returns as one, to `figures/NAME.png`."""
     for name, figure in figures.items():
         (folder / "figures").mkdir(exist_ok=True)
-        picture = io.BytesIO()
-        drawn: Any = figure() if callable(figure) else figure
-        drawn.savefig(picture, format="png", dpi=150)
-        write_atomically(folder / "figures" / f"{name}.png", picture.getvalue())
+        write_atomically(folder / "figures" / f"{name}.png", picture(figure() if callable(figure) else figure))
+
+
+def picture(figure: Any) -> bytes:
+    """A matplotlib figure as PNG."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=150)
+    return content.getvalue()
 
 
 def log_line(folder: Path, text: str) -> None:

@@ -1,6 +1,7 @@
 """report.html: one file that carries everything (headline, published numbers, certificate, figures, parameters)."""
 
 import base64
+import contextlib
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
@@ -8,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from diffgames.atomic import write_atomically
+from diffgames.errors import InvalidInput
 from diffgames.headline import numbers, short_text
-from diffgames.records import REPORT, Run
+from diffgames.records import REPORT, Run, picture
 from diffgames.report_tables import MOST_IN_A_ROW, Labels, in_a_line, labelled, large_tables, table
 from diffgames.run_files import listed, read
+from diffgames.studies.drawing import Drawing
+from diffgames.studies.registry import find_study, study_names
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
@@ -40,14 +44,27 @@ PIXELS_PER_DOT = 0.36
 
 
 def build_report(run: Run) -> Path:
-    """(Re)build the report of a finished run from its folder; returns its path."""
-    return write_report(run.folder, run.config, run.finished())
+    """(Re)build the report of a finished run from its folder, figures drawn anew; returns its path."""
+    return write_report(run.folder, run.config, run.finished(), _redrawn(run))
 
 
-def write_report(folder: Path, config: Mapping[str, Any], result: Mapping[str, Any]) -> Path:
-    """Write `report.html` for a result that may not be on disk yet."""
+def _redrawn(run: Run) -> dict[str, bytes]:
+    """A registered study's figures, drawn from the stored arrays; one that they cannot draw stays as it is stored."""
+    if run.config.get("target") not in study_names():
+        return {}
+    pictures = {}
+    for name, one in find_study(run.config["target"]).figures.items():
+        with contextlib.suppress(InvalidInput, LookupError, TypeError, ValueError):  # arrays of another version
+            pictures |= {name: picture(one(run.arrays(one.data)))} if isinstance(one, Drawing) else {}
+    return pictures
+
+
+def write_report(
+    folder: Path, config: Mapping[str, Any], result: Mapping[str, Any], redrawn: Mapping[str, bytes] | None = None
+) -> Path:
+    """Write `report.html` for a result that may not be on disk yet; `redrawn` pictures replace the stored ones."""
     words = config.get("words", {})
-    first, *others = [*_figures(folder, words.get("figures", {})), "", ""]
+    first, *others = [*_figures(folder, words.get("figures", {}), redrawn or {}), "", ""]
     others = [figure for figure in others if figure]
     parts = [
         f"<h1>{escape(str(result['study']))}</h1>",
@@ -190,18 +207,18 @@ def _one_certificate(certificate: Mapping[str, Any]) -> Iterator[str]:
     yield f"<details{opened}><summary>all {len(entries)} numbers</summary>{listed}</details>"
 
 
-def _figures(folder: Path, captions: Mapping[str, str]) -> Iterator[str]:
+def _figures(folder: Path, captions: Mapping[str, str], redrawn: Mapping[str, bytes]) -> Iterator[str]:
     """The figures, those with captions first and in their order; narrow pages scroll a wide one in its own box."""
     order = list(captions)
     pictures = sorted(
         listed(folder / "figures", ".png"),
         key=lambda path: (order.index(path.stem) if path.stem in captions else len(order), path.stem),
     )
-    for picture in pictures:
-        content = read(picture, folder, LARGEST_PICTURE)
-        name = picture.stem.replace("_", " ").replace("-", " ")
+    for stored in pictures:
+        content = redrawn.get(stored.stem) or read(stored, folder, LARGEST_PICTURE)
+        name = stored.stem.replace("_", " ").replace("-", " ")
         least = struct.unpack(">I", content[16:20])[0] * PIXELS_PER_DOT if len(content) > 20 else 0
-        said = escape(captions.get(picture.stem, name))
+        said = escape(captions.get(stored.stem, name))
         image = (
             f'<img alt="{escape(name)}" style="min-width:{least:.0f}px" '
             f'src="data:image/png;base64,{base64.b64encode(content).decode()}">'

@@ -18,15 +18,16 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import xarray as xr
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 
 from diffgames.errors import InvalidInput
 from diffgames.games import networks
 from diffgames.games.crowd import crowd_game
 from diffgames.games.kernels import Quadratic
-from diffgames.plotting import COLOURS, label, legends, new_figure
+from diffgames.plotting import COLOURS, axes_or_new, label
 from diffgames.solvers.distributed_paths import graded_grid
 from diffgames.studies.context import RunContext
+from diffgames.studies.drawing import Drawing, Panel
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.verification.potential_bound import search_alpha
 
@@ -73,6 +74,45 @@ class DecayConfig:
     search_up_to: Annotated[int, Parameter(unit="players", meaning="largest N searched for deviations")] = 31
     fit_from: Annotated[int, Parameter(unit="sizes", meaning="so many largest sizes are fitted", minimum=2)] = 4
     seed_of_graph: Annotated[int, Parameter(meaning="seed of random graphs and of who has which w_i")] = 0
+
+
+PerLaw = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecayHeadline:
+    """Bounds, searches and exponents."""
+
+    players: Annotated[tuple[int, ...], Headline(shape="sizes", meaning="numbers of players N")]
+    alpha_bound: Annotated[
+        PerLaw, Headline(shape="{law: sizes}", unit="cost", meaning="α from above, proved by equation 6.6")
+    ]
+    alpha_found: Annotated[
+        PerLaw,
+        Headline(
+            shape="{law: sizes}", unit="cost", meaning="α from below: what a search found, at small N", optional=True
+        ),
+    ]
+    exponent_fitted: Annotated[
+        PerLaw,
+        Headline(
+            shape="{law: number}",
+            meaning="slope of log α in log N, in log log N for polynomial laws",
+            published="Corollary 6.1, N to infinity",
+        ),
+    ]
+    exponent_predicted: Annotated[
+        PerLaw,
+        Headline(shape="{law: number}", meaning="the same by Corollary 6.1, logarithmic factors divided out"),
+    ]
+    log_limit: Annotated[
+        PerLaw | None,
+        Headline(shape="{law: number}", unit="cost", meaning="its limit for N to infinity", optional=True),
+    ]
+    log_constant: Annotated[
+        PerLaw | None,
+        Headline(shape="{law: sizes}", unit="cost", meaning="α (log_κ N)^β, which tends to a constant", optional=True),
+    ]
 
 
 def adjacency(config: DecayConfig, players: int) -> networks.Adjacency:
@@ -142,19 +182,18 @@ def run(config: DecayConfig, context: RunContext) -> StudyResult:
         if kinds[name][0] == "polynomial" and config.graph != "lattice"
     }
     return StudyResult(
-        headline={
-            "players": list(config.players),
-            "alpha_bound": bounds,
-            "alpha_found": found,
-            "exponent_fitted": {name: fit[0] for name, fit in fits.items()},
-            "exponent_predicted": {name: fit[1] for name, fit in fits.items()},
-            "log_constant": limits or None,
-            "log_limit": dict.fromkeys(limits, 0.5 * constant * (config.scales[1] - config.scales[0])) or None,
-        },
+        DecayHeadline(
+            players=config.players,
+            alpha_bound=bounds,
+            alpha_found=found,
+            exponent_fitted={name: fit[0] for name, fit in fits.items()},
+            exponent_predicted={name: fit[1] for name, fit in fits.items()},
+            log_constant=limits or None,
+            log_limit=dict.fromkeys(limits, 0.5 * constant * (config.scales[1] - config.scales[0])) or None,
+        ),
         published={"exponent_fitted": {name: fit[1] for name, fit in fits.items()}},
         warnings=_notes(config),
-        arrays={"alpha": _dataset(sizes, bounds, found)},
-        figures={"decay": lambda: _figure(config, sizes, bounds, found)},
+        arrays={"alpha": _dataset(config, bounds, found)},
     )
 
 
@@ -188,41 +227,49 @@ def _notes(config: DecayConfig) -> list[str]:
     return []
 
 
-def _dataset(sizes: np.ndarray, bounds: dict[str, list[float]], found: dict[str, list[float | None]]) -> xr.Dataset:
-    names = list(bounds)
-    lower = [[np.nan if value is None else value for value in found[name]] for name in names]
+def _dataset(config: DecayConfig, bounds: dict[str, list[float]], found: dict[str, list[float | None]]) -> xr.Dataset:
+    """Bounds, searches and the corollary's rates, which are set to the bound at the largest size."""
+    sizes, kinds = np.asarray(config.players, float), laws(config)
+    rates, texts = [], []
+    for name, law in kinds.items():
+        power, logs = predicted(config, *law)
+        rate = sizes**power * np.log(sizes) ** logs
+        rates.append(rate * bounds[name][-1] / rate[-1])
+        text = rf"$N^{{{power:.3g}}}$" if power else ""
+        texts.append((text + (r" $\log N$" if logs == 1.0 else rf" $(\log N)^{{{logs:g}}}$" if logs else "")).strip())
+    lower = [[np.nan if value is None else value for value in found[name]] for name in kinds]
+    series = {"alpha_bound": [bounds[name] for name in kinds], "alpha_found": lower, "alpha_predicted": rates}
     return xr.Dataset(
-        {
-            "alpha_bound": (("law", "size"), np.asarray([bounds[name] for name in names]), {"units": "cost"}),
-            "alpha_found": (("law", "size"), np.asarray(lower), {"units": "cost"}),
+        {name: (("law", "size"), np.asarray(values), {"units": "cost"}) for name, values in series.items()},
+        coords={
+            "law": list(kinds),
+            "size": sizes,
+            "decay": ("law", [kind for kind, _ in kinds.values()]),
+            "rate": ("law", texts),
         },
-        coords={"law": names, "size": sizes},
+        attrs={"graph": config.graph},
     )
 
 
-def _figure(config: DecayConfig, sizes: np.ndarray, bounds: dict[str, Any], found: dict[str, Any]) -> Figure:
-    figure, axes = new_figure(columns=2, width=5.2, height=4.2)
-    for colour, (name, (kind, parameter)) in zip(COLOURS, laws(config).items(), strict=False):
-        axis = axes[0 if kind == "exponential" else 1]
-        values = np.asarray(bounds[name])
-        power, logs = predicted(config, kind, parameter)
-        rate = sizes**power * np.log(sizes) ** logs
-        text = rf"$N^{{{power:.3g}}}$" if power else ""
-        text += r" $\log N$" if logs == 1.0 else rf" $(\log N)^{{{logs:g}}}$" if logs else ""
-        axis.loglog(sizes, values, "o-", color=colour, label=name.replace("rho", "ρ").replace("beta", "β"))
-        axis.loglog(sizes, rate * values[-1] / rate[-1], "--", color=colour, lw=1, label=f"predicted {text.strip()}")
-        lower = np.asarray([np.nan if value is None else value for value in found[name]])
-        axis.loglog(sizes, lower, "v", color=colour, mfc="none")
-    for axis, title in zip(axes, ("exponential decay of asymmetry", "polynomial decay of asymmetry"), strict=True):
-        label(axis, x=("players N", ""), y=("α", "cost"), title=f"{config.graph}: {title}")
-        axis.plot([], [], "o-", color="0.4", label="from above: equation 6.6")
-        if any(value is not None for values in found.values() for value in values):
-            axis.plot([], [], "v", color="0.4", mfc="none", label="from below: found by search")
-    legends(*axes)
-    return figure
+def _decay(kind: str) -> Panel:
+    """α against N on logarithmic axes for the laws of one kind."""
 
+    def panel(data: xr.Dataset, ax: Axes | None = None) -> Axes:
+        ax = axes_or_new(ax)
+        for colour, name in zip(COLOURS, data.law.values, strict=False):
+            law = data.sel(law=name)
+            if law.decay.item() != kind:
+                continue
+            text = name.replace("rho", "ρ").replace("beta", "β")
+            ax.loglog(law["size"], law.alpha_bound, "o-", color=colour, label=text)
+            ax.loglog(law["size"], law.alpha_predicted, "--", color=colour, lw=1, label=f"predicted {law.rate.item()}")
+            ax.loglog(law["size"], law.alpha_found, "v", color=colour, mfc="none")
+        ax.plot([], [], "o-", color="0.4", label="from above: equation 6.6")
+        if data.alpha_found.notnull().any():
+            ax.plot([], [], "v", color="0.4", mfc="none", label="from below: found by search")
+        return label(ax, x=("players N", ""), y=("α", "cost"), title=f"{data.graph}: {kind} decay of asymmetry")
 
-_LAWS = "{law: number}"
+    return panel
 
 
 def memory(config: DecayConfig) -> dict[str, float]:
@@ -242,32 +289,19 @@ STUDY = Study(
         "paper": {"players": [15, 31, 63, 127, 255, 511, 1023, 2047, 4095, 8191], "search_up_to": 63},
     },
     minutes={"quick": 1.0, "paper": 4.0},
-    headline={
-        "players": Headline(shape="sizes", meaning="numbers of players N"),
-        "alpha_bound": Headline(shape="{law: sizes}", unit="cost", meaning="α from above, proved by equation 6.6"),
-        "alpha_found": Headline(
-            shape="{law: sizes}", unit="cost", meaning="α from below: what a search found, at small N", optional=True
-        ),
-        "exponent_fitted": Headline(
-            shape=_LAWS,
-            meaning="slope of log α in log N, in log log N for polynomial laws",
-            published="Corollary 6.1, N to infinity",
-        ),
-        "exponent_predicted": Headline(
-            shape=_LAWS, meaning="the same by Corollary 6.1, logarithmic factors divided out"
-        ),
-        "log_limit": Headline(shape=_LAWS, unit="cost", meaning="its limit for N to infinity", optional=True),
-        "log_constant": Headline(
-            shape="{law: sizes}", unit="cost", meaning="α (log_κ N)^β, which tends to a constant", optional=True
-        ),
-    },
+    headline=DecayHeadline,
     example="diffgames run alpha-decay --set graph=lattice --set players=[16,64,256,1024,4096]",
     published="exponents of α in N (Corollary 6.1), no values of α",
     uncertified="no profile is played: α of the games is bounded from above and searched from below",
     figures={
-        "decay": (
+        "decay": Drawing(
             "the bounds fall along the dashed lines of the corollary, and α lies between them and the triangles; "
-            "a fit over few sizes still differs from the exponent for N to infinity"
+            "a fit over few sizes still differs from the exponent for N to infinity",
+            "alpha",
+            _decay("exponential"),
+            _decay("polynomial"),
+            width=5.2,
+            height=4.2,
         ),
     },
 )
