@@ -29,6 +29,7 @@ BELOW = {
     "simulation": {*FOUNDATION, "numerics", "games"},
     "solvers": {*FOUNDATION, "numerics", "games", "equilibria"},
     "markets": {*FOUNDATION, "numerics", "games"},
+    "energy": {*FOUNDATION, "numerics", "games"},
     "learning": {*FOUNDATION, "numerics", "games"},
     "verification": {*FOUNDATION, "numerics", "games", "equilibria", "solvers", "simulation", "learning"},
 }
