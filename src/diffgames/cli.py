@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from diffgames import __version__
@@ -119,28 +119,49 @@ def _refuse(slip: InvalidInput) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
+    from diffgames.studies.catalogue import entry
+    from diffgames.studies.registry import STUDIES, study_names
+
+    said = [None if options.json or name not in STUDIES else entry(name) for name in study_names()]
+    imported = [name for name, one in zip(study_names(), said, strict=True) if one is None]
+    found = dict(_imported(imported)) if imported else {}
+    if options.json:
+        from diffgames.studies.parameters import study_json
+
+        print(json.dumps([study_json(study) for study in found.values()], indent=2, ensure_ascii=False))
+        return DONE
+    for name, one in zip(study_names(), said, strict=True):
+        if one is not None or name in found:
+            _say_study(one or found[name])
+    return DONE
+
+
+def _imported(names: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """Studies by name, without those that cannot be imported: another package's must not hide ours."""
     from diffgames.runtime import prepare_jax
 
     prepare_jax()
-    from diffgames.studies.parameters import parameters_of, study_json
-    from diffgames.studies.registry import find_study, study_names
+    from diffgames.studies.registry import find_study
 
-    studies = []
-    for name in study_names():
+    for name in names:
         try:
-            studies.append(find_study(name))
-        except InvalidInput as broken:  # another package's study must not hide ours
+            yield name, find_study(name)
+        except InvalidInput as broken:
             print(f"diffgames: {broken}", file=sys.stderr)
-    if options.json:
-        print(json.dumps([study_json(study) for study in studies], indent=2, ensure_ascii=False))
-        return DONE
-    for study in studies:
-        presets = ", ".join(
-            f"{name} ({study.minutes[name]:g} min)" if name in study.minutes else name for name in study.presets
-        )
-        print(f"{study.name}\n    {study.source}\n    {study.shows}\n    presets: {presets}")
-        print(f"    parameters: {', '.join(parameters_of(study))}\n    example: {study.example}\n")
-    return DONE
+
+
+def _say_study(study: Any) -> None:
+    """The lines of a study, or of its entry in the catalogue."""
+    presets = ", ".join(
+        f"{name} ({study.minutes[name]:g} min)" if name in study.minutes else name for name in study.presets
+    )
+    print(f"{study.name}\n    {study.source}\n    {study.shows}\n    presets: {presets}")
+    parameters = getattr(study, "parameters", None)
+    if parameters is None:
+        from diffgames.studies.parameters import parameters_of
+
+        parameters = parameters_of(study)
+    print(f"    parameters: {', '.join(parameters)}\n    example: {study.example}\n")
 
 
 def _run(options: argparse.Namespace) -> int:
