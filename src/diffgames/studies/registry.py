@@ -35,6 +35,7 @@ STUDIES: dict[str, str] = {
     "crowd-methods": "diffgames.studies.crowd_methods:STUDY",
     "large-crowd": "diffgames.studies.large_crowd:STUDY",
     "alpha-decay": "diffgames.studies.alpha_decay:STUDY",
+    "cvar": "diffgames.studies.cvar:STUDY",
     "reach-avoid": "diffgames.studies.reach_avoid:STUDY",
     "games-in-games": "diffgames.studies.games_in_games:STUDY",
 }
