@@ -12,7 +12,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # What each room may import from the package besides itself. `learning` and `markets` meet only through `games`;
 # rooms that are not listed (studies, benchmarks, the command line and what carries a run out) stand on top.
-FOUNDATION = {"errors", "tables", "atomic", "plotting"}
+FOUNDATION = {"errors", "tables", "atomic", "plotting", "risk"}
 BELOW = {
     "errors": set(),
     "tables": {"errors"},
@@ -23,7 +23,8 @@ BELOW = {
     "progress": {"errors", "interruption"},
     "run_files": {"errors"},
     "storage": {"errors", "atomic", "run_files"},
-    "numerics": {*FOUNDATION},
+    "risk": {"errors", "numerics"},
+    "numerics": {"errors", "tables", "atomic", "plotting"},
     "games": {*FOUNDATION, "numerics"},
     "equilibria": {*FOUNDATION, "numerics", "games"},
     "simulation": {*FOUNDATION, "numerics", "games"},

@@ -45,7 +45,7 @@ def test_closed_forms_move_and_scale_with_the_law_and_end_at_the_mean():
     assert (cvar_normal(1.0, 3.0), cvar_student_t(1.0, 4, 3.0), cvar_exponential(1.0, 3.0)) == (3.0, 3.0, 3.0)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(costs, masses)
 def test_it_is_the_minimum_of_its_definition(samples, mass):
     def definition(z: float) -> float:
@@ -55,7 +55,7 @@ def test_it_is_the_minimum_of_its_definition(samples, mass):
     assert float(cvar(samples, mass)) == pytest.approx(least, abs=1e-9)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(st.integers(2, 12), masses, masses, st.integers(0, 10**6))
 def test_it_is_coherent_and_falls_in_the_tail_mass(n, mass, other, seed):
     x, y = np.random.default_rng(seed).normal(size=(2, n))
@@ -75,6 +75,7 @@ def test_it_is_differentiable_batched_and_compiled():
 
 
 def test_single_precision_stays_and_lists_of_numbers_are_double():
+    assert float(cvar([3, 1, 2], 0.5)) == float(cvar(jnp.asarray([3, 1, 2]), 0.5)) == pytest.approx(8 / 3)
     with jax.enable_x64(False):
         assert cvar(jnp.ones(4, jnp.float32), 0.5).dtype == jnp.float32
         assert cvar(np.ones(4), 0.5).dtype == jnp.float64 and estimate(np.arange(9.0), 0.5).upper.dtype == jnp.float64
@@ -83,7 +84,7 @@ def test_single_precision_stays_and_lists_of_numbers_are_double():
 @pytest.mark.parametrize(("weight", "tail", "least"), [(1.0, 50, 0.92), (0.5, 50, 0.92), (1.0, 10, 0.88)])
 def test_intervals_hold_the_truth(weight, tail, least):
     rng = np.random.default_rng(0)
-    seen = estimate(rng.normal(size=(1500, 10 * tail)), 0.1, weight)
+    seen = estimate(rng.normal(size=(1000, 10 * tail)), 0.1, weight)
     truth = weight * cvar_normal(0.1)
     assert float(jnp.mean((seen.lower <= truth) & (truth <= seen.upper))) > least
 

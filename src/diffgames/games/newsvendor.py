@@ -9,12 +9,13 @@ form; z solves one and q the other. At γ = 0 the solution is the quantile Φ⁻
 Takano (2007): (s u + o v)/(s + o) with u = Φ⁻¹(1 − αo/(s + o)), v = Φ⁻¹(αs/(s + o)), which `limits` states.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 from scipy.stats import norm
 
 from diffgames.errors import InvalidInput
@@ -34,8 +35,8 @@ class Newsvendor:
             if not 0 < getattr(self, name) < np.inf:
                 raise InvalidInput(name, getattr(self, name), "a positive number")
 
-    def cost(self, quantity: Float[Array, "..."], demand: Float[Array, "..."]) -> Float[Array, "..."]:
-        """C(q, D)."""
+    def cost(self, quantity: Float[Array, ""] | float, demand: Float[Array, "*n"]) -> Float[Array, "*n"]:
+        """C(q, D) of one order at any demands."""
         return jnp.maximum(self.short * (demand - quantity), self.over * (quantity - demand))
 
     def objective(self, quantity: float, tail_mass: float, weight: float) -> float:
@@ -55,7 +56,7 @@ class Newsvendor:
 
         ends = [norm.ppf(min(1.0, share) / 2) for share in (tail_mass, self.short / (self.short + self.over))]
         reach = 10 - min(ends) + max(self.short / self.over, self.over / self.short)
-        return self.mean + self.deviation * float(brentq(slope, -reach, reach, xtol=1e-14))
+        return self.mean + self.deviation * _root(slope, -float(reach), float(reach))
 
     def limits(self, tail_mass: float) -> tuple[float, float]:
         """The solutions in closed form at weights 0 and 1."""
@@ -73,7 +74,7 @@ class Newsvendor:
         if excess_mass(0.0) <= 0:
             return 0.0
         most = (self.short + self.over) * (abs(q) - norm.ppf(tail_mass / 2) + 1.0)
-        return float(brentq(excess_mass, 0.0, most, xtol=1e-14))
+        return _root(excess_mass, 0.0, float(most))
 
     def _excess(self, q: float, z: float) -> float:
         """E(C − z)⁺ in units of d."""
@@ -84,3 +85,7 @@ class Newsvendor:
     def _slope(self, q: float, z: float) -> float:
         """Its derivative in q."""
         return float(self.over * norm.cdf(q - z / self.over) - self.short * norm.sf(q + z / self.short))
+
+
+def _root(function: Callable[[float], float], low: float, high: float) -> float:
+    return root_scalar(function, bracket=(low, high), method="brentq", xtol=1e-14).root
