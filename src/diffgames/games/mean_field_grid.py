@@ -1,0 +1,250 @@
+"""Mean-field games of several types, as data: what agents control, what it costs, and how they feel the law.
+
+An agent of type τ (share λ_τ) moves along every axis by
+
+    dx = (a_τ(x, φ) + u) dt + σ_τ(x) dW,    cost E[∫₀ᵀ ℓ_τ(u, x) + f_τ(x, φ) dt + g_τ(x_T, φ_T)],    u ∈ [low, high],
+
+where the *features* φ are named functions of the law, fields (a density at the point, a convolution) or numbers (a
+moment, a mean speed); a field is felt at the agent's own point. ℓ is convex in u and a sum over its components. With
+the values V, the masses μ of all types and
+
+    h_τ(V, φ) = min_u { ℓ_τ(u, x) + f_τ(x, φ) + a_τ·∇V + u·∇V + ½σ_τ²∇²V }
+
+the three readings differ in the running term of the Hamilton–Jacobi–Bellman equation only:
+
+- `game`: h_τ(V, φ(μ)); every agent takes the law as given
+- `control`: λ_τ⁻¹ ∂/∂μ_τ Σ_ρ λ_ρ ⟨μ_ρ, h_ρ(V, φ(μ))⟩; one planner minimises Σ_ρ λ_ρ J_ρ
+- `typed`: ∂/∂μ_τ ⟨μ_τ, h_τ(V, φ(μ))⟩; a decision maker for each type controls its whole law, the others' given
+
+with the derivative in the law by automatic differentiation of the features (Lasry & Lions 2007; Bensoussan, Frehse &
+Yam 2013). Costs are minimised.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from diffgames.errors import InvalidInput
+from diffgames.numerics.cells import Cells
+from diffgames.numerics.precision import in_double
+
+READINGS = ("game", "control", "typed")
+Felt = Mapping[str, Array]
+
+
+class Law(eqx.Module):
+    """The laws of all types at one time: `density` [K, N] per volume, `speed` [K, d, N] the mean control in a cell."""
+
+    density: Float[Array, "K N"]
+    speed: Float[Array, "K d N"]
+    share: Float[Array, " K"]
+    points: Float[Array, "d N"]
+    volume: float
+
+    @property
+    def mixture(self) -> Float[Array, " N"]:
+        """Density of the whole population, Σ λ_τ m_τ."""
+        return self.share @ self.density
+
+
+Feature = Callable[[Law], Array]
+
+
+class MixtureDensity(eqx.Module):
+    """Density of the whole population at the agent's point: crowding."""
+
+    def __call__(self, law: Law) -> Array:
+        return law.mixture
+
+
+class Density(eqx.Module):
+    """Density of one type at the agent's point."""
+
+    type: int = eqx.field(static=True)
+
+    def __call__(self, law: Law) -> Array:
+        return law.density[self.type]
+
+
+class LogDensity(eqx.Module):
+    """Logarithm of the population's density."""
+
+    def __call__(self, law: Law) -> Array:
+        return jnp.log(law.mixture)
+
+
+class Moment(eqx.Module):
+    """E[x_axis^power] of the population."""
+
+    power: int = eqx.field(static=True, default=1)
+    axis: int = eqx.field(static=True, default=0)
+
+    def __call__(self, law: Law) -> Array:
+        return law.volume * jnp.sum(law.points[self.axis] ** self.power * law.mixture)
+
+
+class MeanSpeed(eqx.Module):
+    """E[u_axis] of the population: the rate at which a crowd trades."""
+
+    axis: int = eqx.field(static=True, default=0)
+
+    def __call__(self, law: Law) -> Array:
+        return law.volume * jnp.sum(law.share[:, None] * law.density * law.speed[:, self.axis])
+
+
+class Convolution(eqx.Module):
+    """∫ K(x − y) m(y) dy with the population's density; the kernel takes a difference [d]."""
+
+    kernel: Callable[[Float[Array, " d"]], Array]
+
+    def __call__(self, law: Law) -> Array:
+        column = jax.vmap(self.kernel, in_axes=1)
+        away = jax.vmap(lambda x: column(x[:, None] - law.points), in_axes=1)(law.points)
+        return law.volume * away @ law.mixture
+
+
+def no_cost(x: Float[Array, " d"], felt: Felt) -> Array:
+    """Nothing to pay at the end."""
+    return jnp.zeros(())
+
+
+def no_drift(x: Float[Array, " d"], felt: Felt) -> Array:
+    """No drift but the control."""
+    return jnp.zeros_like(x)
+
+
+class AgentType(eqx.Module):
+    """One type of agent; see the module's docstring. Functions take one point x [d] and the features felt there.
+
+    `diffusion` is σ, one number per axis or a function of x; `start` an unnormalised density, a function of x.
+    """
+
+    share: float
+    start: Callable[[Array], Array]
+    diffusion: Any
+    control_cost: Callable[[Array, Array], Array]
+    running_cost: Callable[[Array, Felt], Array]
+    terminal_cost: Callable[[Array, Felt], Array] = no_cost
+    drift: Callable[[Array, Felt], Array] = no_drift
+    control_low: float = -math.inf
+    control_high: float = math.inf
+
+    def noise(self, x: Float[Array, " d"]) -> Float[Array, " d"]:
+        """σ at x, per axis."""
+        noise: Any = self.diffusion(x) if callable(self.diffusion) else self.diffusion
+        return jnp.broadcast_to(noise, x.shape)
+
+
+class TypedMeanFieldGame(eqx.Module):
+    """Types, what they feel of the law, and the horizon (infinite: ergodic, the mean cost per unit of time)."""
+
+    types: tuple[AgentType, ...]
+    features: Mapping[str, Feature]
+    horizon: float = math.inf
+
+    @property
+    def share(self) -> Float[Array, " K"]:
+        """Shares of the types."""
+        return jnp.stack([jnp.asarray(one.share, float) for one in self.types])
+
+    def law(self, cells: Cells, mass: Float[Array, "K N"], speed: Float[Array, "K d N"]) -> Law:
+        """The law with these masses per cell."""
+        points = jnp.asarray(cells.points())
+        return Law(mass / cells.volume, speed, self.share, points, cells.volume)
+
+    def felt(self, cells: Cells, mass: Float[Array, "K N"], speed: Float[Array, "K d N"]) -> dict[str, Array]:
+        """Every feature at every cell, [N] each."""
+        law = self.law(cells, mass, speed)
+        return {name: jnp.broadcast_to(one(law), (cells.size,)) for name, one in self.features.items()}
+
+    def start(self, cells: Cells) -> Float[np.ndarray, "K N"]:
+        """Masses at time 0. `InvalidInput` where a density is negative, not finite, or has no mass on the axes."""
+        found = []
+        for k, one in enumerate(self.types):
+            density = np.asarray(jax.vmap(one.start, in_axes=1)(jnp.asarray(cells.points())))
+            if not np.all(np.isfinite(density)) or density.min() < 0:
+                raise InvalidInput(f"types[{k}].start", float(density.min()), "a finite density, nowhere negative")
+            if density.sum() <= 0:
+                raise InvalidInput(f"types[{k}].start", 0.0, "a density with mass on the axes")
+            found.append(density / density.sum())
+        return np.stack(found)
+
+
+@in_double
+def check_game(game: TypedMeanFieldGame, cells: Cells) -> list[str]:
+    """`InvalidInput` for what is no mean-field game on these axes; in words what only calls for caution."""
+    share = np.asarray(game.share)
+    if not (len(share) and share.min() > 0 and abs(share.sum() - 1.0) <= 1e-9):
+        raise InvalidInput("share", share.tolist(), "positive shares that sum to one")
+    if not game.horizon > 0:
+        raise InvalidInput("horizon", game.horizon, "a positive time")
+    mass, points = game.start(cells), jnp.asarray(cells.points())
+    felt = game.felt(cells, jnp.asarray(mass), jnp.zeros((len(share), *points.shape)))
+    for k, one in enumerate(game.types):
+        _check_control(f"types[{k}]", one, points)
+        noise = np.asarray(jax.vmap(one.noise, in_axes=1)(points))
+        if not np.all(np.isfinite(noise)):
+            raise InvalidInput(f"types[{k}].diffusion", "not finite", "a finite number per axis")
+        drift = np.asarray(jax.vmap(one.drift, in_axes=(1, 0), out_axes=1)(points, felt))
+        for d, axis in enumerate(cells.axes):
+            if axis.wall != "reflecting":
+                continue
+            along = np.moveaxis(drift[d].reshape(cells.shape), d, 0)
+            worst = max(float(along[-1].max()), -float(along[0].min()))
+            if worst > 0:
+                words = f"a drift that does not point out of the reflecting axis {axis.name}"
+                raise InvalidInput(f"types[{k}].drift", worst, words)
+    return _monotone(game, cells, mass)
+
+
+def _check_control(key: str, one: AgentType, points: Array) -> None:
+    """The control set is an interval, and the control cost convex and a sum over components, at sampled points."""
+    if not one.control_low <= one.control_high:
+        raise InvalidInput(f"{key}.control_low", one.control_low, f"at most control_high = {one.control_high}")
+    d = points.shape[0]
+    low, high = max(one.control_low, -3.0), min(one.control_high, 3.0)
+    if low >= high:
+        return
+    rng = np.random.default_rng(0)
+    controls = jnp.asarray(rng.uniform(low, high, (64, d)))
+    places = points[:, rng.integers(0, points.shape[1], 64)].T
+    curvature = np.asarray(jax.vmap(jax.hessian(one.control_cost))(controls, places))
+    diagonal = np.einsum("sii->si", curvature)
+    if not diagonal.min() > 0:
+        raise InvalidInput(f"{key}.control_cost", float(diagonal.min()), "strictly convex in the control")
+    mixed = np.abs(curvature - diagonal[:, :, None] * np.eye(d)).max()
+    if mixed > 1e-9 * diagonal.max():
+        raise InvalidInput(f"{key}.control_cost", float(mixed), "a sum of functions of the control's components")
+
+
+def _monotone(game: TypedMeanFieldGame, cells: Cells, mass: np.ndarray) -> list[str]:
+    """Words for every type that gains by being where more of its own kind is: several equilibria are possible.
+
+    ⟨δ, (∂f_τ/∂m_τ) δ⟩ ≥ 0 for δ of zero mass is necessary for the monotonicity of Lasry & Lions; probed at the start.
+    """
+    points = jnp.asarray(cells.points())
+    still = jnp.zeros((len(mass), *points.shape))
+    rng = np.random.default_rng(0)
+    found = []
+    for k, one in enumerate(game.types):
+
+        def cost(own: Array, k: int = k, one: AgentType = one) -> Array:
+            felt = game.felt(cells, jnp.asarray(mass).at[k].set(own), still)
+            return jax.vmap(one.running_cost, in_axes=(1, 0))(points, felt)
+
+        probes = rng.standard_normal((32, cells.size)) * mass[k]
+        probes -= probes.sum(axis=1, keepdims=True) * mass[k]
+        own = jnp.asarray(mass[k])
+        moved = jax.vmap(lambda probe, f=cost, at=own: jax.jvp(f, (at,), (probe,))[1])(jnp.asarray(probes))
+        form = np.einsum("sn,sn->s", probes, np.asarray(moved))
+        if form.min() < -1e-12 * np.abs(form).max():
+            found.append(
+                f"type {k} is drawn to its own kind: the coupling is not monotone, several equilibria possible"
+            )
+    return found

@@ -1,0 +1,357 @@
+"""Newton's method on the coupled Hamilton–Jacobi–Bellman and Fokker–Planck equations of a mean-field game on cells.
+
+Unknowns are the values V_0 … V_{n−1} and the masses μ_1 … μ_n of all types (`solvers.mean_field_scheme`). With L the
+implicit backward operator of the present policies and Lᵀ its transpose, the forward one, the Jacobian of the residuals
+
+    R¹ = (V_j − V_{j+1})/dt − h(V_j, φ(μ_{j+1})),      R² = (μ_{j+1} − μ_j)/dt − A(V_j)ᵀ μ_{j+1}
+
+is [[L + …, −E], [−G, Lᵀ + …]], E the derivative of the costs in the law, G of the transport in the values; what stands
+for dots is the dependence on features that do not act at a point. It is applied by automatic differentiation, and GMRES
+solves with [[L, 0], [−G, Lᵀ]], two sweeps through time with matrices factored once per step, as its preconditioner: the
+rest is compact, and about ten products do. At the end one linear sweep of Fokker–Planck under the policies of V makes
+masses positive and conserved to rounding; nothing is ever renormalized.
+
+Picard iteration damps μ ← (1 − d) μ + d μ(V(μ)), V the best reply; `fictitious` play has d = 1/(k + 1) (Cardaliaguet
+& Hadikhanloo 2017). `mirror` descent averages values instead, V ← (1 − d) V + d J with J what the policies of V cost
+under the law they lead to, which is the regularized descent of Pérolat et al. (2022) with the control cost for mirror
+map. They are kept for comparison, and say *cycles* where their residual stops falling.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from diffgames.errors import InvalidInput, RunFailed
+from diffgames.games.mean_field_grid import TypedMeanFieldGame, check_game
+from diffgames.numerics.cells import Cells, Resolvent
+from diffgames.numerics.precision import in_double
+from diffgames.solvers.krylov import krylov
+from diffgames.solvers.mean_field_scheme import Local, MeanFieldScheme
+
+PATIENCE = 15
+"""Newton steps before a game of more diffusion is tried instead."""
+METHODS = ("newton", "picard", "fictitious", "mirror")
+
+
+@dataclass(frozen=True)
+class MeanFieldSolution:
+    """Values [n, K, N] at the starts of steps, masses [n + 1, K, N] and controls [n, K, d, N], and how it went.
+
+    `residuals` holds, per iteration, the larger of the mean-square residuals of both equations (Newton), or the largest
+    change of a density (the others). `status` is `solved`, `cycles` or `slow`; `cost` what each type pays.
+    """
+
+    scheme: MeanFieldScheme
+    values: Float[np.ndarray, "n K N"]
+    mass: Float[np.ndarray, "n1 K N"]
+    control: Float[np.ndarray, "n K d N"]
+    residuals: tuple[float, ...]
+    status: str
+    cost: Float[np.ndarray, " K"]
+    method: str = "newton"
+    cautions: tuple[str, ...] = field(default=())
+
+    @property
+    def converged(self) -> bool:
+        """Whether the equations hold to the tolerance."""
+        return self.status == "solved"
+
+    @property
+    def iterations(self) -> int:
+        """Iterations done."""
+        return len(self.residuals) - 1
+
+    @property
+    def dt(self) -> float:
+        """Length of a step."""
+        return float(self.scheme.game.horizon) / len(self.values)
+
+    @property
+    def mass_error(self) -> float:
+        """Largest deviation of a type's total mass from one, at any time."""
+        return float(np.abs(self.mass.sum(axis=-1) - 1.0).max())
+
+    @property
+    def density(self) -> Float[np.ndarray, "n1 K N"]:
+        """Masses per volume."""
+        return self.mass / self.scheme.cells.volume
+
+    def moments(self, axis: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance of every type along an axis, [n + 1, K] each."""
+        x = self.scheme.cells.points()[axis]
+        mean = self.mass @ x
+        return mean, self.mass @ x**2 - mean**2
+
+    def __repr__(self) -> str:
+        n, types, size = self.values.shape
+        return (
+            f"MeanFieldSolution({types} types, {size} cells, {n} steps; {self.method}: {self.status} after "
+            f"{self.iterations} iterations, residual {self.residuals[-1]:.2g}; mass error {self.mass_error:.2g})"
+        )
+
+
+class FlowSystem:
+    """The discrete equations of a game on [0, T] in `steps` steps, their derivatives, and the sweeps through time."""
+
+    def __init__(self, scheme: MeanFieldScheme, steps: int):
+        self.scheme, self.steps = scheme, steps
+        self.dt = float(scheme.game.horizon) / steps
+        self.start = scheme.game.start(scheme.cells)
+
+    def local(self, values: np.ndarray, mass: np.ndarray) -> Local:
+        """Hamiltonians, rates and controls at every step, as NumPy arrays."""
+        return self._equations(values, mass)[1]
+
+    def residual(self, values: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """R¹ and R²."""
+        return self._equations(values, mass)[0]
+
+    def _equations(self, values: np.ndarray, mass: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], Local]:
+        found = _equations(self.scheme, jnp.asarray(self.dt), values, mass[1:], self.start)
+        return jax.tree.map(np.asarray, found)
+
+    def factored(self, local: Local) -> list[Resolvent]:
+        """1/dt − A of every step."""
+        pairs = zip(local.up, local.down, strict=True)
+        return [Resolvent(self.scheme.cells, up, down, 1.0 / self.dt) for up, down in pairs]
+
+    def backward(self, factors: list[Resolvent], right: np.ndarray) -> np.ndarray:
+        """L⁻¹: values of the present policies, from what is paid at every step."""
+        found, ahead = np.empty_like(right), np.zeros(right.shape[1:])
+        for j in range(self.steps - 1, -1, -1):
+            ahead = found[j] = factors[j](right[j] + ahead / self.dt)
+        return found
+
+    def forward(self, factors: list[Resolvent], right: np.ndarray) -> np.ndarray:
+        """L⁻ᵀ: masses under the present policies, from what enters at every step."""
+        found, behind = np.empty_like(right), np.zeros(right.shape[1:])
+        for j in range(self.steps):
+            behind = found[j] = factors[j](right[j] + behind / self.dt, transpose=True)
+        return found
+
+    def law(self, local: Local) -> np.ndarray:
+        """The law that the chains lead to, from the start: [n + 1, K, N]."""
+        right = np.zeros((self.steps, *self.start.shape))
+        right[0] = self.start / self.dt
+        return np.concatenate([self.start[None], self.forward(self.factored(local), right)])
+
+    def reply(self, values: np.ndarray, mass: np.ndarray, tolerance: float = 1e-11) -> np.ndarray:
+        """Values of the best reply to a law: policy iteration on all steps at once, each a linear sweep."""
+        for _ in range(60):
+            (residual, _), local = self._equations(values, mass)
+            change = self.backward(self.factored(local), residual)
+            values = values - change
+            if np.abs(change).max() <= tolerance * (1.0 + np.abs(values).max()):
+                return values
+        raise RunFailed("the best reply to the law is not found in 60 policy iterations", "take more points or steps")
+
+    def paid(self, values: np.ndarray, mass: np.ndarray) -> np.ndarray:
+        """What the policies of `values` cost from every cell and step, [n, K, N], as agents pay it under a law."""
+        plain = FlowSystem(dataclasses.replace(self.scheme, reading="game"), self.steps) if self.planned else self
+        (residual, _), local = plain._equations(values, mass)
+        return values - plain.backward(plain.factored(local), residual)
+
+    @property
+    def planned(self) -> bool:
+        """Whether values are a planner's, the derivatives of costs in the law."""
+        return self.scheme.reading != "game"
+
+    def exploitability(self, values: np.ndarray) -> Float[np.ndarray, " K"]:
+        """What one agent of each type gains on the policies of `values` by the best reply to the law they lead to."""
+        mass = self.law(self.local(values, np.repeat(self.start[None], self.steps + 1, 0)))
+        paid = self.paid(values, mass)
+        return np.einsum("kn,kn->k", self.start, (paid - self.reply(paid, mass))[0])
+
+    def measure(self, values: np.ndarray, mass: np.ndarray) -> float:
+        """The larger root-mean-square residual, costs and densities per unit of time."""
+        first, second = self.residual(values, mass)
+        second = second / self.scheme.cells.volume
+        return float(max(np.sqrt(np.mean(first**2)), np.sqrt(np.mean(second**2))))
+
+    def newton_step(self, values: np.ndarray, mass: np.ndarray, accuracy: float) -> tuple[np.ndarray, np.ndarray]:
+        """The change of values and masses that Newton's method makes."""
+        both, local = self._equations(values, mass)
+        factors, residual, nothing = self.factored(local), np.stack(both), np.zeros_like(values)
+        derivative = _linearized(self.scheme, jnp.asarray(self.dt), values, mass[1:], self.start)
+
+        def swept(right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            change = self.backward(factors, right[0])
+            return change, self.forward(factors, right[1] - np.asarray(_applied(derivative, change, nothing)[1]))
+
+        def product(right: np.ndarray) -> np.ndarray:
+            return np.stack(_applied(derivative, *swept(right)))
+
+        scale = np.asarray([1.0, 1.0 / self.scheme.cells.volume])[:, None, None, None]
+        return swept(krylov(lambda y: scale * product(y / scale), scale * residual, accuracy) / scale)
+
+
+@eqx.filter_jit
+def _equations(scheme, dt, values, later, start):
+    at = jax.vmap(scheme.local)(values, later)
+    ahead = jnp.concatenate([values[1:], scheme.terminal(later[-1], at.control[-1])[None]])
+    behind = jnp.concatenate([start[None], later[:-1]])
+    moved = scheme.cells.transported(at.up, at.down, later)
+    return ((values - ahead) / dt - at.hamiltonian, (later - behind) / dt - moved), at
+
+
+@eqx.filter_jit
+def _linearized(scheme, dt, values, later, start):
+    return jax.linearize(lambda v, m: _equations(scheme, dt, v, m, start)[0], values, later)[1]
+
+
+@eqx.filter_jit
+def _applied(linear, *changes):
+    return linear(*changes)
+
+
+@in_double
+def solve_mean_field(
+    game: TypedMeanFieldGame,
+    cells: Cells,
+    steps: int,
+    *,
+    method: str = "newton",
+    reading: str = "game",
+    differences: str = "upwind",
+    damping: float = 0.5,
+    tolerance: float = 1e-9,
+    longest: int = 60,
+    report: Callable[[int, float], None] = lambda iteration, residual: None,
+    watch: Callable[[FlowSystem, np.ndarray], None] = lambda system, values: None,
+) -> MeanFieldSolution:
+    """Solve a game with a finite horizon on cells; `report` is told every residual, `watch` every iterate's values.
+
+    `InvalidInput` for what is no game on these cells. What is not solved is handed back and says so in `status`.
+    """
+    if method not in METHODS:
+        raise InvalidInput("method", method, f"one of {', '.join(METHODS)}")
+    if not np.isfinite(game.horizon):
+        raise InvalidInput("horizon", game.horizon, "a finite time; solve_ergodic takes games without end")
+    if steps < 1:
+        raise InvalidInput("steps", steps, "at least 1")
+    if not 0.0 < damping <= 1.0:
+        raise InvalidInput("damping", damping, "above 0, at most 1")
+    cautions = check_game(game, cells)
+    game = jax.tree.map(lambda leaf: jnp.asarray(leaf, float) if isinstance(leaf, float | int) else leaf, game)
+    scheme = MeanFieldScheme(game, cells, reading, differences)
+    if reading != "game" and scheme.law_of_speed:
+        raise InvalidInput("reading", reading, "game, where a feature feels the controls")
+    system = FlowSystem(scheme, steps)
+    mass = np.repeat(system.start[None], steps + 1, axis=0)
+    still = np.zeros((len(game.types), len(cells.axes), cells.size))
+    values = np.repeat(np.asarray(scheme.terminal(jnp.asarray(system.start), jnp.asarray(still)))[None], steps, axis=0)
+    if method == "newton":
+        run = functools.partial(newton, tolerance=tolerance)
+    else:
+        run = functools.partial(averaged, method=method, damping=damping, tolerance=max(tolerance, 1e-8))
+    values, residuals, status = run(system, values, mass, longest=longest, report=report, watch=watch)
+    if method == "newton" and residuals[-1] > 1e3 * tolerance:
+        mass = np.repeat(system.start[None], steps + 1, axis=0)
+    local = system.local(values, mass)
+    mass = system.law(local)
+    cost = np.einsum("kn,kn->k", mass[0], system.paid(values, mass)[0])
+    cautions += edge_words(cells, mass)
+    return MeanFieldSolution(
+        scheme, values, mass, np.asarray(local.control), tuple(residuals), status, cost, method, tuple(cautions)
+    )
+
+
+def edge_words(cells: Cells, mass: Float[np.ndarray, "*n K N"]) -> list[str]:
+    """Words for every axis that cuts a line where there is mass."""
+    found = []
+    for d, axis in enumerate(cells.axes):
+        ends = np.moveaxis(mass.reshape(*mass.shape[:-1], *cells.shape), mass.ndim - 1 + d, 0)[[0, -1]]
+        most = float(ends.reshape(2, -1).max()) if axis.wall == "line" else 0.0
+        if most > 1e-6:
+            found.append(f"a cell at an end of {axis.name} holds {most:.2g} of the mass: cut the line further out")
+    return found
+
+
+def newton(system: FlowSystem, values, mass, tolerance: float, longest: int, report, watch) -> tuple:
+    """Newton's method; where it fails, along games of more diffusion, each from the solution of the one before."""
+    tried = _newton(system, values, mass, tolerance, min(longest, PATIENCE), report, watch)
+    if tried[-1] == "solved":
+        return tried[0], *tried[2:]
+    width = max(axis.high - axis.low for axis in system.scheme.cells.axes)
+    extra, ratio, residuals = 0.5 * width**2 / float(system.scheme.game.horizon), 0.25, list(tried[2])
+    while len(residuals) <= longest:
+        softer = FlowSystem(dataclasses.replace(system.scheme, extra=extra), system.steps)
+        goal = tolerance if extra == 0.0 else 1e-3
+        found = _newton(softer, values, mass, goal, min(longest - len(residuals), PATIENCE), report, watch)
+        residuals += found[2][1:]
+        if found[-1] == "solved":
+            values, mass = found[:2]
+            if extra == 0.0:
+                return values, residuals, "solved"
+            solved, extra = extra, extra * ratio
+            if extra < 1e-3 * _least_noise(system):
+                extra = 0.0
+        elif ratio > 0.8 or len(residuals) <= len(tried[2]):
+            break
+        else:
+            ratio = ratio**0.5
+            extra = solved * ratio if found else extra
+    return values, residuals, "slow"
+
+
+def _newton(system: FlowSystem, values, mass, tolerance: float, longest: int, report, watch) -> tuple:
+    """Full steps while the residual stays finite and does not grow tenfold, halved ones otherwise."""
+    residuals = [system.measure(values, mass)]
+    watch(system, values)
+    while residuals[-1] > tolerance and len(residuals) <= longest and residuals[-1] <= 1e3 * min(residuals):
+        change, moved = system.newton_step(values, mass, min(1e-2, max(1e-6, 0.1 * residuals[-1])))
+        step = 1.0
+        while True:
+            tried = values - step * change, np.concatenate([mass[:1], mass[1:] - step * moved])
+            size = system.measure(*tried)
+            if (np.isfinite(size) and size < 10.0 * residuals[-1]) or step < 1e-6:
+                break
+            step *= 0.5
+        if not np.isfinite(size):
+            break
+        values, mass = tried
+        residuals.append(size)
+        report(len(residuals) - 1, size)
+        watch(system, values)
+    return values, mass, residuals, "solved" if residuals[-1] <= tolerance else "slow"
+
+
+def _least_noise(system: FlowSystem) -> float:
+    """The least diffusion ½σ² of any type, that of the scheme where there is none."""
+    points = jnp.asarray(system.scheme.cells.points())
+    spreads = [0.5 * np.asarray(jax.vmap(one.noise, in_axes=1)(points)) ** 2 for one in system.scheme.game.types]
+    return max(min(float(spread.min()) for spread in spreads), 1e-3 * system.scheme.cells.axes[0].spacing)
+
+
+def averaged(
+    system: FlowSystem, values, mass, method: str, damping: float, tolerance: float, longest: int, report, watch
+) -> tuple:
+    """Picard iteration and fictitious play average laws, mirror descent averages values; see the module's docstring."""
+    residuals: list[float] = []
+    for k in range(longest + 1):
+        weight = 1.0 / (k + 1) if method == "fictitious" else damping
+        if method == "mirror":
+            mass = system.law(system.local(values, mass))
+            new = system.paid(values, mass)
+            size = float(np.abs(new - values).max())
+            values = values + weight * (new - values)
+        else:
+            values = system.reply(values, mass)
+            led = system.law(system.local(values, mass))
+            size = float(np.abs(led - mass).max()) / system.scheme.cells.volume
+            mass = mass + weight * (led - mass)
+        residuals.append(size)
+        report(k, size)
+        watch(system, values)
+        if size <= tolerance:
+            return values, residuals, "solved"
+    recent = len(residuals) // 3
+    falls = min(residuals[-recent:]) < 0.9 * min(residuals[: -recent or None]) if recent else True
+    return values, residuals, "slow" if falls else "cycles"
