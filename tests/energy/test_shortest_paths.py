@@ -50,6 +50,23 @@ def test_all_simple_paths_of_a_complete_graph_in_order():
     np.testing.assert_allclose([path.cost for path in found], costs, rtol=1e-12)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_free_steps_are_steps(seed):
+    """Weights of zero, stored, make ties and cycles that cost nothing."""
+    random = np.random.default_rng(seed)
+    linked = (random.random((7, 7)) < 0.5) & ~np.eye(7, dtype=bool)
+    source, target = (ends.astype(np.int32) for ends in np.nonzero(linked))
+    weights = random.integers(0, 3, len(source)).astype(float)
+    begins = np.searchsorted(source, np.arange(8)).astype(np.int32)
+    forward = csr_array((weights, target, begins), shape=(7, 7))
+    graph = networkx.DiGraph(zip(source.tolist(), target.tolist(), strict=True))
+    graph.add_nodes_from(range(7))
+    cost = dict(zip(zip(source.tolist(), target.tolist(), strict=True), weights.tolist(), strict=True))
+    every = [sum(cost[step] for step in itertools.pairwise(path)) for path in networkx.all_simple_paths(graph, 0, 6)]
+    found = k_shortest_paths(forward, csr_array(forward.T), 0, 6, 10)
+    assert [path.cost for path in found] == sorted(every)[:10]
+
+
 def test_a_detour_leaves_the_tree_of_shortest_paths():
     """From the spur 1 every shortest way on leads back through the prefix (0, 1): only a search finds 1 – 3 – 4."""
     weights = np.zeros((5, 5))

@@ -33,6 +33,7 @@ HUGE = [
     ("large-crowd", ["players=100000000"], "players, steps, paths"),
     ("alpha-decay", ["players=[7,15,31,1000000]"], "players, draws"),
     ("cvar", ["samples=100000000"], "samples, replications"),
+    ("routing", ["nodes=10000000", "links=100"], "nodes, links"),
     ("reach-avoid", ["points=[5001,5001,501]"], "points"),
     ("games-in-games", ["points=99999999"], "points"),
     ("games-in-games", ["levels=10000"], "points, levels"),

@@ -15,5 +15,6 @@ BENCHMARKS: dict[str, str] = {
     "alpha-potential": "diffgames.benchmarks.alpha_potential",
     "population": "diffgames.benchmarks.population",
     "isaacs-grid": "diffgames.benchmarks.isaacs_grid",
+    "routing": "diffgames.benchmarks.routing",
 }
 """Every benchmark: name → module with `run() -> dict`."""

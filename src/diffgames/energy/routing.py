@@ -1,8 +1,8 @@
 """Prune, rank, route: the directions that carry an amount, weighed, and the cheapest simple paths among them.
 
-Mean-field-type games tutorial, equation 7.1, with fees as a share of the amount in thousandths and CLTV for latency:
+Mean-field-type games tutorial, equation 7.1, with fees as a share of the amount and CLTV blocks for latency:
 
-    w_ij = α 1000 fee_ij / amount + β (1 − capacity_ij / max capacity) + γ CLTV_ij,    fee_ij = base + rate · amount.
+    w_ij = α fee_ij / amount + β (1 − capacity_ij / max capacity) + γ CLTV_ij,    fee_ij = base_ij + rate_ij amount.
 
 Directions below θ · amount in capacity are pruned, and so are disabled ones and those whose HTLC limits the amount
 breaks. The largest capacity is that of the whole graph. Of parallel directions the cheapest is kept. (7.1) adds up the
@@ -60,12 +60,14 @@ class RankedGraph:
         """The directions that a path takes."""
         return self.kept[edges_of(self.forward, path.nodes)]
 
-    def largest_component(self) -> tuple[int, int]:
-        """Nodes, and directions between them, of the largest strongly connected component."""
+    def largest_component(self) -> np.ndarray:
+        """Which nodes are in the largest strongly connected component, [nodes]."""
         _, label = csgraph.connected_components(self.forward, connection="strong")
-        inside = label == np.argmax(np.bincount(label))
-        both = inside[self.graph.source[self.kept]] & inside[self.graph.target[self.kept]]
-        return int(inside.sum()), int(both.sum())
+        return label == np.argmax(np.bincount(label))
+
+    def within(self, nodes: np.ndarray) -> int:
+        """Directions kept between the nodes of a mask."""
+        return int(np.sum(nodes[self.graph.source[self.kept]] & nodes[self.graph.target[self.kept]]))
 
 
 def rank(graph: PaymentGraph, amount: int | float, weights: EdgeWeights | None = None) -> RankedGraph:

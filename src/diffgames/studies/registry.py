@@ -38,6 +38,7 @@ STUDIES: dict[str, str] = {
     "cvar": "diffgames.studies.cvar:STUDY",
     "reach-avoid": "diffgames.studies.reach_avoid:STUDY",
     "games-in-games": "diffgames.studies.games_in_games:STUDY",
+    "routing": "diffgames.studies.routing:STUDY",
 }
 """Every study that ships with the package: name → "module:NAME"."""
 
