@@ -61,7 +61,7 @@ class RoutingConfig:
         tuple[int, ...],
         Parameter(shape="further", unit="sat", meaning="other amounts paid", minimum=1, maximum=100_000_000),
     ] = (100_000, 10_000_000)
-    payments: Annotated[int, Parameter(unit="payments", meaning="tried at each amount", minimum=1)] = 100
+    payments: Annotated[int, Parameter(unit="payments", meaning="tried at each amount", minimum=1)] = 500
     destinations: Annotated[
         Literal["first", "random"],
         Parameter(meaning="the nodes of the lowest numbers, or drawn from the largest component at `amount`"),
@@ -361,9 +361,9 @@ STUDY = Study(
     memory=memory,
     presets={
         "quick": {},
-        "paper": {"nodes": 10_000, "payments": 500, "further": [10_000, 100_000, 3_000_000, 10_000_000]},
+        "paper": {"nodes": 10_000, "further": [10_000, 100_000, 3_000_000, 10_000_000]},
     },
-    minutes={"quick": 0.3, "paper": 8.0},
+    minutes={"quick": 0.8, "paper": 8.0},
     headline=RoutingHeadline,
     example="diffgames run routing --set graph=channels.csv.gz source=0 target=2134 amount=100000 k=5",
     published="the tutorial prints no results; Core Lightning's success of 82% in parts and 77% along one path",
