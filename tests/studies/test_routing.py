@@ -33,6 +33,7 @@ def test_the_headline_agrees_with_itself(small):
     assert shares == sorted(shares) and said["success_interval"][0] <= said["success"] <= said["success_interval"][1]
     assert said["amounts"] == [5000, 1_000_000] and said["success_by_amount"]["in parts"][-1] == said["success"]
     assert said["fee_least_ppm"] <= said["fee_compared_ppm"] * (1 + 1e-7) + 60 / 1_000_000
+    assert said["success_by_amount"]["a flow"][-1] == said["feasible"]
     assert said["directions"]["component"] <= said["directions"]["cheapest"] <= said["directions"]["usable"]
     assert "published" not in result or not result["published"]
     latency = list(said["latency"].values())

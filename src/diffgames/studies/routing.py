@@ -101,7 +101,8 @@ class RoutingHeadline:
     ]
     amounts: Annotated[list[int], Headline(shape="amounts", unit="sat", meaning="all amounts paid, rising")]
     success_by_amount: Annotated[
-        dict[str, list[float]], Headline(shape="{payer: amounts}", meaning="shares of payments made")
+        dict[str, list[float]],
+        Headline(shape="{payer: amounts}", meaning="shares of payments made, and that a flow delivers"),
     ]
     tries: Annotated[float, Headline(unit="tries", meaning="mean, of payments in parts")]
     parts: Annotated[float | None, Headline(unit="parts", meaning="mean, of those made", optional=True)]
@@ -255,7 +256,8 @@ def _headline(
         success_one_try=float(at.success.sel(payer="one try")),
         feasible=float(at.feasible),
         amounts=payments.amount.values.tolist(),
-        success_by_amount={name: payments.success.sel(payer=name).values.tolist() for name in PAYERS},
+        success_by_amount={name: payments.success.sel(payer=name).values.tolist() for name in PAYERS}
+        | {"a flow": payments.feasible.values.tolist()},
         tries=float(parts.tries.mean()),
         parts=mean(parts.parts, made),
         fee_ppm=mean(fees, made),
