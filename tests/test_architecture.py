@@ -32,7 +32,7 @@ BELOW = {
     "markets": {*FOUNDATION, "numerics", "games"},
     "energy": {*FOUNDATION, "numerics", "games"},
     "learning": {*FOUNDATION, "numerics", "games"},
-    "verification": {*FOUNDATION, "numerics", "games", "equilibria", "solvers", "simulation", "learning"},
+    "verification": {*FOUNDATION, "numerics", "games", "energy", "equilibria", "solvers", "simulation", "learning"},
 }
 
 
