@@ -16,5 +16,6 @@ BENCHMARKS: dict[str, str] = {
     "population": "diffgames.benchmarks.population",
     "isaacs-grid": "diffgames.benchmarks.isaacs_grid",
     "routing": "diffgames.benchmarks.routing",
+    "clearing": "diffgames.benchmarks.clearing",
 }
 """Every benchmark: name → module with `run() -> dict`."""

@@ -25,6 +25,7 @@ from diffgames.energy.market import DAY, Market, batteries, draw_market, unit_wa
 from diffgames.energy.negotiation import SIGMA, Talk, latency_quantiles, negotiate
 from diffgames.energy.plan import Plan, carried_out, worth
 from diffgames.energy.settlement import settle
+from diffgames.errors import InvalidInput, RunFailed
 from diffgames.plotting import COLOURS, axes_or_new, label
 from diffgames.studies.context import RunContext
 from diffgames.studies.drawing import Drawing, lines
@@ -67,7 +68,7 @@ class ClearingHeadline:
     """Welfare by every route, what negotiation costs, what is settled."""
 
     welfare_lp: Annotated[float, Headline(unit="€", meaning="welfare of the relaxation, first-order method")]
-    welfare_milp: Annotated[float, Headline(unit="€", meaning="welfare of the best plan with binaries (HiGHS)")]
+    welfare_milp: Annotated[float, Headline(unit="€", meaning="welfare of the best plan found with binaries (HiGHS)")]
     welfare_bound: Annotated[float, Headline(unit="€", meaning="W*: the MILP's, or its bound where time was up")]
     binary_gap: Annotated[float, Headline(unit="€", meaning="welfare_lp − welfare_milp: what the binaries cost")]
     duality_gap: Annotated[float, Headline(meaning="relative gap of the first-order method")]
@@ -100,6 +101,8 @@ class ClearingHeadline:
 
 def market_of(config: ClearingConfig, seed: int) -> Market:
     """The market of a configuration; `InvalidInput` names what cannot be."""
+    if not config.prices:
+        raise InvalidInput("prices", config.prices, "a price for every hour, one at least")
     if config.market == "battery":
         capacity = np.full(config.agents, 2.0)
         return batteries(config.prices, capacity=capacity, charge=1.0, discharge=1.0, efficiency=(0.9, 0.9))
@@ -114,7 +117,7 @@ def run(config: ClearingConfig, context: RunContext) -> StudyResult:
     cleared, seconds = _timed(market)
     profile = _profile(market, cleared)
     context.progress.update("MILP", 0.1)
-    exact = integer_optimum(market, seconds=config.milp_seconds, gap=config.milp_gap)
+    exact = _with_binaries(market, config, profile, float(cleared.bound))
     best = exact.welfare if exact.solved else min(exact.bound, float(cleared.bound))
     welfare = baseline_welfare(market)
     none, ways = welfare["none"], {"negotiated": (0.0, math.inf), "lossy": (config.loss, math.inf)}
@@ -171,6 +174,15 @@ def _timed(market: Market) -> tuple[Clearing, float]:
     started = time.perf_counter()
     cleared = jax.block_until_ready(clear(market))
     return cleared, time.perf_counter() - started
+
+
+def _with_binaries(market: Market, config: ClearingConfig, profile: dict[str, np.ndarray], bound: float) -> Exact:
+    """The MILP; where HiGHS found no plan in time, the relaxation's as it would be carried out, and its bound."""
+    try:
+        return integer_optimum(market, seconds=config.milp_seconds, gap=config.milp_gap)
+    except RunFailed:
+        plan = carried_out(market, Plan(**{name: profile[name] for name in Plan._fields}))
+        return Exact(plan, worth(market, plan), bound, config.milp_seconds, solved=False)
 
 
 def _profile(market: Market, cleared: Clearing) -> dict[str, np.ndarray]:
@@ -232,7 +244,11 @@ def _rounds(talks: dict[str, dict[str, np.ndarray]], none: float, best: float) -
             "residual": (("way", "round"), residual, {"long_name": "out of balance", "units": "MW"}),
             "efficiency": (("way", "look"), share, {"long_name": "efficiency"}),
         },
-        coords={"way": list(talks), "round": 1 + np.arange(residual.shape[1]), "look": ("look", looks)},
+        coords={
+            "way": list(talks),
+            "round": 1 + np.arange(residual.shape[1]),
+            "look": ("look", looks, {"long_name": "round"}),
+        },
     )
 
 
@@ -282,13 +298,13 @@ STUDY = Study(
             _welfare,
         ),
         "day": Drawing(
-            "prices rise above the exchange's where the feeder is full, and fall no further than somebody minds",
+            "prices part from the exchange's where the feeder is full; batteries and curtailed sun make up for it",
             "day",
             lines("exchange", "cleared", "negotiated", title="Prices"),
             lines("net", "net_milp", "solar", "batteries", title="Quantities"),
         ),
         "negotiation": Drawing(
-            "the imbalance falls geometrically, with lost and late messages as well; the plan is good long before",
+            "the imbalance falls, with lost and late messages alike; the plan wanders before its efficiency settles",
             "negotiation",
             _residual,
             lines("efficiency", by="way", title="Efficiency of what would be carried out"),

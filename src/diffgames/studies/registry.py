@@ -39,6 +39,7 @@ STUDIES: dict[str, str] = {
     "reach-avoid": "diffgames.studies.reach_avoid:STUDY",
     "games-in-games": "diffgames.studies.games_in_games:STUDY",
     "routing": "diffgames.studies.routing:STUDY",
+    "clearing": "diffgames.studies.clearing:STUDY",
 }
 """Every study that ships with the package: name → "module:NAME"."""
 
