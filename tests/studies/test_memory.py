@@ -38,6 +38,7 @@ HUGE = [
     ("reach-avoid", ["points=[5001,5001,501]"], "points"),
     ("games-in-games", ["points=99999999"], "points"),
     ("games-in-games", ["levels=10000"], "points, levels"),
+    ("mean-field", ["points=100000", "steps=10000"], "points, steps"),
     ("market-maker", ["steps=100000000"], "steps, inventory_max"),
     ("market-maker-survival", ["paths=100000000"], "paths"),
     ("regime-risk", ["inventory_max=1000", "steps=1000000"], "steps, inventory_max"),

@@ -105,13 +105,10 @@ class MeanFieldScheme(eqx.Module):
         ahead, behind = self.cells.slopes(values)
         if self.differences == "central":
             ahead = behind = 0.5 * (ahead + behind)
-        moves = [_moves(one, points, ahead[k], behind[k]) for k, one in enumerate(self.game.types)]
-        control = jnp.stack([base + rise - fall for base, rise, fall, _ in moves])
+        chosen = [moves(one, points, ahead[k], behind[k]) for k, one in enumerate(self.game.types)]
+        control = jnp.stack([base + rise - fall for base, rise, fall, _ in chosen])
         felt = self.game.felt(self.cells, mass, control)
-        rows = [
-            self._row(one, points, felt, values[k], moves[k][1], moves[k][2], moves[k][3])
-            for k, one in enumerate(self.game.types)
-        ]
+        rows = [self._row(one, points, felt, values[k], *chosen[k][1:]) for k, one in enumerate(self.game.types)]
         return Local(*(jnp.stack(part) for part in zip(*rows, strict=True)), control=control)
 
     def _row(self, one: AgentType, points: Array, felt: dict, values: Array, rise: Array, fall: Array, cost: Array):
@@ -146,8 +143,8 @@ class MeanFieldScheme(eqx.Module):
         return self.game.law(self.cells, mass, control)
 
 
-def _moves(one: AgentType, points: Array, ahead: Array, behind: Array) -> tuple[Array, Array, Array, Array]:
-    """u₀, s⁺, s⁻ per axis, and the control's cost, [d, N] but for the cost [N]."""
+def moves(one: AgentType, points: Array, ahead: Array, behind: Array) -> tuple[Array, Array, Array, Array]:
+    """u₀, s⁺, s⁻ [d, N] of one type and what its control costs [N], from slopes [d, N] ahead and behind."""
     base = jnp.clip(0.0, one.control_low, one.control_high)
     d, n = points.shape
     twice = jnp.concatenate([points, points], axis=1)
@@ -155,16 +152,16 @@ def _moves(one: AgentType, points: Array, ahead: Array, behind: Array) -> tuple[
     room = jnp.repeat(jnp.stack([one.control_high - base, base - one.control_low]), n)
     start = jnp.full(d, base, points.dtype)
     level = jax.vmap(lambda x: one.control_cost(start, x), in_axes=1)(points)
-    total, moves = level, []
+    total, found = level, []
     for axis in range(d):
 
         def cost(s: Array, x: Array, way: Array, axis: int = axis) -> Array:
             return one.control_cost(start.at[axis].add(way * s), x)
 
-        moves.append(least(cost, (twice.T, sign), jnp.concatenate([ahead[axis], -behind[axis]]), room))
-        paid = jax.vmap(cost)(moves[-1], twice.T, sign)
+        found.append(least(cost, (twice.T, sign), jnp.concatenate([ahead[axis], -behind[axis]]), room))
+        paid = jax.vmap(cost)(found[-1], twice.T, sign)
         total = total + paid[:n] + paid[n:] - 2.0 * level
-    steps = jnp.stack(moves)
+    steps = jnp.stack(found)
     return jnp.full((d, n), base), steps[:, :n], steps[:, n:], total
 
 

@@ -36,6 +36,7 @@ STUDIES: dict[str, str] = {
     "large-crowd": "diffgames.studies.large_crowd:STUDY",
     "alpha-decay": "diffgames.studies.alpha_decay:STUDY",
     "cvar": "diffgames.studies.cvar:STUDY",
+    "mean-field": "diffgames.studies.mean_field:STUDY",
     "reach-avoid": "diffgames.studies.reach_avoid:STUDY",
     "games-in-games": "diffgames.studies.games_in_games:STUDY",
     "routing": "diffgames.studies.routing:STUDY",
