@@ -8,7 +8,8 @@ rises where more is drawn than supplied,
     λ⁺ = λ + ½ D⁻¹ Σ_i (2q_i⁺ − q_i) / τ,            D ≥ the balance rows of A W Aᵀ,
 
 a splitting of the step of `energy.clearing` in which every half is one party's own: the halves ½ make it contract.
-A message that is lost, or comes after the operator's deadline, leaves its receiver with what it knew before.
+A message that is lost leaves its receiver with what it knew before. An agent whose quote and answer would together
+take longer than the operator's deadline sits the round out, and sends nothing.
 
 Latencies are an *assumption*, not a result: one lognormal draw per message with median 47 ms and P95 111 ms, so that
 σ = ln(111/47)/z₀.₉₅ = .5225, P90 = 91.8 ms and P99 = 158.5 ms.
@@ -71,8 +72,8 @@ def negotiate(
 ) -> tuple[Talk, Round]:
     """Hold so many rounds, from the beginning or on from `talk`.
 
-    Every message is lost with probability `loss`; answers later than `deadline` milliseconds after the quote count as
-    lost, and the operator goes on without them (asynchronous), else it waits for the last.
+    Every message is lost with probability `loss`. With a `deadline` in milliseconds the operator goes on without the
+    agents that would answer later, which sit the round out (asynchronous); else it waits for the last.
     """
     market = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), market)
     start = begin(market) if talk is None else talk
