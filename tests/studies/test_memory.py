@@ -32,6 +32,7 @@ HUGE = [
     ("crowd-methods", ["held_paths=100000000"], "held_paths, steps"),
     ("large-crowd", ["players=100000000"], "players, steps, paths"),
     ("alpha-decay", ["players=[7,15,31,1000000]"], "players, draws"),
+    ("mean-field-benchmark", ["game=garnet", "states=10000"], "states, actions, draws"),
     ("cvar", ["samples=100000000"], "samples, replications"),
     ("routing", ["nodes=10000000", "links=100"], "nodes, links"),
     ("clearing", ["agents=100000000"], "agents, prices"),

@@ -14,6 +14,7 @@ BENCHMARKS: dict[str, str] = {
     "order-book": "diffgames.benchmarks.order_book",
     "alpha-potential": "diffgames.benchmarks.alpha_potential",
     "population": "diffgames.benchmarks.population",
+    "mean-field-discrete": "diffgames.benchmarks.mean_field_discrete",
     "isaacs-grid": "diffgames.benchmarks.isaacs_grid",
     "routing": "diffgames.benchmarks.routing",
     "clearing": "diffgames.benchmarks.clearing",

@@ -35,6 +35,7 @@ STUDIES: dict[str, str] = {
     "crowd-methods": "diffgames.studies.crowd_methods:STUDY",
     "large-crowd": "diffgames.studies.large_crowd:STUDY",
     "alpha-decay": "diffgames.studies.alpha_decay:STUDY",
+    "mean-field-benchmark": "diffgames.studies.mean_field_benchmark:STUDY",
     "cvar": "diffgames.studies.cvar:STUDY",
     "mean-field": "diffgames.studies.mean_field:STUDY",
     "reach-avoid": "diffgames.studies.reach_avoid:STUDY",
