@@ -72,7 +72,7 @@ class BenchmarkHeadline:
     exploitability_by_method: Annotated[
         PerMethod, Headline(shape="{method: number}", unit="reward", meaning="at the last iteration, exact")
     ]
-    iterations: Annotated[PerMethod, Headline(shape="{method: number}", unit="iterations", meaning="done")]
+    iterations: Annotated[dict[str, int], Headline(shape="{method: number}", unit="iterations", meaning="done")]
     converged: Annotated[
         PerMethod, Headline(shape="{method: number}", meaning="share of the games solved within the tolerance")
     ]

@@ -13,6 +13,7 @@ feasible and bounds it from above.
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 from scipy.optimize import linprog
 from scipy.sparse import coo_array, csr_array, eye_array
 from scipy.sparse.linalg import spsolve
@@ -24,7 +25,7 @@ from diffgames.verification.certificate import Certificate, exact_gap
 ROUNDS = 200
 
 
-def certify_mean_field(game: DiscreteMeanFieldGame, policy: np.ndarray, law: np.ndarray) -> Certificate:
+def certify_mean_field(game: DiscreteMeanFieldGame, policy: Array | np.ndarray, law: Array | np.ndarray) -> Certificate:
     """Certificate of a policy [times, S, A]; `law` [times, S] is the one it was said to make, and is checked."""
     policy, law = np.asarray(policy, float), np.asarray(law, float)
     if policy.ndim != 3 or law.shape != policy.shape[:2] or len(law) != game.times:
