@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 
-def _machine_tag() -> str:
+def machine_tag() -> str:
     """Names the instruction set: compiled programs must not travel between unlike machines that share a home."""
     cpu = Path("/proc/cpuinfo")
     features = platform.processor()
@@ -25,7 +25,7 @@ def compilation_cache() -> Path | None:
     """Folder of the persistent compilation cache, in the user's cache folder; None where that cannot be written."""
     base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
     try:
-        folder = (Path(base) if base else Path.home() / ".cache") / "diffgames" / "jax" / _machine_tag()
+        folder = (Path(base) if base else Path.home() / ".cache") / "diffgames" / "jax" / machine_tag()
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError):
         return None
