@@ -1,6 +1,7 @@
 """Solve the games over regimes of `games.regimes`: inner and outer values in one backward sweep, or committed."""
 
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
@@ -15,7 +16,7 @@ from diffgames.games.linear_quadratic import LinearQuadraticGame
 from diffgames.games.regimes import check_rates
 from diffgames.solvers.backward import Accuracy, integrate_to_go
 from diffgames.solvers.base import Outcome, Status
-from diffgames.solvers.feedback import Track
+from diffgames.solvers.feedback import LinearFeedback, Track
 from diffgames.solvers.linear_quadratic_solution import LinearQuadraticSolution
 from diffgames.solvers.riccati import TIGHT, course, escaped_or_none, evaluation_rate, package
 from diffgames.solvers.stage import stage_games
@@ -52,6 +53,12 @@ class RegimeSolution(eqx.Module):
     def outcome(self) -> Outcome:
         """How the sweep ended."""
         return self.inner.outcome
+
+    def stored(self) -> dict[str, Array]:
+        """Gains with their slopes, rates and efforts on the same times: what `as_played` reads."""
+        gain = self.inner.profile.gain
+        efforts = {"attack_effort": self.attack_effort, "stabilize_effort": self.stabilize_effort}
+        return {"gain": gain.value, "slope": gain.slope, "time": self.inner.time, "rates": self.rates, **efforts}
 
 
 def switching_of(generator: Any, attack: Any = None, stabilize: Any = None) -> Switching:
@@ -179,6 +186,29 @@ class Switched(eqx.Module):
         time = self.track.time
         place = jnp.searchsorted(time, jnp.asarray(t, time.dtype), side="right") - 1
         return self.track.value[jnp.clip(place, 0, time.shape[0] - 2)]
+
+
+def held(stored: Mapping[str, Any], name: str) -> Switched:
+    """A stored series as what is held between its times."""
+    value = jnp.asarray(stored[name], jnp.float64)
+    return Switched(Track(jnp.asarray(stored["time"], jnp.float64), value, jnp.zeros_like(value)))
+
+
+def as_played(game: LinearQuadraticGame, stored: Mapping[str, Any]) -> tuple[LinearQuadraticGame, LinearFeedback]:
+    """The game at the rates of `RegimeSolution.stored`, and its gains as a profile."""
+    gain, slope, time = (jnp.asarray(stored[name], jnp.float64) for name in ("gain", "slope", "time"))
+    names = ("drift", "players", "horizon", "diffusion", "jump_scale", "jump_rate", "tiers", "blocks")
+    at_rates = LinearQuadraticGame(**{name: getattr(game, name) for name in names}, generator=held(stored, "rates"))
+    total = gain.shape[2]
+    still = jnp.broadcast_to(jnp.eye(total), (*gain.shape[:2], total, total))
+    feedback = LinearFeedback(
+        gain=Track(time, gain, slope),
+        crowd_gain=Track(time, 0 * gain, 0 * gain),
+        reaction=Track(time, still, 0 * still),
+        crowd_reaction=Track(time, 0 * still, 0 * still),
+        sizes=game.control_sizes,
+    )
+    return at_rates, feedback
 
 
 def _outcome(game: LinearQuadraticGame, found: Any, horizon: Array) -> Outcome:

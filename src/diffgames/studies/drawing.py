@@ -58,6 +58,7 @@ def lines(
     *names: str,
     by: str | None = None,
     x: str | None = None,
+    y: str = "",
     title: str = "",
     styles: Sequence[str] = ("-", "--", ":", "-."),
     half_width: str | None = None,
@@ -65,6 +66,7 @@ def lines(
 ) -> Panel:
     """Variables against their first coordinate (or `x`), a color for each label along `by`, a style for each variable.
 
+    A vector or a matrix is shown by its first entry; `y` names the axis that several variables share.
     `half_width` names the variable of the intervals, drawn as bands; `options` go to matplotlib's `plot`.
     """
 
@@ -78,15 +80,20 @@ def lines(
                 chosen = {} if by is None else {by: one}
                 text = words(variable)[0] if several or by is None else ""
                 text = ", ".join(part for part in (text, named(by, one)) if part)
-                series, colour = variable.sel(chosen), COLOURS[place if by is None else row]
+                series, colour = _first(variable.sel(chosen), along), COLOURS[place if by is None else row]
                 ax.plot(series[along], series, style if by else "-", color=colour, label=text, **options)
                 if half_width:
-                    half = data[half_width].sel(chosen)
+                    half = _first(data[half_width].sel(chosen), along)
                     band(ax, series[along], series - half, series + half, colour=colour)
         quantity, unit = words(data[names[0]])
-        return label(ax, x=words(data[along]), y=("" if several else quantity, unit), title=title)
+        return label(ax, x=words(data[along]), y=(y if several else quantity, unit), title=title)
 
     return panel
+
+
+def _first(series: xr.DataArray, along: str) -> xr.DataArray:
+    """The first entry along every other axis."""
+    return series.isel({dim: 0 for dim in series.dims if dim != along})
 
 
 def named(axis: str | None, one: Any) -> str:

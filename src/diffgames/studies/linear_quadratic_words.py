@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from diffgames.errors import InvalidInput, RunFailed
 from diffgames.studies.study import StudyResult
@@ -16,6 +17,11 @@ def plain_block(block: Any) -> Any:
     """A block of a value or gain matrix as it stands in a headline: a number where it is 1×1, else a list of rows."""
     array = np.asarray(block)
     return float(array[0, 0]) if array.shape == (1, 1) else array.tolist()
+
+
+def numbers_by(blocks: Float[np.ndarray, "labels *block"]) -> list:
+    """A block for each type or regime: a number where it has one entry, else the vector or matrix."""
+    return blocks.reshape(-1).tolist() if blocks[0].size == 1 else blocks.tolist()
 
 
 def escaped(escape_time: float, horizon: float, **rest: Any) -> StudyResult:

@@ -15,25 +15,27 @@ from typing import Annotated, Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.figure import Figure
+import xarray as xr
+from matplotlib.axes import Axes
 
 from diffgames.games.linear_quadratic import LinearQuadraticGame
 from diffgames.games.regimes import regime_game
 from diffgames.games.switching_graph import gap_sensitivity, poincare_constant, spectral_gap
-from diffgames.plotting import COLOURS, label, legends, new_figure
-from diffgames.solvers.feedback import LinearFeedback, Track
+from diffgames.plotting import COLOURS, axes_or_new, label
+from diffgames.simulation.regimes import EveryRegime, simulate_regimes
 from diffgames.solvers.regimes import (
-    RegimeSolution,
-    Switched,
     Switching,
+    as_played,
     committed_game,
+    held,
     solve_regimes,
     sweep_escape,
     switching_of,
 )
 from diffgames.studies.context import RunContext
-from diffgames.studies.linear_quadratic_words import escaped, over_time, searched
-from diffgames.studies.regime_simulation import EveryRegime, paths_figure, simulate_regimes
+from diffgames.studies.drawing import Drawing, Panel, lines
+from diffgames.studies.linear_quadratic_figures import escaping, theory_and_dots, theory_and_simulation
+from diffgames.studies.linear_quadratic_words import escaped, numbers_by, searched
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.verification.certificate import Certificate
 from diffgames.verification.linear_response import matrix_gaps
@@ -91,6 +93,58 @@ class RegimeConfig:
     ] = "strategic"
 
 
+@dataclass(frozen=True, kw_only=True)
+class RegimeHeadline:
+    """Both layers and the switching graph at t = 0, and what is simulated."""
+
+    P0: Annotated[list, Headline(shape="regimes (× n × n)", meaning="inner P at t = 0", normalisation="x'Px (no ½)")]
+    K0: Annotated[list, Headline(shape="regimes (× n × n)", meaning="outer K at t = 0", normalisation="x'Kx (no ½)")]
+    r0: Annotated[Any, Headline(shape="regimes", unit="cost", meaning="constant of the inner value at t = 0")]
+    k0: Annotated[Any, Headline(shape="regimes", unit="cost × time", meaning="constant of the outer value at t = 0")]
+    attack_effort: Annotated[Any, Headline(shape="regimes", meaning="attacker's effort f* at t = 0")]
+    stabilize_effort: Annotated[Any, Headline(shape="regimes", meaning="stabilizer's effort g* at t = 0")]
+    spectral_gap: Annotated[float, Headline(unit="1/time", meaning="λ₂ of the rates played at t = 0")]
+    poincare: Annotated[
+        float | None,
+        Headline(
+            unit="1/time", meaning="Poincaré constant of the same; null where a regime has no weight", optional=True
+        ),
+    ]
+    gap_sensitivity: Annotated[
+        Any,
+        Headline(
+            shape="regimes × regimes", meaning="∂λ₂/∂μ_ij of the same: what a little more switching i → j does to it"
+        ),
+    ]
+    outer_value: Annotated[
+        float | None,
+        Headline(
+            unit="cost × time",
+            meaning="outer value from x = (1, …, 1) in regime 0, feedback reading; null where switching is exogenous",
+            optional=True,
+        ),
+    ]
+    committed_value: Annotated[
+        list | None,
+        Headline(
+            shape="2",
+            unit="cost × time",
+            meaning="the same where efforts are held for all time: max–min and min–max over such policies",
+            optional=True,
+        ),
+    ]
+    simulated_cost: Annotated[
+        float, Headline(unit="cost", meaning="inner cost of simulated paths from x = (1, …, 1), every regime alike")
+    ]
+    simulated_cost_error: Annotated[float, Headline(unit="cost", meaning="its standard error")]
+    escape_time: Annotated[
+        float | None,
+        Headline(
+            unit="time", meaning="first time-to-go at which P escapes, searched up to 10 T; null: none", optional=True
+        ),
+    ]
+
+
 def game_of(config: RegimeConfig, horizon: float | None = None) -> LinearQuadraticGame:
     """The inner game at the base rates."""
     names = ("A", "B", "D", "Q", "R", "S", "Q_T", "noise", "jump_rate", "jump_scale", "jump_shift", "generator")
@@ -111,52 +165,36 @@ def run(config: RegimeConfig, context: RunContext) -> StudyResult:
         context.progress.update("solving", 0.0)
         escape, unsearched = searched(partial(sweep_escape, game, switching), config.T, SEARCH * config.T)
         if escape is not None and escape <= config.T:
-            return _failed(config, switching, escape)
+            return escaped(escape, config.T, arrays={"escape": _escaping(config, switching, escape)})
         solution = solve_regimes(game, switching)
-        profile = {
-            "gain": solution.inner.profile.gain.value,
-            "slope": solution.inner.profile.gain.slope,
-            "time": solution.inner.time,
-            "rates": solution.rates,
-            "attack_effort": solution.attack_effort,
-            "stabilize_effort": solution.stabilize_effort,
-        }
+        profile = {name: np.asarray(value) for name, value in solution.stored().items()}
         certificate = verify(config, profile, context)
-        committed = _committed(config, game, switching, solution)
+        value, bounds = None, None
+        if config.switching == "strategic" and game.regime_count <= MOST_COMMITTED:
+            both = committed_game(game, switching, jnp.ones(game.size - 1), regime=0)
+            value, bounds = float(jnp.sum(solution.outer(0.0)[0])), [float(both["lower"]), float(both["upper"])]
         context.progress.update("simulating", 0.8)
-        seen = simulate_regimes(*stored_play(game, profile), context.key, paths=config.paths, steps=config.steps)
-    inner, outer = np.asarray(solution.inner.values)[:, 0], np.asarray(solution.outer.value)
-    first = np.asarray(solution.rates)[0]
+        seen = simulate_regimes(*as_played(game, profile), context.key, paths=config.paths, steps=config.steps)
+    inner, outer, rates = np.asarray(solution.inner.values)[:, 0], np.asarray(solution.outer.value), profile["rates"][0]
     n = inner.shape[-1] - 1
-    return StudyResult(
-        warnings=unsearched,
-        headline={
-            "P0": _short(inner[0, :, :n, :n]),
-            "K0": _short(outer[0, :, :n, :n]),
-            "r0": inner[0, :, n, n].tolist(),
-            "k0": outer[0, :, n, n].tolist(),
-            "attack_effort": np.asarray(solution.attack_effort)[0].tolist(),
-            "stabilize_effort": np.asarray(solution.stabilize_effort)[0].tolist(),
-            "spectral_gap": spectral_gap(first),
-            "poincare": poincare_constant(first),
-            "gap_sensitivity": gap_sensitivity(first).tolist(),
-            **committed,
-            "simulated_cost": float(seen["cost"][0]),
-            "simulated_cost_error": float(seen["cost"][1]),
-            "escape_time": escape,
-        },
-        certificate=certificate,
-        arrays={
-            "values": over_time({"S": inner, "K": outer, "rates": np.asarray(solution.rates)}, solution.inner.time),
-            "paths": over_time({key: seen[key] for key in seen if key not in ("time", "cost")}, seen["time"]),
-        },
-        profile={key: np.asarray(value) for key, value in profile.items()},
-        figures={
-            "values": lambda: values_figure(solution),
-            "gains": lambda: gains_figure(solution),
-            "paths": lambda: paths_figure(seen),
-        },
+    headline = RegimeHeadline(
+        P0=numbers_by(inner[0, :, :n, :n]),
+        K0=numbers_by(outer[0, :, :n, :n]),
+        r0=inner[0, :, n, n],
+        k0=outer[0, :, n, n],
+        attack_effort=profile["attack_effort"][0],
+        stabilize_effort=profile["stabilize_effort"][0],
+        spectral_gap=spectral_gap(rates),
+        poincare=poincare_constant(rates),
+        gap_sensitivity=gap_sensitivity(rates),
+        outer_value=value,
+        committed_value=bounds,
+        simulated_cost=float(seen["cost"][0]),
+        simulated_cost_error=float(seen["cost"][1]),
+        escape_time=escape,
     )
+    arrays = {"values": _values(inner, outer, profile, game.control_sizes[0]), "paths": _paths(seen)}
+    return StudyResult(headline, certificate, warnings=unsearched, arrays=arrays, profile=profile)
 
 
 def verify(config: RegimeConfig, profile: Any, context: RunContext) -> Certificate:
@@ -166,114 +204,81 @@ def verify(config: RegimeConfig, profile: Any, context: RunContext) -> Certifica
     """
     with jax.enable_x64(True):
         game = game_of(config)
-        played, feedback = stored_play(game, profile)
+        played, feedback = as_played(game, profile)
         second = EveryRegime(game.size - 1, game.regime_count).second
         certificate = matrix_gaps(played, feedback, second)
         if config.switching == "exogenous":
             return certificate
-        efforts = (Switched(_held(profile, name)) for name in ("attack_effort", "stabilize_effort"))
-        outer = outer_gaps(game, switching_for(config), feedback.gain, Efforts(*efforts), second)
+        efforts = Efforts(held(profile, "attack_effort"), held(profile, "stabilize_effort"))
+        outer = outer_gaps(game, switching_for(config), feedback.gain, efforts, second)
         return dataclasses.replace(certificate, entries=(*certificate.entries, *outer))
 
 
-def stored_play(game: LinearQuadraticGame, profile: Any) -> tuple[LinearQuadraticGame, LinearFeedback]:
-    """The game at the stored rates, and the stored gains as its profile."""
-    gain, slope = (jnp.asarray(profile[name], jnp.float64) for name in ("gain", "slope"))
-    time = jnp.asarray(profile["time"], jnp.float64)
-    names = ("drift", "players", "horizon", "diffusion", "jump_scale", "jump_rate", "tiers", "blocks")
-    rates = Switched(_held(profile, "rates"))
-    played = LinearQuadraticGame(**{name: getattr(game, name) for name in names}, generator=rates)
-    total = gain.shape[2]
-    still = jnp.broadcast_to(jnp.eye(total), (*gain.shape[:2], total, total))
-    feedback = LinearFeedback(
-        gain=Track(time, gain, slope),
-        crowd_gain=Track(time, 0 * gain, 0 * gain),
-        reaction=Track(time, still, 0 * still),
-        crowd_reaction=Track(time, 0 * still, 0 * still),
-        sizes=game.control_sizes,
+def _values(inner: np.ndarray, outer: np.ndarray, profile: dict[str, np.ndarray], controls: int) -> xr.Dataset:
+    """Values, rates, gains and efforts over time."""
+    axes, unit = ("time", "regime"), {"units": "x'Px, no ½"}
+    gains = {
+        "controller": ("u", profile["gain"][:, :, :controls]),
+        "disturbance": ("w", profile["gain"][:, :, controls:]),
+    }
+    return xr.Dataset(
+        {
+            "S": ((*axes, "z", "other z"), inner, {"long_name": "inner P", **unit}),
+            "K": ((*axes, "z", "other z"), outer, {"long_name": "outer K", **unit}),
+            "rates": ((*axes, "to"), profile["rates"], {"units": "1/time"}),
+            **{name: ((*axes, letter, "z"), gain, {"long_name": letter}) for name, (letter, gain) in gains.items()},
+            "attack_effort": (axes, profile["attack_effort"], {"long_name": "effort f"}),
+            "stabilize_effort": (axes, profile["stabilize_effort"], {"long_name": "effort g"}),
+        },
+        coords={"time": profile["time"]},
     )
-    return played, feedback
 
 
-def _held(profile: Any, name: str) -> Track:
-    """A stored series over time, as what is held between its times."""
-    value = jnp.asarray(profile[name], jnp.float64)
-    return Track(jnp.asarray(profile["time"], jnp.float64), value, jnp.zeros_like(value))
+def _paths(seen: dict[str, np.ndarray]) -> xr.Dataset:
+    """States and shares of the regimes over time, by theory and by simulation."""
+    count, time = seen["theory_mean"].shape[1], seen["time"]
+    names = [f"x{k + 1}" for k in range(count)] if count > 1 else ["x"]
+    theory, simulated = ((time, seen[f"{route}_mean"], seen[f"{route}_deviation"]) for route in ("theory", "simulated"))
+    data = theory_and_simulation(names, theory, simulated)
+    data["theory_share"] = (("time", "regime"), seen["theory_share"], {"long_name": "share of paths"})
+    return data.assign(simulated_share=(("seen", "regime"), seen["simulated_share"]))
 
 
-def _committed(
-    config: RegimeConfig, game: LinearQuadraticGame, switching: Switching, solution: RegimeSolution
-) -> dict[str, Any]:
-    """The outer value from x = (1, …, 1), regime 0, in both readings."""
-    if config.switching == "exogenous" or game.regime_count > MOST_COMMITTED:
-        return {"outer_value": None, "committed_value": None}
-    both = committed_game(game, switching, jnp.ones(game.size - 1), regime=0)
-    bounds = [float(both["lower"]), float(both["upper"])]
-    return {"outer_value": float(jnp.sum(solution.outer(0.0)[0])), "committed_value": bounds}
-
-
-def values_figure(solution: RegimeSolution) -> Figure:
-    """Inner P and outer K of every regime over time (first state)."""
-    figure, axes = new_figure(columns=2)
-    pairs = ((np.asarray(solution.inner.values)[:, 0], "inner P"), (np.asarray(solution.outer.value), "outer K"))
-    for ax, (values, name) in zip(axes, pairs, strict=True):
-        for regime in range(min(values.shape[1], len(COLOURS))):
-            ax.plot(solution.inner.time, values[:, regime, 0, 0], color=COLOURS[regime], label=f"regime {regime}")
-        label(ax, x=("time", ""), y=(name, "x'Px, no ½"), title=name)
-    legends(*axes)
-    return figure
-
-
-def gains_figure(solution: RegimeSolution) -> Figure:
-    """Feedback of controller and disturbance, and the efforts of attacker and stabilizer."""
-    figure, axes = new_figure(columns=3)
-    gains = np.asarray(solution.inner.profile.gain.value)
-    k = solution.inner.game.control_sizes[0]
-    for regime in range(min(gains.shape[1], len(COLOURS))):
-        colour = COLOURS[regime]
-        axes[0].plot(solution.inner.time, gains[:, regime, 0, 0], color=colour, label=f"u, regime {regime}")
-        axes[0].plot(solution.inner.time, gains[:, regime, k, 0], "--", color=colour, label=f"w, regime {regime}")
-        wide = 1.2 + 1.6 * (min(gains.shape[1], len(COLOURS)) - 1 - regime)  # equal efforts show as rims of one another
-        for ax, effort in zip(axes[1:], (solution.attack_effort, solution.stabilize_effort), strict=True):
-            series = np.asarray(effort)[:-1, regime]  # at T nothing is at stake, and no effort is drawn
-            time = solution.inner.time[:-1]
-            ax.step(time, series, where="post", color=colour, lw=wide, label=f"regime {regime}")
-    label(axes[0], x=("time", ""), y=("gain on x", ""), title="Controller and disturbance")
-    label(axes[1], x=("time", ""), y=("effort f", ""), title="Attacker")
-    label(axes[2], x=("time", ""), y=("effort g", ""), title="Stabilizer")
-    legends(*axes)
-    return figure
-
-
-def _failed(config: RegimeConfig, switching: Switching, escape: float) -> StudyResult:
+def _escaping(config: RegimeConfig, switching: Switching, escape: float) -> xr.Dataset:
+    """Inner values of the game that ends shortly before the escape."""
     solution = solve_regimes(game_of(config, 0.999 * escape), switching, throw=False)
     time = np.asarray(solution.inner.time)
-    values = np.asarray(solution.inner.values)[:, 0]
-
-    def figure() -> Figure:
-        drawn, axes = new_figure()
-        for regime in range(min(values.shape[1], len(COLOURS))):
-            axes[0].semilogy(
-                time[-1] - time,
-                np.abs(values[:, regime, 0, 0]) + 1e-12,
-                color=COLOURS[regime],
-                label=f"regime {regime}",
-            )
-        axes[0].axvline(escape, color="black", linestyle="--", label=f"escape {escape:.4g}")
-        label(axes[0], x=("time to go", ""), y=("|P|", ""), title="The inner values escape")
-        legends(axes[0])
-        return drawn
-
-    return escaped(
-        escape,
-        config.T,
-        arrays={"values": over_time({"S": values}, time[-1] - time, "to_go")},
-        figures={"escape": figure},
+    return xr.Dataset(
+        {"S": (("to_go", "regime", "z", "other z"), np.asarray(solution.inner.values)[:, 0], {"long_name": "P"})},
+        coords={"to_go": ("to_go", time[-1] - time, {"long_name": "time to go"})},
+        attrs={"escape_time": escape},
     )
 
 
-def _short(values: np.ndarray) -> list:
-    return values.reshape(-1).tolist() if values[0].size == 1 else values.tolist()
+def _efforts(name: str, title: str) -> Panel:
+    """An effort of every regime over time; equal ones show as rims of one another."""
+
+    def panel(data: xr.Dataset, ax: Axes | None = None) -> Axes:
+        ax, efforts = (
+            axes_or_new(ax),
+            data[name][:-1, : len(COLOURS)],
+        )  # at T nothing is at stake, and no effort is drawn
+        for regime, series in enumerate(efforts.values.T):
+            wide = 1.2 + 1.6 * (efforts.shape[1] - 1 - regime)
+            ax.step(efforts.time, series, where="post", color=COLOURS[regime], lw=wide, label=f"regime {regime}")
+        return label(ax, x=("time", ""), y=(data[name].attrs["long_name"], ""), title=title)
+
+    return panel
+
+
+def _shares(data: xr.Dataset, ax: Axes | None = None) -> Axes:
+    """Shares of the regimes: simulation as dots on theory."""
+    ax = lines("theory_share", by="regime", title="Where the regimes are")(data, ax)
+    dots = data.simulated_share.isel(seen=slice(None, None, max(data.sizes["seen"] // 16, 1)))
+    for colour, series in zip(COLOURS, dots.values.T, strict=False):
+        ax.plot(dots.seen, series, "o", color=colour, markersize=3)
+    ax.set_ylim(bottom=0.0)
+    return ax
 
 
 def memory(config: RegimeConfig) -> dict[str, float]:
@@ -291,46 +296,24 @@ STUDY = Study(
     verify=verify,
     presets={"quick": {}, "paper": {}},
     minutes={"quick": 1, "paper": 1},
-    headline={
-        "P0": Headline(shape="regimes (× n × n)", meaning="inner P at t = 0", normalisation="x'Px (no ½)"),
-        "K0": Headline(shape="regimes (× n × n)", meaning="outer K at t = 0", normalisation="x'Kx (no ½)"),
-        "r0": Headline(shape="regimes", unit="cost", meaning="constant of the inner value at t = 0"),
-        "k0": Headline(shape="regimes", unit="cost × time", meaning="constant of the outer value at t = 0"),
-        "attack_effort": Headline(shape="regimes", meaning="attacker's effort f* at t = 0"),
-        "stabilize_effort": Headline(shape="regimes", meaning="stabilizer's effort g* at t = 0"),
-        "spectral_gap": Headline(unit="1/time", meaning="λ₂ of the rates played at t = 0"),
-        "poincare": Headline(
-            unit="1/time", meaning="Poincaré constant of the same; null where a regime has no weight", optional=True
-        ),
-        "gap_sensitivity": Headline(
-            shape="regimes × regimes", meaning="∂λ₂/∂μ_ij of the same: what a little more switching i → j does to it"
-        ),
-        "outer_value": Headline(
-            unit="cost × time",
-            meaning="outer value from x = (1, …, 1) in regime 0, feedback reading; null where switching is exogenous",
-            optional=True,
-        ),
-        "committed_value": Headline(
-            shape="2",
-            unit="cost × time",
-            meaning="the same where efforts are held for all time: max–min and min–max over such policies",
-            optional=True,
-        ),
-        "simulated_cost": Headline(
-            unit="cost", meaning="inner cost of simulated paths from x = (1, …, 1), every regime alike"
-        ),
-        "simulated_cost_error": Headline(unit="cost", meaning="its standard error"),
-        "escape_time": Headline(
-            unit="time",
-            meaning="first time-to-go at which P escapes, searched up to 10 T; null: none",
-            optional=True,
-        ),
-    },
+    headline=RegimeHeadline,
     example="diffgames run regime-lq --set switching=exogenous T=2",
     published="no numbers that are at hand (abstract and notes of the paper only)",
     figures={
-        "values": "the worse the regime, the larger the value, inside and outside",
-        "gains": "the controller counters harder in worse regimes; efforts switch between nothing and all",
-        "paths": "simulated paths, with the band of theory",
+        "values": Drawing(
+            "the worse the regime, the larger the value, inside and outside",
+            "values",
+            lines("S", by="regime", title="Inner P"),
+            lines("K", by="regime", title="Outer K"),
+        ),
+        "gains": Drawing(
+            "the controller counters harder in worse regimes; efforts switch between nothing and all",
+            "values",
+            lines("controller", "disturbance", by="regime", y="gain on x", title="Controller and disturbance"),
+            _efforts("attack_effort", "Attacker"),
+            _efforts("stabilize_effort", "Stabilizer"),
+        ),
+        "paths": Drawing("simulated paths, with the band of theory", "paths", theory_and_dots, _shares),
+        "escape": Drawing("inner values grow without bound towards the escape", "escape", escaping("S", "regime")),
     },
 )

@@ -1,4 +1,4 @@
-"""Paths of the regime game under its stored strategies, on top of the exact moments of the same closed loop.
+"""Paths of the regime game of four players under given strategies, on top of the exact moments of the same closed loop.
 
 Controller and disturbance play their gains, regimes switch at the rates that attacker and stabilizer make; the start is
 x = (1, …, 1), every regime alike, as in the certificate.
@@ -11,11 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
-from matplotlib.figure import Figure
 
 from diffgames.games.linear_quadratic import LinearQuadraticGame
-from diffgames.plotting import COLOURS, band, label, legends, new_figure
-from diffgames.simulation import simulate_extrapolated
+from diffgames.simulation.extrapolation import simulate_extrapolated
 from diffgames.simulation.moments import closed_loop, mean_and_covariance, second_moments
 
 
@@ -69,26 +67,3 @@ def simulate_regimes(
         "simulated_share": np.asarray(found.occupation),
         "cost": np.asarray([found.cost[0], found.standard_error[0]]),
     }
-
-
-def paths_figure(found: dict[str, np.ndarray]) -> Figure:
-    """States with bands of two standard deviations, and shares of the regimes; simulation as dots on theory."""
-    figure, axes = new_figure(columns=2)
-    time = found["time"]
-    every = slice(None, None, max(time.size // 16, 1))
-    for k in range(min(found["theory_mean"].shape[1], len(COLOURS))):
-        centre, width = found["theory_mean"][:, k], 2 * found["theory_deviation"][:, k]
-        seen, spread = found["simulated_mean"][every, k], 2 * found["simulated_deviation"][every, k]
-        axes[0].plot(time, centre, color=COLOURS[k], label=f"x{k + 1}" if found["theory_mean"].shape[1] > 1 else "x")
-        band(axes[0], time, centre - width, centre + width, colour=COLOURS[k])
-        axes[0].plot(time[every], seen, "o", color=COLOURS[k], markersize=3)
-        for side in (-1, 1):
-            axes[0].plot(time[every], seen + side * spread, ".", color=COLOURS[k], markersize=3)
-    for regime in range(min(found["theory_share"].shape[1], len(COLOURS))):
-        axes[1].plot(time, found["theory_share"][:, regime], color=COLOURS[regime], label=f"regime {regime}")
-        axes[1].plot(time[every], found["simulated_share"][every, regime], "o", color=COLOURS[regime], markersize=3)
-    label(axes[0], x=("time", ""), y=("state", ""), title="Theory (lines, ±2 sd), simulation (dots)")
-    label(axes[1], x=("time", ""), y=("share of paths", ""), title="Where the regimes are")
-    axes[1].set_ylim(bottom=0.0)
-    legends(*axes)
-    return figure
