@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from diffgames.errors import InvalidInput, RunFailed
-from diffgames.games.differential import DifferentialGame, PointLaw
-from diffgames.games.jumps import FixedMark, JumpLaw
+from diffgames.games.differential import DifferentialGame
+from diffgames.games.jumps import JumpLaw
+from diffgames.games.regimes import regime_diffusion
 from diffgames.games.switching_graph import poincare_constant, spectral_gap
 from diffgames.numerics.grid import Axis, Grid
 from diffgames.solvers.affine_search import Affine
@@ -27,31 +28,19 @@ def generator(rates):
 
 def modes() -> DifferentialGame:
     """The scalar three-mode game: dX = (Ax + u + Dw)dt + Σ dW + multiplicative and additive compensated jumps."""
-    a, d, q = jnp.array([0.1, 0.2, 0.4]), jnp.array([0.3, 0.4, 0.5]), jnp.array([1.0, 1.5, 3.0])
-    sigma, scale, shift = (jnp.sqrt(jnp.array(v)) for v in ([0.04, 0.09, 0.25], [0.0, 0.05, 0.2], [0.01, 0.02, 0.05]))
-
-    def cost(t, x, u, i):
-        return jnp.broadcast_to(q[i] * x[0] ** 2 + u[0][0] ** 2 - 2 * u[1][0] ** 2, (2,))
-
-    def one(t, x, u, i):
-        return jnp.asarray(1.0)
-
-    mark = FixedMark(jnp.ones(1))
-    return DifferentialGame(
-        players=("controller", "disturbance"),
-        control_sizes=(1, 1),
-        drift=lambda t, x, u, i: a[i] * x + u[0] + d[i] * u[1],
-        diffusion=lambda t, x, u, i: sigma[i][None, None],
-        running_cost=cost,
-        terminal_cost=lambda x, i: jnp.broadcast_to(x[0] ** 2, (2,)),
-        initial=PointLaw(jnp.array([0.5])),
+    sigma, scale, shift = (np.sqrt(v).tolist() for v in ([0.04, 0.09, 0.25], [0.0, 0.05, 0.2], [0.01, 0.02, 0.05]))
+    return regime_diffusion(
+        A=[0.1, 0.2, 0.4],
+        D=[0.3, 0.4, 0.5],
+        Q=[1.0, 1.5, 3.0],
+        S=2.0,
+        sigma=sigma,
+        jump_scale=scale,
+        jump_shift=shift,
+        regimes=3,
         horizon=1.0,
-        jumps=(
-            JumpLaw(one, lambda t, x, u, z, i: scale[i] * x, mark),
-            JumpLaw(one, lambda t, x, u, z, i: shift[i] * z, mark),
-        ),
-        signs=(1, -1),
-        bounds=((-9.0, 9.0), (-4.0, 4.0)),
+        start=0.5,
+        bounds=(9.0, 4.0),
     )
 
 

@@ -21,12 +21,16 @@ Departures from the draft: u* = −R⁻¹Bᵀ(Px + p) (not of ∇V), the outer e
 stabilisable-plus-detectable does not prevent a finite escape (B R⁻¹Bᵀ ⪰ D S⁻¹Dᵀ in every regime does).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from diffgames.errors import InvalidInput
+from diffgames.games.differential import DifferentialGame, PointLaw
+from diffgames.games.jumps import FixedMark, JumpLaw
 from diffgames.games.linear_quadratic import LinearQuadraticGame
 from diffgames.games.matrices import Binder
 from diffgames.games.plain import adversarial_game
@@ -67,6 +71,56 @@ def regime_game(
         jump_rate=jump_rate,
         jump_scale=jump_scale,
         jump_shift=jump_shift,
+    )
+
+
+def regime_diffusion(
+    *,
+    A: Sequence[float],
+    D: Sequence[float],
+    Q: Sequence[float],
+    S: float,
+    sigma: Sequence[float],
+    jump_scale: Sequence[float],
+    jump_shift: Sequence[float],
+    regimes: int,
+    horizon: float,
+    start: float,
+    bounds: tuple[float, float],
+) -> DifferentialGame:
+    """The inner game for one state by its functions, as solvers on grids want it: B = R = Q_T = 1, jumps of rate one.
+
+    |u| and |w| are held below `bounds`; the regimes are switched from outside. `InvalidInput` names the letter that has
+    not one number for each of the `regimes`.
+    """
+    given = {"A": A, "D": D, "Q": Q, "sigma": sigma, "jump_scale": jump_scale, "jump_shift": jump_shift}
+    for name, values in given.items():
+        if len(values) != regimes:
+            raise InvalidInput(name, values, f"one number for each of the {regimes} regimes")
+    a, d, q, noise, scale, shift = (jnp.asarray(values, jnp.float64) for values in given.values())
+
+    def cost(t, x, u, i):
+        return jnp.broadcast_to(q[i] * x[0] ** 2 + u[0][0] ** 2 - S * u[1][0] ** 2, (2,))
+
+    def once(t, x, u, i):
+        return jnp.ones((), x.dtype)
+
+    mark = FixedMark(jnp.ones(1, jnp.float64))
+    return DifferentialGame(
+        players=("controller", "disturbance"),
+        control_sizes=(1, 1),
+        drift=lambda t, x, u, i: a[i] * x + u[0] + d[i] * u[1],
+        diffusion=lambda t, x, u, i: noise[i][None, None],
+        running_cost=cost,
+        terminal_cost=lambda x, i: jnp.broadcast_to(x[0] ** 2, (2,)),
+        initial=PointLaw(jnp.full(1, start, jnp.float64)),
+        horizon=horizon,
+        jumps=(
+            JumpLaw(once, lambda t, x, u, z, i: scale[i] * x, mark),
+            JumpLaw(once, lambda t, x, u, z, i: shift[i] * z, mark),
+        ),
+        signs=(1, -1),
+        bounds=tuple((-bound, bound) for bound in bounds),
     )
 
 

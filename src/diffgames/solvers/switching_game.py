@@ -19,6 +19,7 @@ spectral gap and Poincaré constant along time and state: `games.switching_graph
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -50,6 +51,23 @@ class MacroGame(eqx.Module):
     effort: Float[Array, "defender attacker"]
     stress: Callable[..., Array] | None = None
     mixed: bool = eqx.field(static=True, default=True)
+
+
+def contested_rates(
+    base: Any, attack: Any, stabilize: Any, levels: Float[np.ndarray, " levels"]
+) -> Float[np.ndarray, "levels levels m m"]:
+    """Generators μ⁰ + f λ^att − g λ^stab for every pair of efforts [g, f] among `levels`.
+
+    `InvalidInput` where shapes differ or a rate would be negative.
+    """
+    base, attack, stabilize = (np.array(rates, float) for rates in (base, attack, stabilize))
+    if not base.shape == attack.shape == stabilize.shape or base.shape[0] != base.shape[1]:
+        raise InvalidInput("attack, stabilize", (attack.shape, stabilize.shape), f"the shape of base, {base.shape}")
+    if (base < stabilize).any():
+        allowed = "rates that base has to give: negative intensity otherwise"
+        raise InvalidInput("stabilize", stabilize.tolist(), allowed)
+    rates = np.array([[base + f * attack - g * stabilize for f in levels] for g in levels])
+    return rates - np.eye(len(base)) * rates.sum(axis=-1, keepdims=True)
 
 
 class SwitchingSolution(eqx.Module):

@@ -15,16 +15,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 
-from diffgames.errors import InvalidInput
-from diffgames.games.differential import DifferentialGame, PointLaw
-from diffgames.games.jumps import FixedMark, JumpLaw
+from diffgames.games.regimes import regime_diffusion
 from diffgames.numerics.grid import Axis, Grid
-from diffgames.plotting import label, legends, new_figure
+from diffgames.plotting import COLOURS
 from diffgames.solvers.affine_search import Affine
 from diffgames.solvers.switching_committed import solve_committed_switching
-from diffgames.solvers.switching_game import MacroGame, SwitchingSolution, solve_switching_game
+from diffgames.solvers.switching_game import MacroGame, SwitchingSolution, contested_rates, solve_switching_game
 from diffgames.studies.context import RunContext
+from diffgames.studies.drawing import Drawing, lines
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.verification.certificate import Certificate
 
@@ -92,62 +92,47 @@ class GamesInGamesConfig:
     ] = 0.05
 
 
-def build_game(config: GamesInGamesConfig) -> DifferentialGame:
-    """The inner game."""
-    names = ("A", "D", "Q", "sigma", "jump_scale", "jump_shift")
-    count = len(config.base)
-    for name in names:
-        if len(getattr(config, name)) != count:
-            raise InvalidInput(name, getattr(config, name), f"one number for each of the {count} regimes")
-    a, d, q, sigma, scale, shift = (jnp.asarray(getattr(config, name), jnp.float64) for name in names)
-
-    def cost(t, x, u, i):
-        return jnp.broadcast_to(q[i] * x[0] ** 2 + u[0][0] ** 2 - config.S * u[1][0] ** 2, (2,))
-
-    def once(t, x, u, i):
-        return jnp.ones((), x.dtype)
-
-    mark = FixedMark(jnp.ones(1, jnp.float64))
-    jumps = (
-        JumpLaw(once, lambda t, x, u, z, i: scale[i] * x, mark),
-        JumpLaw(once, lambda t, x, u, z, i: shift[i] * z, mark),
-    )
-    return DifferentialGame(
-        players=("controller", "disturbance"),
-        control_sizes=(1, 1),
-        drift=lambda t, x, u, i: a[i] * x + u[0] + d[i] * u[1],
-        diffusion=lambda t, x, u, i: sigma[i][None, None],
-        running_cost=cost,
-        terminal_cost=lambda x, i: jnp.broadcast_to(x[0] ** 2, (2,)),
-        initial=PointLaw(jnp.full(1, config.start, jnp.float64)),
-        horizon=config.horizon,
-        jumps=jumps,
-        signs=(1, -1),
-        bounds=((-config.u_max, config.u_max), (-config.w_max, config.w_max)),
-    )
+Regimes = Any
+"""A number for each regime."""
 
 
-def efforts(config: GamesInGamesConfig) -> np.ndarray:
-    """The levels of effort."""
-    return np.linspace(0.0, 1.0, config.levels)
+@dataclass(frozen=True, kw_only=True)
+class GamesInGamesHeadline:
+    """Values, efforts and mixing at the middle of the grid at t = 0, and how far all of it can be trusted."""
 
-
-def macro_rates(config: GamesInGamesConfig) -> np.ndarray:
-    """Generators [g, f, regimes, regimes] at all levels; `InvalidInput` where a rate would be negative."""
-    base, attack, stabilize = (np.array(m, float) for m in (config.base, config.attack, config.stabilize))
-    if not base.shape == attack.shape == stabilize.shape or base.shape[0] != base.shape[1]:
-        raise InvalidInput("attack, stabilize", (attack.shape, stabilize.shape), f"the shape of base, {base.shape}")
-    if (base < stabilize).any():
-        raise InvalidInput("stabilize", config.stabilize, "rates that base has to give: negative intensity otherwise")
-    rates = np.array([[base + f * attack - g * stabilize for f in efforts(config)] for g in efforts(config)])
-    return rates - np.eye(len(base)) * rates.sum(axis=-1, keepdims=True)
+    inner: Annotated[Regimes, Headline(shape="regimes", meaning="V at x = 0, t = 0", normalisation="P x² + r")]
+    outer: Annotated[Regimes, Headline(shape="regimes", meaning="U at x = 0, t = 0", normalisation="K x² + k")]
+    inner_exogenous: Annotated[
+        Regimes,
+        Headline(shape="regimes", meaning="V at x = 0, t = 0 under the base rates", normalisation="P x² + r"),
+    ]
+    attack: Annotated[Regimes, Headline(shape="regimes", meaning="mean effort f of the attacker at x = 0, t = 0")]
+    stabilize: Annotated[Regimes, Headline(shape="regimes", meaning="mean effort g of the defender at x = 0, t = 0")]
+    spectral_gap: Annotated[float, Headline(unit="1/time", meaning="λ₂ of the equilibrium generator at x = 0, t = 0")]
+    spectral_gap_exogenous: Annotated[float, Headline(unit="1/time", meaning="λ₂ of the base rates")]
+    stage_gap: Annotated[
+        float, Headline(meaning="largest duality gap of a stage game; committed: first-order gain left")
+    ]
+    isaacs_gap: Annotated[
+        float, Headline(unit="cost/time", meaning="largest min max − max min of the inner Hamiltonian")
+    ]
+    leak: Annotated[
+        float, Headline(meaning="probability, at equilibrium, of meeting an end of the grid before the horizon")
+    ]
+    finer_grid_change: Annotated[
+        float | None, Headline(meaning="largest change of V and U at half the spacing, inner half of the grid")
+    ]
 
 
 def solve(config: GamesInGamesConfig, strategic: bool = True, keep: int = 20) -> SwitchingSolution:
     """The switching game in its reading, or the chain of the base rates alone."""
-    paid = 0.5 * efforts(config) ** 2
+    names = ("A", "D", "Q", "S", "sigma", "jump_scale", "jump_shift", "horizon", "start")
+    given = {name: getattr(config, name) for name in names}
+    game = regime_diffusion(**given, regimes=len(config.base), bounds=(config.u_max, config.w_max))
+    levels = np.linspace(0.0, 1.0, config.levels)
+    rates = contested_rates(config.base, config.attack, config.stabilize, levels)
+    paid = 0.5 * levels**2
     effort = config.effort_stabilize * paid[:, None] - config.effort_attack * paid[None, :]
-    rates = macro_rates(config)
     if not strategic:
         rates, effort = rates[:1, :1], effort[:1, :1]
     macro = MacroGame(jnp.asarray(rates), jnp.asarray(effort), lambda t, x, i, v: v, config.mixed)
@@ -155,69 +140,44 @@ def solve(config: GamesInGamesConfig, strategic: bool = True, keep: int = 20) ->
     committed = strategic and config.reading == "committed"
     solver = solve_committed_switching if committed else solve_switching_game
     options = {"keep": keep, "steps": config.steps, "leak_tolerance": config.leak_tolerance}
-    return solver(build_game(config), macro, grid, search=Affine(), **options)
+    return solver(game, macro, grid, search=Affine(), **options)
 
 
 def run(config: GamesInGamesConfig, context: RunContext) -> StudyResult:
-    """Solve with and without the outer players, certify on a finer grid, draw."""
+    """Solve with and without the outer players, certify on a finer grid."""
     with jax.enable_x64(True):
-        build_game(config)  # what is wrong here, and in the rates, is told before anything is computed
-        macro_rates(config)
         context.progress.update("switching game", 0.1)
         game, alone = solve(config), solve(config, strategic=False)
         assert game.leak_at_start is not None  # the grid's ends are artificial
-        certificate = _certify(config, context, np.asarray(game.inner[0]), np.asarray(game.outer[0]))
-        middle = config.points // 2
-        gap, poincare = game.spectral_gap(), game.poincare_constant()
-        attack, calm = (np.asarray(policy) @ efforts(config) for policy in (game.attacker, game.defender))
-        dataset = xr.Dataset(
-            {
-                "inner": (("time", "regime", "x"), np.asarray(game.inner)),
-                "outer": (("time", "regime", "x"), np.asarray(game.outer)),
-                "inner_exogenous": (("time", "regime", "x"), np.asarray(alone.inner)),
-                "attack": (("time", "regime", "x"), attack),
-                "stabilize": (("time", "regime", "x"), calm),
-                "spectral_gap": (("time", "x"), gap),
-                "poincare_constant": (("time", "x"), poincare),
-            },
-            coords={"time": np.asarray(game.time), "x": game.grid.axes[0].coordinates()},
+        profile = {"inner": np.asarray(game.inner[0]), "outer": np.asarray(game.outer[0])}
+        certificate = verify(config, profile, context)
+        data = _values(game, alone)
+        middle = data.isel(time=0, x=config.points // 2)
+        headline = GamesInGamesHeadline(
+            inner=middle.inner.values,
+            outer=middle.outer.values,
+            inner_exogenous=middle.inner_exogenous.values,
+            attack=middle.attack.values,
+            stabilize=middle.stabilize.values,
+            spectral_gap=float(middle.spectral_gap),
+            spectral_gap_exogenous=float(alone.spectral_gap()[0, config.points // 2]),
+            stage_gap=float(game.gap),
+            isaacs_gap=float(game.isaacs_gap),
+            leak=float(game.leak_at_start),
+            finer_grid_change=certificate.checks["finer_grid_change"],
         )
-        headline = {
-            "inner": np.asarray(game.inner[0, :, middle]),
-            "outer": np.asarray(game.outer[0, :, middle]),
-            "inner_exogenous": np.asarray(alone.inner[0, :, middle]),
-            "attack": attack[0, :, middle],
-            "stabilize": calm[0, :, middle],
-            "spectral_gap": float(gap[0, middle]),
-            "spectral_gap_exogenous": float(alone.spectral_gap()[0, middle]),
-            "stage_gap": float(game.gap),
-            "isaacs_gap": float(game.isaacs_gap),
-            "leak": float(game.leak_at_start),
-            "finer_grid_change": certificate.checks["finer_grid_change"],
-        }
-    profile = {"inner": np.asarray(game.inner[0]), "outer": np.asarray(game.outer[0])}
-    return StudyResult(
-        headline=headline,
-        certificate=certificate,
-        arrays={"values": dataset},
-        profile=profile,
-        figures={"values": _figure(dataset)},
-    )
+    return StudyResult(headline, certificate, arrays={"values": data}, profile=profile)
 
 
 def verify(config: GamesInGamesConfig, profile: dict[str, Any], context: RunContext) -> Certificate:
-    """The certificate of the stored values."""
-    with jax.enable_x64(True):
-        return _certify(config, context, profile["inner"], profile["outer"])
-
-
-def _certify(config: GamesInGamesConfig, context: RunContext, inner: np.ndarray, outer: np.ndarray) -> Certificate:
-    """Largest change of both values on the inner half of the grid at half the spacing."""
+    """Largest change of both stored values on the inner half of the grid at half the spacing."""
     context.progress.update("a finer grid", 0.6)
     keep = 20 if config.reading == "committed" else 1  # committed policies are constant between kept times
-    fine = solve(replace(config, points=2 * config.points - 1, steps=None), keep=keep)
+    with jax.enable_x64(True):
+        fine = solve(replace(config, points=2 * config.points - 1, steps=None), keep=keep)
     inside = slice(config.points // 4, -(config.points // 4))
-    changes = [np.asarray(a)[:, ::2] - b for a, b in ((fine.inner[0], inner), (fine.outer[0], outer))]
+    pairs = ((fine.inner[0], profile["inner"]), (fine.outer[0], profile["outer"]))
+    changes = [np.asarray(a)[:, ::2] - b for a, b in pairs]
     return Certificate(
         (),
         how="both values against those on a grid of half the spacing, on the inner half of the grid",
@@ -227,21 +187,48 @@ def _certify(config: GamesInGamesConfig, context: RunContext, inner: np.ndarray,
     )
 
 
-def _figure(dataset: xr.Dataset) -> Any:
-    figure, axes = new_figure(1, 3, width=4.2, height=3.4)
-    for i in range(dataset.sizes["regime"]):
-        line = axes[0].plot(dataset["x"], dataset["inner"][0, i], label=f"regime {i + 1}")[0]
-        axes[0].plot(dataset["x"], dataset["inner_exogenous"][0, i], ":", color=line.get_color())
-        axes[1].plot(dataset["x"], dataset["outer"][0, i], color=line.get_color())
-    label(axes[0], x=("state x", ""), y=("cost", ""), title="Inner value V (dotted: base rates alone)")
-    label(axes[1], x=("state x", ""), y=("cost × time", ""), title="Outer value U")
-    middle = dataset.sizes["x"] // 2
-    axes[2].plot(dataset["time"], dataset["spectral_gap"][:, middle], label="spectral gap λ₂")
-    axes[2].plot(dataset["time"], dataset["poincare_constant"][:, middle], "--", label="Poincaré constant λ_P")
-    axes[2].set_ylim(bottom=0)
-    label(axes[2], x=("time", ""), y=("rate", "1/time"), title="Mixing of regime risks at x = 0")
-    legends(*axes)
-    return figure
+def _values(game: SwitchingSolution, alone: SwitchingSolution) -> xr.Dataset:
+    """Values, mean efforts and mixing of the regimes at every kept time and point."""
+    axes, levels = ("time", "regime", "x"), np.linspace(0.0, 1.0, game.attacker.shape[-1])
+    rate = {"units": "1/time"}
+    return xr.Dataset(
+        {
+            "inner": (axes, np.asarray(game.inner), {"long_name": "cost"}),
+            "outer": (axes, np.asarray(game.outer), {"long_name": "cost × time"}),
+            "inner_exogenous": (axes, np.asarray(alone.inner)),
+            "attack": (axes, np.asarray(game.attacker) @ levels),
+            "stabilize": (axes, np.asarray(game.defender) @ levels),
+            "spectral_gap": (("time", "x"), game.spectral_gap(), {"long_name": "spectral gap λ₂", **rate}),
+            "poincare_constant": (
+                ("time", "x"),
+                game.poincare_constant(),
+                {"long_name": "Poincaré λ_P", **rate},
+            ),
+        },
+        coords={"time": np.asarray(game.time), "x": ("x", game.grid.axes[0].coordinates(), {"long_name": "state x"})},
+    )
+
+
+def _inner(data: xr.Dataset, ax: Axes | None = None) -> Axes:
+    """The inner value at t = 0, dotted under the base rates alone."""
+    first = data.isel(time=0)
+    ax = lines("inner", by="regime", title="Inner value V (dotted: base rates alone)")(first, ax)
+    for colour, series in zip(COLOURS, first.inner_exogenous.values, strict=False):
+        ax.plot(first.x, series, ":", color=colour)
+    return ax
+
+
+def _outer(data: xr.Dataset, ax: Axes | None = None) -> Axes:
+    """The outer value at t = 0."""
+    return lines("outer", by="regime", title="Outer value U")(data.isel(time=0), ax)
+
+
+def _mixing(data: xr.Dataset, ax: Axes | None = None) -> Axes:
+    """Spectral gap and Poincaré constant at the middle of the grid."""
+    middle = data.isel(x=data.sizes["x"] // 2)
+    ax = lines("spectral_gap", "poincare_constant", y="rate", title="Mixing of regime risks at x = 0")(middle, ax)
+    ax.set_ylim(bottom=0)
+    return ax
 
 
 def memory(config: GamesInGamesConfig) -> dict[str, float]:
@@ -260,24 +247,17 @@ STUDY = Study(
     verify=verify,
     presets={"quick": {}, "paper": {"points": 241}},
     minutes={"quick": 1.0, "paper": 1.5},
-    headline={
-        "inner": Headline(shape="regimes", meaning="V at x = 0, t = 0", normalisation="P x² + r"),
-        "outer": Headline(shape="regimes", meaning="U at x = 0, t = 0", normalisation="K x² + k"),
-        "inner_exogenous": Headline(
-            shape="regimes", meaning="V at x = 0, t = 0 under the base rates", normalisation="P x² + r"
-        ),
-        "attack": Headline(shape="regimes", meaning="mean effort f of the attacker at x = 0, t = 0"),
-        "stabilize": Headline(shape="regimes", meaning="mean effort g of the defender at x = 0, t = 0"),
-        "spectral_gap": Headline(unit="1/time", meaning="λ₂ of the equilibrium generator at x = 0, t = 0"),
-        "spectral_gap_exogenous": Headline(unit="1/time", meaning="λ₂ of the base rates"),
-        "stage_gap": Headline(meaning="largest duality gap of a stage game; committed: first-order gain left"),
-        "isaacs_gap": Headline(unit="cost/time", meaning="largest min max − max min of the inner Hamiltonian"),
-        "leak": Headline(meaning="probability, at equilibrium, of meeting an end of the grid before the horizon"),
-        "finer_grid_change": Headline(meaning="largest change of V and U at half the spacing, inner half of the grid"),
-    },
+    headline=GamesInGamesHeadline,
     example="diffgames run games-in-games --set points=241 --set attack=[[0,1,0.5],[0,0,1],[0,0,0]]",
     published="no numbers that are at hand (abstract and notes of the paper only)",
     figures={
-        "values": "the game over regimes raises the values where the attacker pushes",
+        "values": Drawing(
+            "the game over regimes raises the values where the attacker pushes",
+            "values",
+            _inner,
+            _outer,
+            _mixing,
+            width=4.2,
+        ),
     },
 )
