@@ -14,7 +14,8 @@ import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.figure import Figure
+import xarray as xr
+from matplotlib.axes import Axes
 
 from diffgames.errors import InvalidInput, RunFailed
 from diffgames.games.mean_field import (
@@ -26,11 +27,12 @@ from diffgames.games.mean_field import (
     typed_linear_quadratic,
 )
 from diffgames.numerics.step_size import Sized
-from diffgames.plotting import COLOURS, band, label, legends, new_figure
 from diffgames.solvers import LinearQuadraticSolution, escape_time, solve
 from diffgames.solvers.boundary_value import boundary_costates, boundary_escape
 from diffgames.studies.context import RunContext
-from diffgames.studies.linear_quadratic_words import escaped, over_time, searched
+from diffgames.studies.drawing import Drawing, lines
+from diffgames.studies.linear_quadratic_figures import escaping, theory_and_dots, theory_and_simulation
+from diffgames.studies.linear_quadratic_words import escaped, numbers_by, searched
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.studies.typed_simulation import simulate_types
 from diffgames.verification.certificate import Certificate
@@ -67,6 +69,36 @@ class TypedConfig:
     steps: Annotated[int, Parameter(unit="steps", meaning="time steps of the simulation", minimum=2)] = 200
 
 
+@dataclass(frozen=True, kw_only=True)
+class TypedHeadline:
+    """The feedback at t = 0, the laws of the types, and what the second routes say."""
+
+    P0: Annotated[list, Headline(shape="types (× n × n)", meaning="P at t = 0", normalisation="½ x'Px")]
+    xi0: Annotated[list, Headline(shape="types (× n)", meaning="ξ at t = 0 on the equilibrium path")]
+    mean_T: Annotated[list, Headline(shape="types (× n)", meaning="mean of every type at T")]
+    xbar_T: Annotated[float | list, Headline(shape="scalar or n", meaning="mean over all agents at T")]
+    cost: Annotated[Any, Headline(shape="types", unit="cost", meaning="expected cost of an agent of every type")]
+    escape_time: Annotated[
+        float | None,
+        Headline(
+            unit="time",
+            meaning="first time-to-go at which P, or det Ψ22, breaks down, searched up to 10 T; null: none",
+            optional=True,
+        ),
+    ]
+    mean_cost: Annotated[float, Headline(unit="cost", meaning="the same over all agents, Σ λ_τ J_τ")]
+    simulated_mean_cost: Annotated[float, Headline(unit="cost", meaning="mean_cost of the simulated agents")]
+    simulated_mean_cost_error: Annotated[
+        float, Headline(unit="cost", meaning="its standard error, over independent crowds")
+    ]
+    route_error: Annotated[
+        float | None,
+        Headline(
+            meaning="largest difference of ξ(0) to the boundary value problem; null for feedback Nash", optional=True
+        ),
+    ]
+
+
 def game_of(config: TypedConfig, horizon: float | None = None) -> TypedGame:
     """The typed game of a configuration."""
     names = ("a", "b", "kappa", "sigma", "q", "r", "s", "q_T")
@@ -84,10 +116,10 @@ def run(config: TypedConfig, context: RunContext) -> StudyResult:
         (escape, other), unsearched = searched(partial(escapes, game, config.reading), config.T, SEARCH * config.T)
         context.log(f"escape time: engine and private equations {escape}, det Psi22 {other}")
         if escape is not None and escape <= config.T:
-            return _failed(config, escape, mean)
+            return _failed(config, escape)
         solution = solve(typed_linear_quadratic(game, config.reading))
         private = solve(private_game(game))
-        certificate = certify(game, solution, mean, covariance)
+        certificate = verify(config, solution.profile, context)
         series = follow(game, config.reading, solution, private, mean, covariance)
         context.progress.update("simulating", 0.7)
         crowd = simulate_types(
@@ -102,35 +134,21 @@ def run(config: TypedConfig, context: RunContext) -> StudyResult:
         )
         expected = float(np.asarray(config.share) @ series["cost"][-1])
         context.log(f"mean cost of an agent {expected:.6g}, simulated {crowd['cost'][0]:.6g} ± {crowd['cost'][1]:.2g}")
-    size = (game.types, game.states)
-    first, last = series["xi"][0].reshape(size), series["mean"][-1].reshape(size)
-    headline = {
-        "P0": _short(series["P"][0]),
-        "xi0": _short(first),
-        "mean_T": _short(last),
-        "xbar_T": _short(series["xbar"][-1])[0] if game.states == 1 else series["xbar"][-1].tolist(),
-        "cost": series["cost"][-1].tolist(),
-        "escape_time": escape,
-        "route_error": _route_error(config, game, mean, first, series["P"][0]),
-        "mean_cost": expected,
-        "simulated_mean_cost": float(crowd["cost"][0]),
-        "simulated_mean_cost_error": float(crowd["cost"][1]),
-    }
-    kept = {key: value for key, value in series.items() if key != "time"}
-    return StudyResult(
-        warnings=unsearched,
-        headline=headline,
-        certificate=certificate,
-        arrays={
-            "law": over_time(kept, series["time"]),
-            "simulated": over_time({key: crowd[key] for key in ("mean", "deviation")}, crowd["time"]),
-        },
-        profile=solution.profile,
-        figures={
-            "means": lambda: means_figure(game, series, crowd),
-            "feedback": lambda: feedback_figure(game, series),
-        },
+    first, last = series["xi"][0], series["mean"][-1]
+    headline = TypedHeadline(
+        P0=numbers_by(series["P"][0]),
+        xi0=numbers_by(first),
+        mean_T=numbers_by(last),
+        xbar_T=series["xbar"][-1].item() if game.states == 1 else series["xbar"][-1].tolist(),
+        cost=series["cost"][-1],
+        escape_time=escape,
+        route_error=_route_error(config, game, mean, first, series["P"][0]),
+        mean_cost=expected,
+        simulated_mean_cost=float(crowd["cost"][0]),
+        simulated_mean_cost_error=float(crowd["cost"][1]),
     )
+    arrays = {"law": _law(series), "paths": _paths(game, series, crowd)}
+    return StudyResult(headline, certificate, warnings=unsearched, arrays=arrays, profile=solution.profile)
 
 
 def verify(config: TypedConfig, profile: Any, context: RunContext) -> Certificate:
@@ -141,12 +159,6 @@ def verify(config: TypedConfig, profile: Any, context: RunContext) -> Certificat
         return matrix_gaps(
             typed_linear_quadratic(game, config.reading), profile, _second(game, config.reading, mean, covariance)
         )
-
-
-def certify(game: TypedGame, solution: LinearQuadraticSolution, mean: Any, covariance: Any) -> Certificate:
-    """Exact gaps of the decision makers."""
-    reading: Reading = _reading_of(solution)
-    return matrix_gaps(solution.game, solution.profile, _second(game, reading, mean, covariance))
 
 
 def escapes(game: TypedGame, reading: Reading, limit: float) -> tuple[float | None, float | None]:
@@ -229,35 +241,32 @@ def follow(
     return {"time": np.asarray(time)} | {key: np.asarray(value) for key, value in series.items()}
 
 
-def means_figure(game: TypedGame, series: dict[str, np.ndarray], crowd: dict[str, np.ndarray]) -> Figure:
-    """Mean of every type with two standard deviations, and x̄; simulated agents as dots on theory."""
-    figure, axes = new_figure()
-    for t in range(min(game.types, len(COLOURS) - 1)):
-        centre, width = series["mean"][:, t, 0], 2 * np.sqrt(series["covariance"][:, t, 0, 0])
-        axes[0].plot(series["time"], centre, color=COLOURS[t], label=f"type {t}")
-        band(axes[0], series["time"], centre - width, centre + width, colour=COLOURS[t])
-        every = slice(None, None, max(crowd["time"].size // 16, 1))
-        time, seen, spread = (crowd[key][every] for key in ("time", "mean", "deviation"))
-        axes[0].plot(time, seen[:, t, 0], "o", color=COLOURS[t], markersize=3)
-        for side in (-2, 2):
-            axes[0].plot(time, seen[:, t, 0] + side * spread[:, t, 0], ".", color=COLOURS[t], markersize=3)
-    axes[0].plot(series["time"], series["xbar"][:, 0], "--", color="black", label="x̄")
-    name = "first state" if game.states > 1 else "state"
-    label(axes[0], x=("time", ""), y=(name, ""), title="Means ±2 sd: theory (lines), agents (dots)")
-    legends(axes[0])
-    return figure
+def _law(series: dict[str, np.ndarray]) -> xr.Dataset:
+    """P, ξ, the laws and the costs of the types over time."""
+    axes = {"P": ("type", "row", "column"), "covariance": ("type", "row", "column"), "xbar": ("row",)}
+    axes |= {"xi": ("type", "row"), "mean": ("type", "row"), "cost": ("type",)}
+    data = {name: (("time", *dims), series[name]) for name, dims in axes.items()}
+    found = xr.Dataset(data, coords={"time": series["time"]})
+    found.xi.attrs["long_name"] = "ξ"
+    return found
 
 
-def feedback_figure(game: TypedGame, series: dict[str, np.ndarray]) -> Figure:
-    """P and ξ over time."""
-    figure, axes = new_figure(columns=2)
-    for t in range(min(game.types, len(COLOURS))):
-        axes[0].plot(series["time"], series["P"][:, t, 0, 0], color=COLOURS[t], label=f"type {t}")
-        axes[1].plot(series["time"], series["xi"][:, t, 0], color=COLOURS[t], label=f"type {t}")
-    for ax, name in zip(axes, ("P", "ξ"), strict=True):
-        label(ax, x=("time", ""), y=(name, ""), title=f"u = −(b/r)(P x + ξ): {name}")
-    legends(*axes)
-    return figure
+def _paths(game: TypedGame, series: dict[str, np.ndarray], crowd: dict[str, np.ndarray]) -> xr.Dataset:
+    """Means and deviations of every type, of theory and of the simulated agents, and x̄."""
+    count, n = game.types, game.states
+    names = [f"type {t}" + (f", state {k + 1}" if n > 1 else "") for t in range(count) for k in range(n)]
+    spread = np.sqrt(np.einsum("ktaa->kta", series["covariance"]))
+    theory = (series["time"], series["mean"].reshape(-1, count * n), spread.reshape(-1, count * n))
+    seen = (crowd["time"], crowd["mean"].reshape(-1, count * n), crowd["deviation"].reshape(-1, count * n))
+    data = theory_and_simulation(names, theory, seen)
+    return data.assign(xbar=(("time", "row"), series["xbar"]))
+
+
+def _means(data: xr.Dataset, ax: Axes | None = None) -> Axes:
+    """The types, and x̄ dashed."""
+    ax = theory_and_dots(data, ax)
+    ax.plot(data.time, data.xbar[:, 0], "--", color="black", label="x̄")
+    return ax
 
 
 def _second(game: TypedGame, reading: Reading, mean: Any, covariance: Any) -> Any:
@@ -272,15 +281,6 @@ def _second(game: TypedGame, reading: Reading, mean: Any, covariance: Any) -> An
     return moment[None]
 
 
-def _reading_of(solution: LinearQuadraticSolution) -> Reading:
-    names = [name for name, _ in solution.game.blocks]
-    if "x0" in names:
-        return "mfg"
-    if "y0" in names:
-        return "mftg"
-    return "team" if solution.game.players[0].name == "planner" else "nash"
-
-
 def _route_error(config: TypedConfig, game: TypedGame, mean: Any, xi: np.ndarray, own: np.ndarray) -> float | None:
     """Largest difference of ξ(0) between the two routes."""
     if config.reading == "nash":
@@ -290,7 +290,7 @@ def _route_error(config: TypedConfig, game: TypedGame, mean: Any, xi: np.ndarray
         return float(np.abs(np.asarray(costates) - np.einsum("tab,tb->ta", own, np.asarray(mean)) - xi).max())
 
 
-def _failed(config: TypedConfig, escape: float, mean: Any) -> StudyResult:
+def _failed(config: TypedConfig, escape: float) -> StudyResult:
     """Past the escape time: the feedback on the means up to shortly before it."""
     game = game_of(config, 0.99 * escape)
     try:
@@ -298,27 +298,16 @@ def _failed(config: TypedConfig, escape: float, mean: Any) -> StudyResult:
     except RunFailed:
         return escaped(escape, config.T)
     maps = np.asarray(jax.vmap(lambda value: costate_map(game, config.reading, value))(solution.values))
-    to_go = 0.99 * escape - np.asarray(solution.time)
-
-    def figure() -> Figure:
-        drawn, axes = new_figure()
-        for t in range(min(game.types, len(COLOURS))):
-            column = t * game.states
-            axes[0].plot(to_go, maps[:, column, column], color=COLOURS[t], label=f"type {t}")
-        axes[0].axvline(escape, color="black", linestyle="--", label=f"escape {escape:.4g}")
-        axes[0].set_yscale("symlog")
-        label(axes[0], x=("time to go", ""), y=("costate per own mean, P + Π", ""), title="The values escape")
-        legends(axes[0])
-        return drawn
-
-    return escaped(
-        escape, config.T, arrays={"costates": over_time({"map": maps}, to_go, "to_go")}, figures={"escape": figure}
+    own = np.einsum("taa->ta", maps)[:, :: game.states]
+    data = xr.Dataset(
+        {
+            "map": (("to_go", "costate", "mean"), maps),
+            "own": (("to_go", "type"), own, {"long_name": "costate per own mean, P + Π"}),
+        },
+        coords={"to_go": ("to_go", 0.99 * escape - np.asarray(solution.time), {"long_name": "time to go"})},
+        attrs={"escape_time": escape},
     )
-
-
-def _short(values: np.ndarray) -> list:
-    """Per type: a number where there is one state, else the vector or matrix."""
-    return values.reshape(-1).tolist() if values[0].size == 1 else values.tolist()
+    return escaped(escape, config.T, arrays={"escape": data})
 
 
 def memory(config: TypedConfig) -> dict[str, float]:
@@ -337,28 +326,19 @@ STUDY = Study(
     verify=verify,
     presets={"quick": {}, "paper": {}},
     minutes={"quick": 1, "paper": 1},
-    headline={
-        "P0": Headline(shape="types (× n × n)", meaning="P at t = 0", normalisation="½ x'Px"),
-        "xi0": Headline(shape="types (× n)", meaning="ξ at t = 0 on the equilibrium path"),
-        "mean_T": Headline(shape="types (× n)", meaning="mean of every type at T"),
-        "xbar_T": Headline(shape="scalar or n", meaning="mean over all agents at T"),
-        "cost": Headline(shape="types", unit="cost", meaning="expected cost of an agent of every type"),
-        "escape_time": Headline(
-            unit="time",
-            meaning="first time-to-go at which P, or det Ψ22, breaks down, searched up to 10 T; null: none",
-            optional=True,
-        ),
-        "mean_cost": Headline(unit="cost", meaning="the same over all agents, Σ λ_τ J_τ"),
-        "simulated_mean_cost": Headline(unit="cost", meaning="mean_cost of the simulated agents"),
-        "simulated_mean_cost_error": Headline(unit="cost", meaning="its standard error, over independent crowds"),
-        "route_error": Headline(
-            meaning="largest difference of ξ(0) to the boundary value problem; null for feedback Nash", optional=True
-        ),
-    },
+    headline=TypedHeadline,
     example='diffgames run typed-lq --set reading=team T=2 share="[0.5,0.5]"',
     published="the model and equations, no numbers",
     figures={
-        "means": "dots (agents one by one) lie on the lines of theory, and within their bands",
-        "feedback": "P differs by type but not by reading; ξ carries what the types expect of one another",
+        "means": Drawing(
+            "dots (agents one by one) lie on the lines of theory, and within their bands", "paths", _means
+        ),
+        "feedback": Drawing(
+            "P differs by type but not by reading; ξ carries what the types expect of one another",
+            "law",
+            lines("P", by="type", title="u = −(b/r)(P x + ξ): P"),
+            lines("xi", by="type", title="u = −(b/r)(P x + ξ): ξ"),
+        ),
+        "escape": Drawing("costates grow without bound towards the escape", "escape", escaping("own", "type")),
     },
 )
