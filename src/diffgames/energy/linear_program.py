@@ -212,6 +212,6 @@ def _dot(y: Rows, r: Rows) -> Float[Array, ""]:
 
 def nothing(market: Market) -> Plan:
     """The plan of zeros."""
-    hourly = jnp.zeros((market.hours, market.agents))
-    starts, feeder = jnp.zeros(market.startable.shape), jnp.zeros(market.hours)
+    # made of the data, for XLA would fold what is done to a constant, agent by agent, while it compiles
+    hourly, starts, feeder = (0.0 * jnp.asarray(part) for part in (market.load, market.startable, market.feeder))
     return Plan(hourly, hourly, hourly, hourly, hourly, starts, feeder, feeder)
