@@ -13,7 +13,7 @@ the exploitability.
 
 import equinox as eqx
 
-from diffgames.equilibria.deviation import Frozen, one_player_problem
+from diffgames.equilibria.deviation import Frozen, one_player_problem, seat_of
 from diffgames.games.differential import DifferentialGame, Profile
 
 
@@ -24,4 +24,4 @@ class Nash(eqx.Module):
 
     def problem(self, game: DifferentialGame, profile: Profile, player: int) -> DifferentialGame:
         """What the player solves when it deviates: the others' strategies are frozen."""
-        return one_player_problem(game, player, Frozen(profile, player))
+        return one_player_problem(game, player, Frozen(profile, seat_of(game, player)))

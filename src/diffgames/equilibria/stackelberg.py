@@ -18,7 +18,7 @@ from typing import Any, Protocol, runtime_checkable
 import equinox as eqx
 from jaxtyping import Array, Float
 
-from diffgames.equilibria.deviation import Frozen, one_player_problem
+from diffgames.equilibria.deviation import Frozen, one_player_problem, seat_of
 from diffgames.equilibria.nash import Nash
 from diffgames.errors import InvalidInput
 from diffgames.games.differential import Controls, DifferentialGame, Profile
@@ -56,7 +56,7 @@ class Stackelberg(eqx.Module):
     def problem(self, game: DifferentialGame, profile: Profile | Reactive, player: int) -> DifferentialGame:
         """What the player solves when it deviates: later tiers react, the others' strategies are frozen."""
         if player in game.tiers[-1]:
-            return one_player_problem(game, player, Frozen(profile, player))
+            return one_player_problem(game, player, Frozen(profile, seat_of(game, player)))
         if not hasattr(profile, "respond"):
             raise InvalidInput(
                 "profile",

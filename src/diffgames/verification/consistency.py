@@ -37,6 +37,7 @@ from diffgames.solvers.recursion import continuation
 from diffgames.solvers.riccati import switched
 from diffgames.verification.certificate import Gap, exact_gap, magnitude, not_integrated, unbounded_gap
 from diffgames.verification.deviator_matrices import LIKENESS
+from diffgames.verification.player_indices import PlayerIndices, player_indices
 
 NODES = 33  # of Simpson's rule over the reactions' time
 ACCURACY = Accuracy(rtol=1e-9, atol=1e-13)
@@ -166,7 +167,7 @@ def crowd_and_reactions(
 
 
 def _consistency(game: LinearQuadraticGame, profile: Any, player: int, second: Array) -> Gap:
-    value, misjudged, solved = _crowd_values(game, profile, player)
+    value, misjudged, solved = _crowd_values(game, profile, player_indices(game, player))
     if not bool(solved):
         raise not_integrated(f"{game.players[player].name} beside its crowd")
     gains = jnp.einsum("siab,iab->s", second, magnitude(misjudged))
@@ -182,7 +183,9 @@ def _consistency(game: LinearQuadraticGame, profile: Any, player: int, second: A
 
 
 def _reaction(game: LinearQuadraticGame, profile: Any, earlier: int, later: int) -> Gap:
-    saved, worth, bend = (float(part) for part in _answers(game, profile, earlier, later))
+    beside = game.players[later].crowd_input is not None
+    found = _answers(game, profile, player_indices(game, earlier).place, player_indices(game, later), beside)
+    saved, worth, bend = map(float, found)
     selected = f"{game.players[later].name} answers a unit added to the control of {game.players[earlier].name}"
     if not bend > 0:
         return unbounded_gap("reaction", -worth, "the later tier's cost is not convex in its own control", selected)
@@ -206,24 +209,25 @@ def _members(game: LinearQuadraticGame, gains: Gains) -> Float[Array, "m K n"]:
     return found
 
 
-def _paid(game: LinearQuadraticGame, c: Coefficients, gains: Gains, player: int) -> Float[Array, "m n n"]:
+def _paid(c: Coefficients, gains: Gains, who: PlayerIndices) -> Float[Array, "m n n"]:
     """The player's running cost under the gains, to be minimised."""
+    player = who.player
     crossed = c.cross_cost[player] @ gains.own
     cost = c.state_cost[player] + crossed + _t(crossed) + _t(gains.own) @ c.control_cost[player] @ gains.own
-    return game.players[player].sign * cost
+    return who.sign * cost
 
 
 @eqx.filter_jit
-def _crowd_values(game: LinearQuadraticGame, profile: Any, player: int) -> tuple[Array, Array, Array]:
+def _crowd_values(game: LinearQuadraticGame, profile: Any, who: PlayerIndices) -> tuple[Array, Array, Array]:
     """S, the player's value beside a consistent crowd, and D, at time 0; whether the integration reached it."""
-    terminal = game.players[player].sign * game.terminal[player]
+    terminal = who.sign * game.terminal[who.player]
     start = (terminal, jnp.zeros_like(terminal))
 
     def parts(t):
         c, gains = game.coefficients(t), _gains(profile, t)
         moved = c.drift + c.input @ gains.own
         astray = c.crowd_input @ (gains.crowd - _members(game, gains))
-        return c, _paid(game, c, gains, player), moved + c.crowd_input @ gains.crowd, astray
+        return c, _paid(c, gains, who), moved + c.crowd_input @ gains.crowd, astray
 
     if game.discrete:
 
@@ -259,10 +263,14 @@ def _crowd_values(game: LinearQuadraticGame, profile: Any, player: int) -> tuple
 
 
 @eqx.filter_jit
-def _answers(game: LinearQuadraticGame, profile: Any, earlier: int, later: int) -> tuple[Array, Array, Array]:
-    """What the later player could save in all, what a unit of the earlier one's control costs it, the least of Λ."""
-    sign, dtype = game.players[later].sign, game.terminal.dtype
-    rows, columns = game.control_slices[later], game.control_slices[earlier]
+def _answers(
+    game: LinearQuadraticGame, profile: Any, columns: Array, who: PlayerIndices, beside: bool
+) -> tuple[Array, Array, Array]:
+    """What a later player could save in all, what a unit of the earlier control costs it, and the least of Λ.
+
+    The earlier control stands at `columns` of u; `beside` says whether the later player has a crowd.
+    """
+    (later, rows, sign), dtype = who, game.terminal.dtype
 
     def stage(c: Coefficients, gains: Gains, ahead: Array) -> tuple[Array, Array, Array]:
         """For every regime: saved and paid per unit of time, and the least eigenvalue of Λ."""
@@ -274,7 +282,7 @@ def _answers(game: LinearQuadraticGame, profile: Any, earlier: int, later: int) 
         slope = _t(reach) @ cost @ added + _t(moved) @ ahead @ pushed
         paid = _t(added) @ cost @ added + _t(pushed) @ ahead @ pushed
         saved = jnp.trace(_t(slope) @ jnp.linalg.solve(bend, slope), axis1=-2, axis2=-1)
-        if game.players[later].crowd_input is not None:
+        if beside:
             apart = crowd_added[:, rows] - added[:, rows]
             saved = saved + jnp.trace(_t(apart) @ bend @ apart, axis1=-2, axis2=-1)
         size = jnp.trace(jnp.abs(paid), axis1=-2, axis2=-1) + jnp.trace(bend, axis1=-2, axis2=-1)
@@ -287,7 +295,7 @@ def _answers(game: LinearQuadraticGame, profile: Any, earlier: int, later: int) 
             c, gains = game.coefficients(t), _gains(profile, t)
             ahead = continuation(game, t, value[None])[0]
             closed = c.drift + c.input @ gains.own + c.crowd_input @ gains.crowd
-            before = _paid(game, c, gains, later) + _t(closed) @ ahead @ closed + _noise(c, ahead)
+            before = _paid(c, gains, who) + _t(closed) @ ahead @ closed + _noise(c, ahead)
             return before, stage(c, gains, ahead)
 
         times = jnp.arange(int(game.horizon), dtype=dtype)

@@ -30,7 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from diffgames.equilibria import Nash, OwnPolicy, Stackelberg, natural_concept
+from diffgames.equilibria import Nash, OwnPolicy, Stackelberg, natural_concept, seat_of
 from diffgames.errors import RunFailed
 from diffgames.games.differential import DifferentialGame, Profile
 from diffgames.solvers.backward import Accuracy, integrate_to_go
@@ -94,13 +94,13 @@ def exact_gaps(
         )
 
 
-def best_response(problem: DifferentialGame, own: Profile) -> Response:
-    """The exact best reply in a one-player linear-quadratic problem, against the player's own control."""
+def best_response(label: str, problem: DifferentialGame, own: Profile) -> Response:
+    """The exact best reply in a one-player linear-quadratic problem, against the own control of the player `label`."""
     check_linear_quadratic(problem, own)
     values, convex, fine = _converged(problem, own)
     if not bool(np.all(np.isfinite(values.played))):
         raise RunFailed(
-            f"the cost of what {problem.players[0]} plays is not finite",
+            f"the cost of what {label} plays is not finite",
             "shorten the horizon; the closed loop grows beyond floating-point numbers",
         )
     if not convex:
@@ -111,7 +111,7 @@ def best_response(problem: DifferentialGame, own: Profile) -> Response:
         return values._replace(unbounded=reason)
     if not fine:
         if int(_ending(problem, own)) not in ESCAPES:
-            raise not_integrated(problem.players[0])
+            raise not_integrated(label)
         reason = "its Riccati equation escapes before the horizon; shorten the horizon, or raise its control cost"
         return values._replace(unbounded=reason)
     return values
@@ -136,12 +136,12 @@ def _gap(
     game: DifferentialGame, profile: Profile, concept: Nash | Stackelberg, player: int, starts: Float[Array, "s m n n"]
 ) -> Gap:
     """The entry of a player from the start, of several, where it gains most."""
-    values = best_response(concept.problem(game, profile, player), OwnPolicy(profile, player))
+    label, own = game.players[player], OwnPolicy(profile, seat_of(game, player))
+    values = best_response(label, concept.problem(game, profile, player), own)
     gains = jnp.einsum("siab,iab->s", starts, values.gain)
     worst = 0 if values.unbounded else int(jnp.argmax(gains))
     cost = float(jnp.sum(starts[worst] * values.played))
     selected = "linear-quadratic response" + (f", from regime {worst}" if len(starts) > 1 else "")
-    label = game.players[player]
     if values.unbounded:
         return unbounded_gap(label, -cost, values.unbounded, selected)
     scale = float(jnp.sum(starts[worst] * magnitude(values.played)))

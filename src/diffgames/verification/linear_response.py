@@ -15,6 +15,7 @@ values enters. `linear_quadratic_response` reads the same off a game's functions
 therefore be mapped over games and runs in discrete time.
 """
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -29,6 +30,7 @@ from diffgames.solvers.recursion import continuation
 from diffgames.solvers.riccati import switched
 from diffgames.verification.certificate import Certificate, Gap, exact_gap, magnitude, not_integrated, unbounded_gap
 from diffgames.verification.consistency import crowd_and_reactions
+from diffgames.verification.player_indices import PlayerIndices, player_indices
 
 EXACT = "exact: linear-quadratic best response"
 RESOLUTION = 1e-11
@@ -70,21 +72,25 @@ class OwnProblem(NamedTuple):
     jump_rate: Float[Array, "m laws"]
 
 
-@eqx.filter_jit
-def best_reply(game: LinearQuadraticGame, profile: Any, player: int, accuracy: Accuracy | None = None) -> Reply:
+def best_reply(game: LinearQuadraticGame, profile: Any, player: int, accuracy: Accuracy = PLAYED) -> Reply:
     """The exact best reply of a player; `profile` offers gain, crowd_gain, reaction and crowd_reaction of time.
 
     Finite horizon; a generator that is a function must be one of time alone. Values of a maximising player are its
     costs with a minus sign.
     """
-    terminal = game.players[player].sign * game.terminal[player]
+    return _best_reply(game, profile, player_indices(game, player), accuracy)
+
+
+@eqx.filter_jit
+def _best_reply(game: LinearQuadraticGame, profile: Any, who: PlayerIndices, accuracy: Accuracy) -> Reply:
+    terminal = who.sign * game.terminal[who.player]
     none = jnp.zeros_like(terminal)
     if game.discrete:
         steps = jnp.arange(int(game.horizon), dtype=terminal.dtype)
 
         def back(carry, t):
             best, gain, fine = carry
-            best, gain, bend = _step(game, t, own_problem(game, profile, player, t), best, gain)
+            best, gain, bend = _step(game, t, _own_problem(game, profile, who, t), best, gain)
             return (best, gain, fine & (jnp.linalg.eigvalsh(bend).min() > 0)), None
 
         (best, gain, fine), _ = jax.lax.scan(back, (terminal, none, jnp.asarray(True)), steps, reverse=True)
@@ -92,18 +98,17 @@ def best_reply(game: LinearQuadraticGame, profile: Any, player: int, accuracy: A
     horizon = jnp.asarray(game.horizon, terminal.dtype)
 
     def rate(tau, y):
-        return _rate(game, horizon - tau, own_problem(game, profile, player, horizon - tau), *y)
+        return _rate(game, horizon - tau, _own_problem(game, profile, who, horizon - tau), *y)
 
-    accuracy = Accuracy(rtol=1e-9, atol=1e-13) if accuracy is None else accuracy
     found = integrate_to_go(rate, (terminal, none), horizon[None], accuracy)
     best, gain = (leaf[-1] for leaf in found.values)
-    convex = jnp.linalg.eigvalsh(own_problem(game, profile, player, horizon).control_cost).min() > 0
+    convex = jnp.linalg.eigvalsh(_own_problem(game, profile, who, horizon).control_cost).min() > 0
     return Reply(best, gain, found.code, convex)
 
 
-def own_problem(game: LinearQuadraticGame, profile: Any, player: int, t: Any) -> OwnProblem:
+def _own_problem(game: LinearQuadraticGame, profile: Any, who: PlayerIndices, t: Any) -> OwnProblem:
     """What a deviating player faces at time t."""
-    c, place, sign = game.coefficients(t), game.control_slices[player], game.players[player].sign
+    c, (player, place, sign) = game.coefficients(t), who
     gain, reach = profile.gain(t), profile.reaction(t)[:, :, place]
     crowd_gain, crowd_reach = profile.crowd_gain(t), profile.crowd_reaction(t)[:, :, place]
     own = gain[:, place]
@@ -159,15 +164,14 @@ def _step(game: LinearQuadraticGame, t: Any, one: OwnProblem, best: Array, gain:
     return (best + _t(best)) / 2, gain, bend
 
 
-def played_value(
-    game: LinearQuadraticGame, profile: Any, player: int, accuracy: Accuracy = PLAYED
-) -> Float[Array, "m n n"]:
+@eqx.filter_jit
+def _played_value(game: LinearQuadraticGame, profile: Any, who: PlayerIndices) -> Float[Array, "m n n"]:
     """P: what a player's own control costs it at time 0 from z, zᵀPz. Linear, so that it exists where no reply does."""
-    terminal = game.players[player].sign * game.terminal[player]
+    terminal = who.sign * game.terminal[who.player]
 
     def closed(t: Any) -> OwnProblem:
         """The player's problem with its own control put in."""
-        one = own_problem(game, profile, player, t)
+        one = _own_problem(game, profile, who, t)
         crossed = one.cross_cost @ one.own
         paid = one.state_cost + crossed + _t(crossed) + _t(one.own) @ one.control_cost @ one.own
         return one._replace(drift=one.drift + one.input @ one.own, state_cost=paid)
@@ -188,7 +192,7 @@ def played_value(
         pulled = _t(one.drift) @ value
         return one.state_cost + pulled + _t(pulled) + _spread(game, horizon - tau, one, value)
 
-    return integrate_to_go(rate, terminal, horizon[None], accuracy).values[-1]
+    return integrate_to_go(rate, terminal, horizon[None], PLAYED).values[-1]
 
 
 def matrix_gaps(
@@ -203,6 +207,7 @@ def matrix_gaps(
     `verification.consistency` as well. A gain without bound is an entry, ∞ with its reason. Values are rewards: a
     minimising player's is its cost with a minus sign.
     """
+    game = _with_numbers(game)
     starts = starts if starts.ndim == 4 else starts[None]
     chosen = range(len(game.players)) if players is None else players
     entries = [_entry(game, profile, player, starts) for player in chosen]
@@ -214,13 +219,19 @@ def _entry(game: LinearQuadraticGame, profile: Any, player: int, starts: Float[A
     if not bool(reply.exists):
         if bool(reply.convex) and int(reply.code) not in ESCAPES:
             raise not_integrated(label)
-        value = -float(jnp.sum(starts[0] * played_value(game, profile, player)))
+        value = -float(jnp.sum(starts[0] * _played_value(game, profile, player_indices(game, player))))
         return unbounded_gap(label, value, UNBOUNDED, RESPONSE)
     gains = jnp.einsum("siab,iab->s", starts, reply.gain)
     second = starts[int(jnp.argmax(gains))]
     gain, best = float(jnp.max(gains)), float(jnp.sum(second * reply.best))
     scale = float(jnp.sum(second * magnitude(reply.best + reply.gain)))
     return exact_gap(label, -best - gain, gain, RESOLUTION * scale, selected=RESPONSE, scale=scale)
+
+
+def _with_numbers(game: LinearQuadraticGame) -> LinearQuadraticGame:
+    """The game with horizon and discount as arrays, so that another value is no other program (steps shape one)."""
+    horizon = game.horizon if game.discrete else jnp.asarray(game.horizon, game.terminal.dtype)
+    return dataclasses.replace(game, horizon=horizon, discount=jnp.asarray(game.discount, game.terminal.dtype))
 
 
 def _t(matrix: Array) -> Array:

@@ -30,7 +30,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from diffgames.equilibria import Nash, OwnPolicy, Stackelberg, natural_concept
+from diffgames.equilibria import Nash, OwnPolicy, Stackelberg, natural_concept, seat_of
 from diffgames.errors import InvalidInput
 from diffgames.games.differential import Controls, DifferentialGame, Profile
 from diffgames.simulation.jumps import report_fault
@@ -137,21 +137,24 @@ def trained_gaps(
     gaps = []
     for index in chosen:
         problem = concept.problem(game, profile, index)
-        own = OwnPolicy(profile, index)
-        gaps.append(path_gap(problem, own, jax.random.fold_in(key, index), search, progress)[1])
+        own = OwnPolicy(profile, seat_of(game, index))
+        gaps.append(path_gap(game.players[index], problem, own, jax.random.fold_in(key, index), search, progress)[1])
     return Certificate(entries=tuple(gaps), how=LOWER_BOUND)
 
 
 def path_gap(
+    label: str,
     problem: DifferentialGame,
     own: OwnPolicy,
     key: PRNGKeyArray,
     search: PathSearch,
     progress: Progress | None = None,
 ) -> tuple[Deviator, Gap]:
-    """The best deviator found in a one-player problem whose player plays `own` in the profile, and what it gains."""
+    """The best deviator found in a one-player problem whose player plays `own` in the profile, and what it gains.
+
+    `label` is the player's name.
+    """
     start_key, train_key, validation_key, test_key, network_key = jax.random.split(key, 5)
-    label = problem.players[0]
     current, fault = _starting_point(problem, own, start_key, search)
     report_fault(fault)
     best = current
