@@ -5,6 +5,7 @@
 is computed (a) exactly, from Riccati equations read off the game's own functions, and (b) from below, by a deviator
 trained on simulated paths, which needs nothing but a game that can be simulated. Where both exist they must tell the
 same: the trained gain never above the exact one but for chance, and near it where the search was long enough.
+Games of other families have routes of their own (`verification.families`), which the same door opens.
 """
 
 import dataclasses
@@ -19,11 +20,13 @@ from diffgames.equilibria import Nash, Stackelberg
 from diffgames.errors import InvalidInput
 from diffgames.games.differential import DifferentialGame
 from diffgames.games.linear_quadratic import LinearQuadraticGame
+from diffgames.games.portfolio import PortfolioEquilibrium
 from diffgames.numerics.precision import in_double, keeping_double
 from diffgames.simulation.paths import as_differential, with_horizon
 from diffgames.simulation.target import law_of, played, started
-from diffgames.verification.certificate import Certificate, Gap
+from diffgames.verification.certificate import LOWER_BOUND, Certificate, Gap
 from diffgames.verification.consistency import ReadGains, crowd_and_reactions
+from diffgames.verification.families import certified, family_door
 from diffgames.verification.linear_quadratic_response import exact_gaps
 from diffgames.verification.linear_response import matrix_gaps
 from diffgames.verification.path_deviator import PathSearch, Progress, trained_gaps
@@ -95,6 +98,7 @@ def verify(
     initial: Any = None,
     search: PathSearch | None = None,
     progress: Progress | None = None,
+    **options: Any,
 ) -> Verification:
     """Gaps of `profile` in a game, or of a solution that knows its `game` and `profile`.
 
@@ -107,8 +111,19 @@ def verify(
     a player gains most. With a crowd or tiers, affine profiles have the entries `consistency` and `reaction`
     (`verification.consistency`) by either route; elsewhere `unseen` says that nobody asked. In discrete time gaps are
     exact, from the game's matrices. Trained deviators need a `key`.
+
+    Market-making, portfolio, distributed and Markov games go by the route of their family, with its `options`
+    (`verification.families`); `certificate.how` names the route that ran.
     """
+    target, profile = (target.game, target) if isinstance(target, PortfolioEquilibrium) else (target, profile)
     target, profile = played(target, profile, horizon)
+    if (door := family_door(target, profile, options)) is not None:
+        stated = {"concept": concept, "horizon": horizon, "initial": initial, "search": search}
+        return _by_family(
+            door, target, profile, key, how, stated | {"players": players, "progress": progress} | options
+        )
+    for name, value in options.items():
+        raise InvalidInput(name, value, f"an option of the family of a {type(target).__name__}")
     if isinstance(target, LinearQuadraticGame) and target.discrete:
         return Verification(exact=_discrete(target, profile, how, players, horizon, initial), trained=None)
     hub = with_horizon(as_differential(target), horizon)
@@ -133,6 +148,15 @@ def verify(
     elif trained is not None:
         trained = _with_beside(trained, beside, game)
     return Verification(exact=exact, trained=trained)
+
+
+def _by_family(door: Any, game: Any, profile: Any, key: Any, how: How, options: dict[str, Any]) -> Verification:
+    """What the one route of the game's family finds, by the options that were stated."""
+    if how != "natural":
+        raise InvalidInput("how", how, f"natural: a {type(game).__name__} has the route of its family alone")
+    given = {name: value for name, value in options.items() if value is not None}
+    found = certified(door, game, profile, jax.random.key(0) if key is None else key, given)
+    return Verification(None, found) if found.how == LOWER_BOUND else Verification(found, None)
 
 
 def _with_beside(certificate: Certificate, beside: tuple[Gap, ...] | None, game: DifferentialGame) -> Certificate:
