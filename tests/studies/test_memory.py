@@ -40,6 +40,7 @@ HUGE = [
     ("games-in-games", ["points=99999999"], "points"),
     ("games-in-games", ["levels=10000"], "points, levels"),
     ("mean-field", ["points=100000", "steps=10000"], "points, steps"),
+    ("mean-field-ergodic", ["points=90000000"], "points"),
     ("market-maker", ["steps=100000000"], "steps, inventory_max"),
     ("market-maker-survival", ["paths=100000000"], "paths"),
     ("regime-risk", ["inventory_max=1000", "steps=1000000"], "steps, inventory_max"),

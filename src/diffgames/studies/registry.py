@@ -38,6 +38,7 @@ STUDIES: dict[str, str] = {
     "mean-field-benchmark": "diffgames.studies.mean_field_benchmark:STUDY",
     "cvar": "diffgames.studies.cvar:STUDY",
     "mean-field": "diffgames.studies.mean_field:STUDY",
+    "mean-field-ergodic": "diffgames.studies.mean_field_ergodic:STUDY",
     "reach-avoid": "diffgames.studies.reach_avoid:STUDY",
     "games-in-games": "diffgames.studies.games_in_games:STUDY",
     "routing": "diffgames.studies.routing:STUDY",
