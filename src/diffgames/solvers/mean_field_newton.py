@@ -100,6 +100,7 @@ class MeanFieldSolution:
 class FlowSystem:
     """The discrete equations of a game on [0, T] in `steps` steps, their derivatives, and the sweeps through time."""
 
+    @in_double
     def __init__(self, scheme: MeanFieldScheme, steps: int):
         self.scheme, self.steps = scheme, steps
         self.dt = float(scheme.game.horizon) / steps
@@ -113,6 +114,7 @@ class FlowSystem:
         """R¹ and R²."""
         return self._equations(values, mass)[0]
 
+    @in_double
     def _equations(self, values: np.ndarray, mass: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], Local]:
         found = _equations(self.scheme, jnp.asarray(self.dt), values, mass[1:], self.start)
         return jax.tree.map(np.asarray, found)
@@ -175,6 +177,7 @@ class FlowSystem:
         second = second / self.scheme.cells.volume
         return float(max(np.sqrt(np.mean(first**2)), np.sqrt(np.mean(second**2))))
 
+    @in_double
     def newton_step(self, values: np.ndarray, mass: np.ndarray, accuracy: float) -> tuple[np.ndarray, np.ndarray]:
         """The change of values and masses that Newton's method makes."""
         both, local = self._equations(values, mass)
