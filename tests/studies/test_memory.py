@@ -50,6 +50,7 @@ HUGE = [
     ("otc-market", ["width=1000000"], "width"),
     ("taker-spectrum", ["takers=100000000"], "episodes, steps"),
     ("flow-response", ["other_providers=1000000", "flow_takers=1000000"], "episodes, steps"),
+    ("forecast", ["width=100000000"], "width"),
 ]
 
 

@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy.signal import lfilter
 
 from diffgames.errors import InvalidInput, suggestion
 from diffgames.tables import Table, number, read_table
@@ -208,3 +209,21 @@ def _check_units(record: Hours) -> None:
             ratio = middle / float(np.nanmedian(target)) if np.nanmedian(target) else 1.0
             if np.isfinite(ratio) and not 0.05 < ratio < 20.0:
                 raise InvalidInput(name, f"{ratio:.3g} times its target", "a forecast in the unit of its target")
+
+
+def synthetic_hours(zone: str, seed: int, days: int = 1100) -> Hours:
+    """A drawn record from 2021 on: load with seasons, weekdays, hours and weather, and an operator's forecast of it.
+
+    Weather is an autoregression from hour to hour; the operator errs by such a process too, of t innovations (ν = 4).
+    """
+    random = np.random.default_rng(seed)
+    count = 24 * days
+    start = int(datetime(2020, 12, 31, 23, tzinfo=UTC).timestamp()) // _HOUR + np.arange(count)
+    hour, day = start % 24, start // 24
+    shape = 3_000.0 * np.sin(2 * np.pi * (hour - 9) / 24) + 1_200.0 * np.sin(4 * np.pi * (hour - 7) / 24)
+    season = 2_500.0 * np.cos(2 * np.pi * (day % 365.25) / 365.25) + 1_000.0 * np.cos(4 * np.pi * day / 365.25)
+    weekend = -3_000.0 * ((day + 3) % 7 >= 5)
+    weather = lfilter([1.0], [1.0, -0.99], 120.0 * random.normal(size=count))
+    wrong = lfilter([1.0], [1.0, -0.9], 100.0 * random.standard_t(4.0, size=count) * (1.0 + 0.5 * (hour > 12)))
+    load = 28_000.0 + shape + season + weekend + weather
+    return Hours(start, zone, {"load": load, "load_tso_da": load + wrong}, ())

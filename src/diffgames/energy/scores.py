@@ -21,7 +21,7 @@ Hamill 2015) judge scenarios jointly over all hours. Two forecasts are compared 
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import jax
@@ -234,7 +234,9 @@ def _alike(*values: Any) -> list[Array]:
 
 
 def long_run_variance(
-    difference: Float[np.ndarray, " times"], horizon: int, kernel: Literal["Bartlett", "rectangular"] = "Bartlett"
+    difference: Float[np.ndarray, " times"] | Sequence[float],
+    horizon: int,
+    kernel: Literal["Bartlett", "rectangular"] = "Bartlett",
 ) -> float:
     """Σ_k w_k γ_k over the lags |k| < horizon of the autocovariances γ: w_k = 1 − |k|/horizon, or 1 (rectangular).
 
@@ -248,7 +250,7 @@ def long_run_variance(
     return float(d @ d / count + 2.0 * weights @ covariance)
 
 
-def diebold_mariano(difference: Float[np.ndarray, " times"], horizon: int) -> tuple[float, float]:
+def diebold_mariano(difference: Float[np.ndarray, " times"] | Sequence[float], horizon: int) -> tuple[float, float]:
     """Diebold and Mariano's statistic DM* and its two-sided p; below zero, the first forecast scores lower.
 
     `difference` is the first forecast's score minus the second's, in the order of time; those up to `horizon` − 1 times

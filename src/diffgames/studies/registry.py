@@ -43,6 +43,7 @@ STUDIES: dict[str, str] = {
     "games-in-games": "diffgames.studies.games_in_games:STUDY",
     "routing": "diffgames.studies.routing:STUDY",
     "clearing": "diffgames.studies.clearing:STUDY",
+    "forecast": "diffgames.studies.forecast:STUDY",
 }
 """Every study that ships with the package: name → "module:NAME"."""
 
