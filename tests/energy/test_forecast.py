@@ -51,9 +51,9 @@ def test_holidays_are_those_of_the_calendar():
 
 
 def drawn(nu=4.0):
-    """Two years of t errors whose scale doubles in the afternoon."""
+    """Two years of t errors whose scale at 6:00 is twice that at 18:00."""
     hour = np.tile(np.arange(24.0), (2 * YEAR, 1))
-    scale = np.where(hour >= 12, 200.0, 100.0)
+    scale = 150.0 * np.exp(0.5 * np.log(2.0) * np.sin(2 * np.pi * hour / 24))
     y = scale * np.random.default_rng(5).standard_t(nu, size=hour.shape)
     angle = 2 * np.pi * hour / 24
     inputs = np.stack([np.sin(angle), np.cos(angle), np.sin(2 * angle), np.cos(2 * angle)], axis=-1)
@@ -66,7 +66,7 @@ def test_the_head_finds_scale_and_tails_and_scores_like_the_true_law():
     y, ours = fitted.y[YEAR:], np.asarray(crps_t(fitted.y[YEAR:], law.location[YEAR:], law.scale[YEAR:], law.df[YEAR:]))
     true = np.asarray(crps_t(y, 0.0, scale[YEAR:], 4.0))
     assert ours.mean() < 1.01 * true.mean() and 2.5 < np.median(law.df) < 8.0
-    assert law.scale[YEAR:, 16].mean() / law.scale[YEAR:, 5].mean() == pytest.approx(2.0, rel=0.1)
+    assert law.scale[YEAR:, 6].mean() / law.scale[YEAR:, 18].mean() == pytest.approx(2.0, rel=0.1)
     normal = fit_head(fitted, "normal", half_life=1e6, updates=300)
     gauss = np.asarray(crps_t(y, normal.location[YEAR:], normal.scale[YEAR:], normal.df[YEAR:]))
     assert np.isinf(normal.df).all() and ours.mean() < gauss.mean()

@@ -6,7 +6,7 @@ start of D: the value of hour h of day D − k is published at −24 k + h + 1, 
 
     y = b + w t(x) + s (µ + σ T_ν),        σ = exp(·),  ν = 2 + softplus(·),
 
-b the operator's forecast or the same hour a week ago, t the mean of trees by absolute and by squared error, w ∈ {0, ¼, …, 1}
+b the operator's forecast or the same hour a week ago, t the mean of trees of two losses, w ∈ {0, ¼, …, 1}
 and the head (µ, σ, ν) fitted to the errors of a year that the trees were not fitted to, the head by CRPS or −log p.
 s follows drift: exp of the weighted mean of log(mean |error|/expected) over days up to D − 2, with the half-life given.
 """
@@ -216,8 +216,9 @@ def fit_head(
     drift = drift_factor(error, unit, half_life)
     known = np.isfinite(error[:YEAR])
     standard = (error / (unit * drift[:, None]))[:YEAR][known]
-    params = _train(head, loss, width, updates, jnp.asarray(x[:YEAR][known], jnp.float32),
-                    jnp.asarray(standard, jnp.float32), jax.random.key(seed))  # fmt: skip
+    with jax.numpy_dtype_promotion("standard"):  # optax divides floats by counts of steps
+        params = _train(head, loss, width, updates, jnp.asarray(x[:YEAR][known], jnp.float32),
+                        jnp.asarray(standard, jnp.float32), jax.random.key(seed))  # fmt: skip
     shift, scale, df = (np.asarray(one, float) for one in _law(head, params, jnp.asarray(x, jnp.float32)))
     size = unit * drift[:, None]
     return Forecast(fitted.location[rows] + size * shift, size * scale, np.broadcast_to(df, scale.shape))

@@ -162,7 +162,7 @@ def _scores_of(y: np.ndarray, laws: dict[str, Forecast], crps: dict[str, np.ndar
     }
 
 
-def _scenario_scores(config: ForecastConfig, y: np.ndarray, held: slice, law: Forecast, seed: int) -> dict[str, float]:
+def _scenario_scores(config: ForecastConfig, y: np.ndarray, held: slice, law: Forecast, seed: int) -> dict[str, Any]:
     """Energy and variogram scores of the last year's days that are whole, hours joined and hours apart."""
     standard = (y[held] - law.location[:YEAR]) / law.scale[:YEAR]
     past = standard[np.isfinite(standard).all(1)]
@@ -222,7 +222,7 @@ def memory(config: ForecastConfig) -> dict[str, float]:
 STUDY = Study(
     name="forecast",
     source="mean-field-type games tutorial, Section 6; Jordan, Krüger & Lerch 2019; Diebold & Mariano 1995",
-    shows="heavy tails with a scale and ν of every hour, trained by CRPS, against the normal law trained alike",
+    shows="heavy tails with a scale and ν of every hour, trained by CRPS, held against the normal law trained alike",
     config=ForecastConfig,
     run=run,
     memory=memory,
