@@ -195,3 +195,10 @@ def test_one_program_serves_all_numbers():
     assert mean_field_newton._linearized._cached._cache_size() == programs
     assert isinstance(congestion(), eqx.Module)
     assert MeanFieldScheme(congestion(), unit_interval(10)).extra == 0.0
+
+
+def test_a_game_that_no_diffusion_helps_is_handed_back_as_slow(monkeypatch):
+    """One step is too few for the game and for a softer one: there is nothing to continue from, and that is said."""
+    monkeypatch.setattr("diffgames.solvers.mean_field_newton.PATIENCE", 1)
+    solution = solve_mean_field(congestion(), unit_interval(20), 10, longest=4)
+    assert solution.status == "slow" and solution.iterations == 2

@@ -116,13 +116,15 @@ def linear_optimum(market: Market, *, meters: bool = False) -> Exact:
     return Exact(as_plan(market, found.x), -found.fun, -found.fun, time.perf_counter() - started, prices)
 
 
-def integer_optimum(market: Market, *, seconds: float = 60.0, gap: float = 1e-6) -> Exact:
-    """The MILP to a relative `gap`; where `seconds` are up, the best plan found, the bound, and `solved` false."""
+def integer_optimum(market: Market, *, nodes: int = 1000, gap: float = 1e-6) -> Exact:
+    """The MILP to a relative `gap`; after so many `nodes` the best plan found, the bound, and `solved` false.
+
+    The budget counts nodes of HiGHS's tree, not seconds: the answer does not depend on the machine's speed.
+    """
     program, started = sparse_program(market), time.perf_counter()
 
     def solve(limits: SparseProgram, modes: bool, starts: bool) -> Any:
-        left = max(seconds - (time.perf_counter() - started), 0.1)
-        return _milp(market, limits, modes, starts, {"time_limit": left, "mip_rel_gap": gap})
+        return _milp(market, limits, modes, starts, {"node_limit": nodes, "mip_rel_gap": gap})
 
     def finish(found: Any, bound: float) -> Exact:
         closed = bound + found.fun <= 1.01 * gap * (1.0 + abs(bound))
@@ -131,7 +133,7 @@ def integer_optimum(market: Market, *, seconds: float = 60.0, gap: float = 1e-6)
 
     relaxed = solve(program, False, True)
     if relaxed.x is None:
-        raise RunFailed(f"{MISSED}: {relaxed.message}", "raise feeder, or lower the load; or give HiGHS more seconds")
+        raise RunFailed(f"{MISSED}: {relaxed.message}", "raise feeder, or lower the load; or give HiGHS more nodes")
     bound, kept = -relaxed.mip_dual_bound, solve(_kept(market, program, relaxed.x), False, False)
     if kept.x is not None and bound + kept.fun <= gap * (1.0 + abs(bound)):
         return finish(kept, bound)
@@ -140,7 +142,7 @@ def integer_optimum(market: Market, *, seconds: float = 60.0, gap: float = 1e-6)
         bound = min(bound, -whole.mip_dual_bound)
     best = min((found for found in (kept, whole) if found.x is not None), key=lambda found: found.fun, default=None)
     if best is None:
-        raise RunFailed(f"{MISSED} with binaries in {seconds:g} s", "give HiGHS more seconds, or lower the agents")
+        raise RunFailed(f"{MISSED} with binaries in {nodes} nodes", "give HiGHS more nodes, or lower the agents")
     return finish(best, bound)
 
 

@@ -284,6 +284,7 @@ def newton(system: FlowSystem, values, mass, tolerance: float, longest: int, rep
         return tried[0], *tried[2:]
     width = max(axis.high - axis.low for axis in system.scheme.cells.axes)
     extra, ratio, residuals = 0.5 * width**2 / float(system.scheme.game.horizon), 0.25, list(tried[2])
+    solved: float | None = None
     while len(residuals) <= longest:
         softer = FlowSystem(dataclasses.replace(system.scheme, extra=extra), system.steps)
         goal = tolerance if extra == 0.0 else 1e-3
@@ -296,11 +297,11 @@ def newton(system: FlowSystem, values, mass, tolerance: float, longest: int, rep
             solved, extra = extra, extra * ratio
             if extra < 1e-3 * _least_noise(system):
                 extra = 0.0
-        elif ratio > 0.8 or len(residuals) <= len(tried[2]):
+        elif solved is None or ratio > 0.8:
             break
         else:
             ratio = ratio**0.5
-            extra = solved * ratio if found else extra
+            extra = solved * ratio
     return values, residuals, "slow"
 
 
