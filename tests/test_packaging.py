@@ -13,7 +13,7 @@ from diffgames.studies import STUDIES, find_study
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-IMPORTED_AS = {"scikit-learn": "sklearn", "h5netcdf": "h5netcdf", "h5py": None}
+IMPORTED_AS = {"scikit-learn": "sklearn", "python-dateutil": "dateutil", "h5netcdf": "h5netcdf", "h5py": None}
 """Where a package's module has another name; None for what another package imports (h5netcdf reads by h5py)."""
 
 
