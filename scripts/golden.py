@@ -22,14 +22,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from diffgames.headline import numbers
 from diffgames.runtime import machine_tag, prepare_jax, versions
-
-prepare_jax()
-
-from diffgames.execution import run_study  # noqa: E402 - JAX is set up first
-from diffgames.headline import numbers  # noqa: E402
-from diffgames.studies.parameters import study_json  # noqa: E402
-from diffgames.studies.registry import STUDIES, find_study  # noqa: E402
+from diffgames.studies.parameters import study_json
+from diffgames.studies.registry import STUDIES, find_study
 
 FOLDER = Path(__file__).resolve().parents[1] / "tests" / "golden"
 LISTING = "list"
@@ -47,6 +43,9 @@ def platform() -> dict[str, Any]:
 
 def measured(study: str) -> dict[str, Any]:
     """Headline and certificate of the study's quick preset at seed 0, timings left out; or the listing."""
+    prepare_jax()  # as the command line does, before anything imports it
+    from diffgames.execution import run_study
+
     if study == LISTING:
         return {name: study_json(find_study(name)) for name in STUDIES}
     with tempfile.TemporaryDirectory() as folder:

@@ -21,6 +21,7 @@ from scipy.linalg import get_lapack_funcs
 from scipy.sparse.linalg import splu
 
 from diffgames.errors import InvalidInput
+from diffgames.numerics.grid import check_axis, check_names
 
 WALLS = ("reflecting", "line", "periodic")
 dgttrf, dgttrs = get_lapack_funcs(("gttrf", "gttrs"), dtype=np.float64)
@@ -36,10 +37,7 @@ class CellAxis(eqx.Module):
     wall: str = eqx.field(static=True, default="reflecting")
 
     def __check_init__(self):
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            raise InvalidInput(f"axis {self.name}", (self.low, self.high), "low < high, both finite")
-        if self.size < 4:
-            raise InvalidInput(f"axis {self.name}: size", self.size, "an integer, at least 4")
+        check_axis(self.name, self.low, self.high, self.size, least=4)
         if self.wall not in WALLS:
             raise InvalidInput(f"axis {self.name}: wall", self.wall, f"one of {', '.join(WALLS)}")
 
@@ -59,9 +57,7 @@ class Cells(eqx.Module):
     axes: tuple[CellAxis, ...] = eqx.field(static=True)
 
     def __check_init__(self):
-        names = [axis.name for axis in self.axes]
-        if not names or len(set(names)) != len(names):
-            raise InvalidInput("axes", names, "at least one axis, each with its own name")
+        check_names([axis.name for axis in self.axes])
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -30,6 +30,20 @@ ARTIFICIAL = ("reflecting", "linear")
 """Boundaries that cut an unbounded space off, where what leaks out is an error."""
 
 
+def check_axis(name: str, low: float, high: float, size: int, least: int) -> None:
+    """`InvalidInput` for ends that are no interval, and for fewer than `least` points or cells."""
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise InvalidInput(f"axis {name}", (low, high), "low < high, both finite")
+    if size < least:
+        raise InvalidInput(f"axis {name}: size", size, f"an integer, at least {least}")
+
+
+def check_names(names: list[str]) -> None:
+    """`InvalidInput` for no axes, and for two of one name."""
+    if not names or len(set(names)) != len(names):
+        raise InvalidInput("axes", names, "at least one axis, each with its own name")
+
+
 class Axis(eqx.Module):
     """One named axis: `size` points from `low` to `high`, and what happens at its ends."""
 
@@ -40,10 +54,7 @@ class Axis(eqx.Module):
     boundary: str = eqx.field(static=True, default="reflecting")
 
     def __check_init__(self):
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            raise InvalidInput(f"axis {self.name}", (self.low, self.high), "low < high, both finite")
-        if self.size < 3:
-            raise InvalidInput(f"axis {self.name}: size", self.size, "an integer, at least 3")
+        check_axis(self.name, self.low, self.high, self.size, least=3)
         if self.boundary not in BOUNDARIES:
             raise InvalidInput(f"axis {self.name}: boundary", self.boundary, f"one of {', '.join(BOUNDARIES)}")
 
@@ -73,9 +84,7 @@ class Grid(eqx.Module):
     axes: tuple[Axis, ...] = eqx.field(static=True)
 
     def __check_init__(self):
-        names = [axis.name for axis in self.axes]
-        if not names or len(set(names)) != len(names):
-            raise InvalidInput("axes", names, "at least one axis, each with its own name")
+        check_names([axis.name for axis in self.axes])
 
     @property
     def names(self) -> tuple[str, ...]:
