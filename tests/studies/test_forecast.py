@@ -23,6 +23,6 @@ def test_it_beats_the_week_ago_and_covers_what_it_says(finished):
 
 
 def test_slips_are_told(tmp_path, capsys):
-    for setting, said in (("target=laod", "target: "), ("zone=Atlantis", "zone: "), ("members=1", "members: ")):
+    for setting in ("target=laod", "operator=tso", "zone=Atlantis", "members=1"):
         assert main(["run", "forecast", "--out", str(tmp_path / "no"), "--set", setting]) == 2
-        assert said in capsys.readouterr().err
+        assert f"{setting.partition('=')[0]}: " in capsys.readouterr().err

@@ -32,6 +32,13 @@ def test_shares_that_do_not_sum_to_one_are_named(tmp_path, capsys):
     assert "share" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("share", ["[1.0]", "[0.2,0.3,0.5]"])
+def test_types_of_another_number_than_their_parameters_are_told_with_what_must_change(tmp_path, capsys, share):
+    assert main(["run", "mean-field", "--out", str(tmp_path / "slip"), "--set", f"share={share}"]) == 2
+    said = capsys.readouterr().err
+    assert "sigma 2" in said and "give them together" in said and not (tmp_path / "slip").exists()
+
+
 def test_memory_grows_with_the_grid():
     assert STUDY.memory is not None
     (small,) = STUDY.memory(MeanFieldConfig(points=16)).values()

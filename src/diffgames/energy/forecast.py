@@ -58,14 +58,14 @@ class Covariates:
         return np.stack(self.values, axis=-1)
 
 
-def by_day(record: Hours, name: str) -> tuple[np.ndarray, Days]:
+def by_day(record: Hours, name: str, key: str = "target") -> tuple[np.ndarray, Days]:
     """Local days (datetime64) and the series by local hour; an hour that comes twice is averaged, an absent one NaN."""
     local = record.local()
     days = np.array([one.date() for one in local], "datetime64[D]")
     first = days.min()
     count, row = int((days.max() - first).astype(int)) + 1, (days - first).astype(int)
     hour = np.array([one.hour for one in local])
-    values = record.column(name)
+    values = record.column(name, key)
     known = np.isfinite(values)
     total, times = np.zeros((count, 24)), np.zeros((count, 24))
     np.add.at(total, (row[known], hour[known]), values[known])

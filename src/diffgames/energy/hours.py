@@ -50,10 +50,10 @@ class Hours:
         clock = ZoneInfo(self.zone)
         return [datetime.fromtimestamp(int(hour) * _HOUR, clock) for hour in self.start]
 
-    def column(self, name: str) -> Float[np.ndarray, " hours"]:
-        """One series, or `InvalidInput` with the names there are."""
+    def column(self, name: str, key: str = "target") -> Float[np.ndarray, " hours"]:
+        """One series, or `InvalidInput` with the names there are; `key` is the parameter that names it."""
         if name not in self.series:
-            raise InvalidInput("target", name, suggestion(name, self.series))
+            raise InvalidInput(key, name, suggestion(name, self.series))
         return self.series[name]
 
 

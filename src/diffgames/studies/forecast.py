@@ -89,7 +89,7 @@ def run(config: ForecastConfig, context: RunContext) -> StudyResult:
     """Read, fit, score."""
     record = record_of(config, context.seed)
     days, y = by_day(record, config.target)
-    operator = None if config.operator is None else by_day(record, config.operator)[1]
+    operator = None if config.operator is None else by_day(record, config.operator, "operator")[1]
     context.progress.update("trees", 0.1)
     base = first_known(*([] if operator is None else [operator]), back(y, 7), back(y, 14))
     fitted = fit_location(y, base, covariates_of(days, y, operator), config.trees, context.seed)

@@ -26,6 +26,7 @@ from diffgames.numerics.cells import CellAxis, Cells
 from diffgames.plotting import COLOURS, axes_or_new, label
 from diffgames.solvers.mean_field_newton import METHODS, MeanFieldSolution, solve_mean_field
 from diffgames.solvers.mean_field_scheme import MeanFieldScheme
+from diffgames.studies.axes import disagreements
 from diffgames.studies.context import RunContext
 from diffgames.studies.drawing import Drawing
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
@@ -172,6 +173,10 @@ def cells_of(points: int) -> Cells:
 
 def run(config: MeanFieldConfig, context: RunContext) -> StudyResult:
     """Solve, certify, measure the orders and compare the methods."""
+    for axis, lengths in disagreements(STUDY, config).items():
+        raise InvalidInput(
+            ", ".join(lengths), list(lengths.values()), f"lists of one length, an entry for each of {axis}"
+        )
     if abs(sum(config.share) - 1.0) > 1e-9:
         raise InvalidInput("share", config.share, "positive shares that sum to one")
     game, cells = game_of(config), cells_of(config.points)
