@@ -267,7 +267,7 @@ def _welfare(data: xr.Dataset, ax: Axes | None = None) -> Axes:
     ax = axes_or_new(ax)
     ordered = data.sortby("welfare")
     ax.barh([str(way) for way in ordered.way.values], ordered.welfare.values, color=COLOURS[0])
-    return label(ax, x=("welfare", "€"), y=("", ""), title="Everything, and less")
+    return label(ax, x=("welfare", "€"), y=("", ""), title="Welfare by way of clearing")
 
 
 def _residual(data: xr.Dataset, ax: Axes | None = None) -> Axes:
