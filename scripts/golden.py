@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from diffgames.headline import numbers
-from diffgames.runtime import machine_tag, prepare_jax, versions
+from diffgames.runtime import compiler_flags, machine_tag, prepare_jax, versions
 from diffgames.studies.parameters import study_json
 from diffgames.studies.registry import STUDIES, find_study
 
@@ -38,7 +38,7 @@ def platform() -> dict[str, Any]:
     """What rounding depends on: the processor's instructions and threads, XLA's flags, the libraries."""
     libraries = {name: version for name, version in versions().items() if name != "diffgames"}
     threads = os.environ.get("NPROC") or os.cpu_count()
-    return {"machine": machine_tag(), "threads": threads, "flags": os.environ.get("XLA_FLAGS"), **libraries}
+    return {"machine": machine_tag(), "threads": threads, "flags": compiler_flags(), **libraries}
 
 
 def measured(study: str) -> dict[str, Any]:
