@@ -109,6 +109,25 @@ class Convolution(eqx.Module):
         return law.volume * away @ law.mixture
 
 
+class NormalDensity(eqx.Module):
+    """A normal density of the first coordinate, not normalized: where a type may start."""
+
+    mean: float
+    deviation: float
+
+    def __call__(self, x: Float[Array, " d"]) -> Array:
+        return jnp.exp(-0.5 * ((x[0] - self.mean) / self.deviation) ** 2)
+
+
+class QuadraticControl(eqx.Module):
+    """½ r |u|²."""
+
+    r: float
+
+    def __call__(self, u: Float[Array, " d"], x: Float[Array, " d"]) -> Array:
+        return 0.5 * self.r * jnp.sum(u**2)
+
+
 def no_cost(x: Float[Array, " d"], felt: Felt) -> Array:
     """Nothing to pay at the end."""
     return jnp.zeros(())

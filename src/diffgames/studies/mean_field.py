@@ -14,14 +14,20 @@ from typing import Annotated, Any, Literal
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float
 from matplotlib.axes import Axes
 
 from diffgames.errors import InvalidInput
-from diffgames.games.mean_field_grid import AgentType, Felt, MixtureDensity, TypedMeanFieldGame
+from diffgames.games.mean_field_grid import (
+    AgentType,
+    Felt,
+    MixtureDensity,
+    NormalDensity,
+    QuadraticControl,
+    TypedMeanFieldGame,
+)
 from diffgames.numerics.cells import CellAxis, Cells
 from diffgames.plotting import COLOURS, axes_or_new, label
 from diffgames.solvers.mean_field_newton import METHODS, MeanFieldSolution, solve_mean_field
@@ -111,25 +117,6 @@ class MeanFieldHeadline:
     ]
 
 
-class CutNormal(eqx.Module):
-    """A normal density, cut at the walls and not normalized."""
-
-    mean: float
-    deviation: float
-
-    def __call__(self, x: Float[Array, " d"]) -> Array:
-        return jnp.exp(-0.5 * ((x[0] - self.mean) / self.deviation) ** 2)
-
-
-class QuadraticControl(eqx.Module):
-    """½ r |u|²."""
-
-    r: float
-
-    def __call__(self, u: Float[Array, " d"], x: Float[Array, " d"]) -> Array:
-        return 0.5 * self.r * jnp.sum(u**2)
-
-
 class Congestion(eqx.Module):
     """c m̄ + k (x − d)²."""
 
@@ -155,7 +142,7 @@ def game_of(config: MeanFieldConfig) -> TypedMeanFieldGame:
     types = tuple(
         AgentType(
             share=config.share[i],
-            start=CutNormal(config.mean0[i], config.deviation0[i]),
+            start=NormalDensity(config.mean0[i], config.deviation0[i]),
             diffusion=config.sigma[i],
             control_cost=QuadraticControl(config.r[i]),
             running_cost=Congestion(config.c[i], config.k[i], config.d[i]),

@@ -24,12 +24,19 @@ from jaxtyping import Array, Float
 from scipy.linalg import eigh_tridiagonal
 
 from diffgames.errors import RunFailed
-from diffgames.games.mean_field_grid import AgentType, Felt, LogDensity, MixtureDensity, TypedMeanFieldGame
+from diffgames.games.mean_field_grid import (
+    AgentType,
+    Felt,
+    LogDensity,
+    MixtureDensity,
+    NormalDensity,
+    QuadraticControl,
+    TypedMeanFieldGame,
+)
 from diffgames.numerics.cells import CellAxis, Cells
 from diffgames.solvers.mean_field_ergodic import solve_ergodic
 from diffgames.studies.context import RunContext
 from diffgames.studies.drawing import Drawing, lines
-from diffgames.studies.mean_field import CutNormal, QuadraticControl
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult, headline_words
 from diffgames.verification.certificate import Certificate, exact_gap
 
@@ -91,7 +98,7 @@ def game_of(config: ErgodicConfig) -> TypedMeanFieldGame:
     """The game of the parameters."""
     agents = AgentType(
         share=1.0,
-        start=CutNormal(0.0, cells_of(config).axes[0].high / 4.0),
+        start=NormalDensity(0.0, cells_of(config).axes[0].high / 4.0),
         diffusion=config.sigma,
         control_cost=QuadraticControl(1.0),
         running_cost=Confined(config.k, config.g),
