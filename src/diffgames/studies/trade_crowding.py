@@ -209,13 +209,13 @@ _NAMES = {"crowd": "the crowd", "alone": "Almgren–Chriss", "planner": "one pla
 
 
 def _panel(data: xr.Dataset, ax: Axes | None = None) -> Axes:
-    """Every schedule in its own style, a color for each type, the grid's as dots."""
+    """Every schedule in its own style, a color for each type; the planner's wide and pale, as it may be covered."""
     ax = axes_or_new(ax)
     for colour, one in zip(COLOURS, data.type.values, strict=False):
         kind = f", {one}" if len(data.type) > 1 else ""
-        for name, style in zip(_NAMES, ("-", "--", ":"), strict=True):
-            row = data[name].sel({"type": one})
-            ax.plot(data.time, row, style, color=colour, label=_NAMES[name] + kind)
+        for name, style in zip(_NAMES, ("-", "--", "-"), strict=True):
+            row, wide = data[name].sel({"type": one}), {"lw": 6, "alpha": 0.25} if name == "planner" else {}
+            ax.plot(data.time, row, style, color=colour, label=_NAMES[name] + kind, **wide)
         sparse = data.isel(time=slice(None, None, max(len(data.time) // 20, 1)))
         ax.plot(sparse.time, sparse["grid"].sel({"type": one}), "o", ms=4, color=colour, label=f"on the grid{kind}")
     ax.axhline(0.0, color="0.6", lw=0.8)
