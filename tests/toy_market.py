@@ -5,9 +5,10 @@ import jax
 import jax.numpy as jnp
 
 from diffgames.markets.agents import ProviderSupertypes, QuadraticPenalty, TakerSupertypes, constant, uniform
-from diffgames.markets.ecn import ExchangeModel, stack_exchanges
+from diffgames.markets.ecn import ExchangeModel
 from diffgames.markets.ecn_fit import fit_exchange
 from diffgames.markets.environment import OTCMarket
+from diffgames.markets.exchange import stack_exchanges
 from diffgames.markets.network import Connectivity
 from diffgames.markets.synthetic import synthetic_level2
 

@@ -8,9 +8,9 @@ import pytest
 
 from diffgames.errors import InvalidInput
 from diffgames.markets.depth_book import DepthBook, best_ask, best_bid, market_spread, mid_price, top_levels
-from diffgames.markets.ecn import reference_price, stack_exchanges
 from diffgames.markets.ecn_theory import VolumeLaw
 from diffgames.markets.engines import DepthEngine
+from diffgames.markets.exchange import reference_price, stack_exchanges
 
 GRID = 96
 ENGINE = DepthEngine()

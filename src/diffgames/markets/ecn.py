@@ -23,28 +23,18 @@ the rate μ⁻ (`ecn_theory`).
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from diffgames.errors import InvalidInput
-from diffgames.markets.depth_book import DepthBook, best_ask, best_bid, mid_price, top_levels
+from diffgames.markets.depth_book import DepthBook, best_ask, best_bid, top_levels
+from diffgames.markets.exchange import AbstractExchange, Variation
 from diffgames.markets.mixture import GaussianMixture, padded, uniforms
 
 
-class Scales(NamedTuple):
-    """Orders of magnitude that observations are divided by."""
-
-    price: float  # standard deviation of the mid over an episode, ticks
-    volume: float  # mean volume of a level, lots
-    spread: float  # median spread, ticks
-
-
-class ExchangeModel(eqx.Module):
-    """A fitted exchange agent; several, stacked on a leading axis, are several exchanges.
+class ExchangeModel(AbstractExchange):
+    """The fitted mixture; several, stacked on a leading axis, are several exchanges.
 
     Attributes:
         snapshot: law of (ln V_1, …, ln V_2m, spread in ticks).
@@ -72,18 +62,33 @@ class ExchangeModel(eqx.Module):
     volatility: Float[Array, "*batch"]
     tick: Float[Array, "*batch"]
 
-    @property
-    def levels(self) -> int:
-        """Modelled levels per side, m."""
-        return self.unit.shape[-1] // 2
+    def open(self, key: PRNGKeyArray, grid: int) -> tuple[DepthBook, None]:
+        """A snapshot; there is nothing to remember."""
+        return self.sample_snapshot(key, grid), None
 
-    def scales(self, steps: int) -> Scales:
-        """Orders of magnitude over an episode of `steps` steps."""
-        return Scales(
-            price=float(jnp.mean(self.volatility)) * steps**0.5,
-            volume=float(jnp.mean(self.mean_volume)),
-            spread=float(jnp.mean(self.usual)),
-        )
+    def sample(
+        self,
+        carry: None,
+        key: PRNGKeyArray,
+        book: DepthBook,
+        mid_pull: float | Float[Array, ""] = 0.0,
+        mid_weight: float = 1.0,
+    ) -> tuple[Variation, None]:
+        """`sample_variation`, whatever came before."""
+        return self.sample_variation(key, book, mid_pull, mid_weight), None
+
+    @classmethod
+    def alike(cls, models: Sequence["ExchangeModel"]) -> list["ExchangeModel"]:
+        """Mixtures with fewer components are padded with components of weight zero."""
+        most = {n: max(getattr(model, n).weights.shape[0] for model in models) for n in ("snapshot", "variation")}
+        return [
+            eqx.tree_at(
+                lambda m: (m.snapshot, m.variation),
+                model,
+                (padded(model.snapshot, most["snapshot"]), padded(model.variation, most["variation"])),
+            )
+            for model in models
+        ]
 
     def sample_snapshot(self, key: PRNGKeyArray, grid: int) -> DepthBook:
         """An initial book; its mid is the grid's centre, half a tick above it where the spread is odd."""
@@ -95,7 +100,7 @@ class ExchangeModel(eqx.Module):
 
     def sample_variation(
         self, key: PRNGKeyArray, book: DepthBook, mid_pull: float | Float[Array, ""] = 0.0, mid_weight: float = 1.0
-    ) -> tuple[Float[Array, " grid"], Float[Array, " grid"]]:
+    ) -> Variation:
         """Signed volume variations (bid, ask), in lots, whose application to `book` gives the next book.
 
         `mid_pull` (half-ticks) is added to `mid_weight` times the sampled mid change before it is rounded: a weight of
@@ -183,39 +188,3 @@ class ExchangeModel(eqx.Module):
 
 def _whole_lots(volumes: Float[Array, " n"]) -> Float[Array, " n"]:
     return jnp.maximum(jnp.round(volumes), 1.0)
-
-
-def stack_exchanges(models: Sequence[ExchangeModel]) -> ExchangeModel:
-    """Several exchanges as one pytree with a leading exchange axis, to map over with `jax.vmap`.
-
-    Mixtures with fewer components are padded with components of weight zero. Raises `InvalidInput` where there is no
-    model, or where models differ in their number of levels.
-    """
-    if not models:
-        raise InvalidInput("exchanges", 0, "at least one exchange model")
-    if len({model.levels for model in models}) > 1:
-        raise InvalidInput("levels", [model.levels for model in models], "the same number of levels on all exchanges")
-    most = {name: max(getattr(model, name).weights.shape[0] for model in models) for name in ("snapshot", "variation")}
-    models = [
-        eqx.tree_at(
-            lambda m: (m.snapshot, m.variation),
-            model,
-            (padded(model.snapshot, most["snapshot"]), padded(model.variation, most["variation"])),
-        )
-        for model in models
-    ]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *models)
-
-
-def reference_price(books: DepthBook, levels: int) -> Float[Array, ""]:
-    """Reference price of several exchanges: mid prices weighted by the volume of the top `levels` levels.
-
-    `books` has a leading exchange axis; prices are in ticks from the grid's centre.
-    """
-    mids = jax.vmap(mid_price)(books)
-    if mids.shape[0] == 1:
-        return mids[0]
-    liquidity = jax.vmap(lambda book: jnp.sum(top_levels(book, levels)))(books)
-    total = jnp.sum(liquidity)
-    weight = jnp.where(total > 0.0, liquidity / jnp.maximum(total, 1.0), 1.0 / mids.shape[0])
-    return jnp.sum(weight * mids)

@@ -23,12 +23,13 @@ connected exchange that serves it best, and each exchange's mid is pulled half-w
 Units: prices in ticks from the initial mid, quantities in lots, time in steps.
 """
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from diffgames.games.markov import AbstractMarkovGame, Actions, Continuous, Discrete, Role
 from diffgames.markets import observations
@@ -40,8 +41,8 @@ from diffgames.markets.agents import (
     price_curves,
 )
 from diffgames.markets.depth_book import average_prices, best_ask, best_bid, market_spread, mid_price, tick_prices
-from diffgames.markets.ecn import ExchangeModel, reference_price
 from diffgames.markets.engines import AbstractEngine, DepthEngine
+from diffgames.markets.exchange import AbstractExchange, reference_price
 from diffgames.markets.market_state import Account, ExchangeTrades, MarketState, Quotes, Routes, StepRecord
 from diffgames.markets.network import Connectivity, draw_network
 from diffgames.markets.routing import route, venue_prices
@@ -71,7 +72,7 @@ class OTCMarket(AbstractMarkovGame):
     providers: ProviderSupertypes
     takers: TakerSupertypes
     connectivity: Connectivity
-    exchanges: ExchangeModel
+    exchanges: AbstractExchange
     price_scale: Float[Array, ""]
     inventory_scale: Float[Array, ""]
     volume_scale: Float[Array, ""]
@@ -118,10 +119,12 @@ class OTCMarket(AbstractMarkovGame):
         taker_index = jnp.asarray(self.taker_supertype, jnp.int32)
         n_providers, n_takers = len(self.provider_supertype), len(self.taker_supertype)
         keys = jax.random.split(book_key, self.n_exchanges)
-        books = jax.vmap(lambda model, k: self.engine.open(model.sample_snapshot(k, self.grid)))(self.exchanges, keys)
+        depth, carry = jax.vmap(lambda model, k: model.open(k, self.grid))(self.exchanges, keys)
+        books = jax.vmap(self.engine.open)(depth)
         return MarketState(
             time=jnp.int32(0),
             books=books,
+            exchange_carry=carry,
             price=self._reference(books),
             providers=Account.empty(n_providers),
             takers=Account.empty(n_takers),
@@ -161,9 +164,11 @@ class OTCMarket(AbstractMarkovGame):
             quotes, self._size_row(), state.taker_type.quantity, self._connected(state), actions["taker"], tie_key
         )
         books, fills = self._trade_at_exchanges(state, routes, -actions["provider"][:, 2] * state.providers.inventory)
-        books = self._move_exchanges(books, state.time, exchange_key)
+        books, carry = self._move_exchanges(books, state, exchange_key)
         next_price = self._reference(books)
-        settled = settle(state, self.penalty, routes, fills, books, next_price)
+        settled = settle(
+            dataclasses.replace(state, exchange_carry=carry), self.penalty, routes, fills, books, next_price
+        )
         return settled.state, settled.rewards, self._record(state, actions["provider"], quotes, routes, fills, settled)
 
     def summary(self, records: StepRecord) -> dict[str, Array]:
@@ -245,21 +250,21 @@ class OTCMarket(AbstractMarkovGame):
         chosen = jax.nn.one_hot(jnp.argmin(price, axis=0), self.n_exchanges, axis=0, dtype=jnp.float32)
         return chosen * jnp.any(connected, axis=0, keepdims=True).astype(jnp.float32)
 
-    def _move_exchanges(self, books, time: Int[Array, ""], key: PRNGKeyArray):
-        """Every exchange agent samples a variation of its book and sends it."""
+    def _move_exchanges(self, books, state: MarketState, key: PRNGKeyArray) -> tuple[Any, Any]:
+        """Every exchange agent samples a variation of its book and sends it: the books and the carries."""
         depth = jax.vmap(self.engine.depth)(books)
         mids = jax.vmap(mid_price)(depth)
         if self.price_path is None:
             pull, mid_weight = self._reference(books) - mids, 1.0  # ticks; as half-ticks it is half of the way back
         else:
-            pull, mid_weight = 2.0 * (self.price_path[time + 1] - mids), 0.0
+            pull, mid_weight = 2.0 * (self.price_path[state.time + 1] - mids), 0.0
         keys = jax.random.split(key, (self.n_exchanges, 2))
 
-        def move(model, book, volumes, pull, keys):
-            variation = model.sample_variation(keys[0], volumes, pull, mid_weight)
-            return self.engine.vary(book, variation, model.order_sizes, keys[1])
+        def move(model, carry, book, volumes, pull, keys):
+            variation, carry = model.sample(carry, keys[0], volumes, pull, mid_weight)
+            return self.engine.vary(book, variation, model.order_sizes, keys[1]), carry
 
-        return jax.vmap(move)(self.exchanges, books, depth, pull, keys)
+        return jax.vmap(move)(self.exchanges, state.exchange_carry, books, depth, pull, keys)
 
     def _record(
         self,

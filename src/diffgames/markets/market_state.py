@@ -37,6 +37,7 @@ class MarketState(eqx.Module):
 
     time: Int[Array, ""]
     books: Any  # the engine's books, one per exchange on the leading axis
+    exchange_carry: Any  # what each exchange agent remembers, likewise
     price: Float[Array, ""]  # reference price P_t
     providers: Account
     takers: Account

@@ -70,6 +70,7 @@ def settle(
     next_state = MarketState(
         time=state.time + 1,
         books=books,
+        exchange_carry=state.exchange_carry,
         price=next_price,
         providers=providers,
         takers=takers,

@@ -26,10 +26,11 @@ from diffgames.markets.agents import (
     ranges,
     uniform,
 )
-from diffgames.markets.ecn import ExchangeModel, stack_exchanges
+from diffgames.markets.ecn import ExchangeModel
 from diffgames.markets.ecn_fit import FitReport, fit_exchange
 from diffgames.markets.engines import AbstractEngine, DepthEngine, FifoEngine
 from diffgames.markets.environment import OTCMarket
+from diffgames.markets.exchange import stack_exchanges
 from diffgames.markets.level2 import read_level2
 from diffgames.markets.network import Connectivity
 from diffgames.markets.synthetic import synthetic_level2

@@ -28,8 +28,9 @@ from diffgames.learning.policy import Profile
 from diffgames.learning.rollout import evaluate
 from diffgames.learning.train import TrainResult, initial_profile
 from diffgames.markets.agents import ProviderSupertypes, QuadraticPenalty, TakerSupertypes, constant, uniform
-from diffgames.markets.ecn import ExchangeModel, stack_exchanges
+from diffgames.markets.ecn import ExchangeModel
 from diffgames.markets.environment import OTCMarket
+from diffgames.markets.exchange import stack_exchanges
 from diffgames.markets.market_state import StepRecord
 from diffgames.markets.network import Connectivity
 from diffgames.studies import otc_figures
