@@ -13,7 +13,7 @@ import xarray
 from diffgames.plotting import new_figure
 from diffgames.records import write_arrays, write_figures
 from diffgames.report import write_report
-from diffgames.report_tables import in_a_line, labelled, large_tables
+from diffgames.report_tables import in_lines, labelled, large_tables
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 WIDTHS = (400, 1280)
@@ -67,7 +67,7 @@ def test_the_claim_and_its_figure_come_first_and_long_values_are_named_tables(re
     assert "ask[0]" not in page.split("Certificate")[0]
     assert all(f'<th scope="col">{name}</th>' in page for name in ("inventory −Q…Q", "regime calm", "regime stressed"))
     assert '<td>-12</td><td class="number">0</td><td class="number">25</td>' in page
-    assert "calm 0.5; stressed 0.25" in page and "calm -; stressed 0.2 (Table 2)" in page
+    assert "calm 0.5\nstressed 0.25" in page and "calm -\nstressed 0.2\n(Table 2)" in page
     assert "What the source prints: two numbers." in page
 
 
@@ -100,7 +100,7 @@ def test_axes_are_named_by_the_shape(value, shape, names):
 def test_an_axis_without_labels_is_numbered_by_what_it_lists():
     found = labelled("P0", [[1.0, 2.0], [3.0, 4.0]], "regimes × players", unlabelled)
     assert [axis.labels for axis in found.axes] == [("regime 0", "regime 1"), ("player 0", "player 1")]
-    assert in_a_line(found, lambda name: "1").startswith("regime 0 player 0 1; ")
+    assert in_lines(found, lambda name: "1").startswith("regime 0 player 0 1\n")
     (page,) = large_tables([found], {"P0": "P"}, lambda name: "1")
     assert '<th scope="col">player 0</th>' in page and "<td>regime 1</td>" in page
 

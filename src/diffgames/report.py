@@ -12,7 +12,7 @@ from diffgames.atomic import write_atomically
 from diffgames.errors import InvalidInput
 from diffgames.headline import numbers, short_text
 from diffgames.records import REPORT, Run, picture
-from diffgames.report_tables import MOST_IN_A_ROW, Labels, in_a_line, labelled, large_tables, table
+from diffgames.report_tables import MOST_IN_A_CELL, Labels, in_lines, labelled, large_tables, table
 from diffgames.run_files import listed, read
 from diffgames.studies.drawing import Drawing
 from diffgames.studies.registry import find_study, study_names
@@ -25,8 +25,8 @@ h1, h2, h3, p, li, summary { overflow-wrap: anywhere }
 table { border-collapse: collapse; width: 100%; font-size: .92rem }
 caption { text-align: left; color: #555; padding-bottom: .3rem }
 th, td { text-align: left; padding: .3rem .7rem .3rem 0; border-bottom: 1px solid #eee; vertical-align: top }
-td.number { font-variant-numeric: tabular-nums; white-space: nowrap } td.wide { min-width: 16rem }
-img { display: block; width: 100%; height: auto } figure { margin: 1.5rem 0 }
+td { font-variant-numeric: tabular-nums } td.number { white-space: pre } td.wide { min-width: 11rem }
+img { display: block; max-width: 100%; height: auto } figure { margin: 1.5rem 0 }
 figcaption, .soft { color: #555; font-size: .92rem } .claim { font-size: 1.15rem }
 .failed { background: #fdecea; border-left: 4px solid #b3261e; padding: .6rem 1rem }
 .warning { background: #fff6e0; border-left: 4px solid #c77700; padding: .4rem 1rem; margin: .4rem 0 }
@@ -144,17 +144,20 @@ def _headline(result: Mapping[str, Any], words: Mapping[str, Any], labels: Label
         if word.get("normalisation"):
             meaning += f" ({word['normalisation']})"
         captions[key] = f"{key}: {meaning}" + (f" [{unit}]" if unit else "")
-        shown = in_a_line(value, text)
-        if len(value.entries) > MOST_IN_A_ROW:
+        shown = in_lines(value, text)
+        if len(value.entries) > MOST_IN_A_CELL:
             long.append(value)
             shown = f"{len(value.entries)} numbers, below"
         paper = {name: short_text(published[name]) for name, _ in value.entries if name in published}
-        beside = in_a_line(value, lambda name, paper=paper: paper.get(name, "-")) if paper else ""
-        where = f" ({word['published']})" if paper and word.get("published") else ""
+        beside = in_lines(value, lambda name, paper=paper: paper.get(name, "-")) if paper else ""
+        where = f"\n({word['published']})" if paper and word.get("published") else ""
         rows.append([key, shown, unit, beside + where, meaning])
     if rows:
         yield "<h2>Headline</h2>"
-        yield table(["quantity", "value", "unit", "published", "meaning"], rows, numeric=(1,), wide=(3, 4))
+        header = ["quantity", "value", "unit", "published", "meaning"]
+        if not any(row[3] for row in rows):
+            header, rows = [*header[:3], header[4]], [[*row[:3], row[4]] for row in rows]
+        yield table(header, rows, numeric=range(1, len(header) - 1), wide=(len(header) - 1,))
     if words.get("published"):
         yield f'<p class="soft">What the source prints: {escape(words["published"])}.</p>'
     if spread:

@@ -17,8 +17,8 @@ import numpy as np
 
 from diffgames.headline import numbers, short_text
 
-MOST_IN_A_ROW = 5
-"""Numbers of one value told in a line; more of them are a table."""
+MOST_IN_A_CELL = 5
+"""Numbers of one value told in a cell; more of them are a table."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def table(
     wide: Sequence[int] = (),
     caption: str = "",
 ) -> str:
-    """A table of escaped cells in a box that scrolls; the columns `numeric` hold numbers, `wide` ones sentences."""
+    """A table of escaped cells in a box that scrolls; the columns `numeric` keep their lines, `wide` ones hold sentences."""
     head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
     kinds = {**dict.fromkeys(numeric, ' class="number"'), **dict.fromkeys(wide, ' class="wide"')}
     body = "".join(
@@ -132,11 +132,11 @@ def table(
     return f'<div class="scroll"><table>{said}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def in_a_line(value: Value, text: Callable[[str], str]) -> str:
-    """A value of few numbers: `calm 0.36, volatile 0.27`."""
-    if not value.axes:
-        return text(value.entries[0][0])
-    return "; ".join(" ".join([*(label for label in place if label), text(name)]) for place, name in value.cells())
+def in_lines(value: Value, text: Callable[[str], str]) -> str:
+    """A value of few numbers, a line each: `calm 0.36`, `volatile 0.27`. One number alone has no label."""
+    alone = len(value.entries) == 1
+    told = ([*(label for label in place if label and not alone), text(name)] for place, name in value.cells())
+    return "\n".join(" ".join(one) for one in told)
 
 
 def large_tables(values: Sequence[Value], words: Mapping[str, str], text: Callable[[str], str]) -> Iterator[str]:
