@@ -121,7 +121,7 @@ def table(
     wide: Sequence[int] = (),
     caption: str = "",
 ) -> str:
-    """A table of escaped cells in a box that scrolls: columns `numeric` keep their lines, `wide` ones hold sentences."""
+    """A table of escaped cells in a box that scrolls: columns `numeric` keep their lines, `wide` hold sentences."""
     head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
     kinds = {**dict.fromkeys(numeric, ' class="number"'), **dict.fromkeys(wide, ' class="wide"')}
     body = "".join(
