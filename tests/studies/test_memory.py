@@ -51,6 +51,7 @@ HUGE = [
     ("taker-spectrum", ["takers=100000000"], "episodes, steps"),
     ("flow-response", ["other_providers=1000000", "flow_takers=1000000"], "episodes, steps"),
     ("forecast", ["width=100000000"], "width"),
+    ("prosumers", ["members=10000000"], "members"),
 ]
 
 

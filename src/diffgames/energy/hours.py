@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.signal import lfilter
+from scipy.special import expit
 
 from diffgames.errors import InvalidInput, suggestion
 from diffgames.tables import Table, number, read_table
@@ -215,6 +216,7 @@ def synthetic_hours(zone: str, seed: int, days: int = 1100) -> Hours:
     """A drawn record from 2021 on: load with seasons, weekdays, hours and weather, and an operator's forecast of it.
 
     Weather is an autoregression from hour to hour; the operator errs by such a process too, of t innovations (ν = 4).
+    Sun and wind come with it, and a day-ahead price that is affine in what they leave to others, but for noise.
     """
     random = np.random.default_rng(seed)
     count = 24 * days
@@ -226,4 +228,11 @@ def synthetic_hours(zone: str, seed: int, days: int = 1100) -> Hours:
     weather = lfilter([1.0], [1.0, -0.99], 120.0 * random.normal(size=count))
     wrong = lfilter([1.0], [1.0, -0.9], 100.0 * random.standard_t(4.0, size=count) * (1.0 + 0.5 * (hour > 12)))
     load = 28_000.0 + shape + season + weekend + weather
-    return Hours(start, zone, {"load": load, "load_tso_da": load + wrong}, ())
+    long = 1.0 + 0.35 * np.sin(2 * np.pi * (day % 365.25 - 81) / 365.25)
+    sky = expit(1.0 + np.asarray(lfilter([1.0], [1.0, -0.97], 0.35 * random.normal(size=count))))
+    solar = 9_000.0 * long * sky * np.clip(np.sin(np.pi * (hour - 12 + 6 * long) / (12 * long)), 0.0, None)
+    wind = 12_000.0 * expit(np.asarray(lfilter([1.0], [1.0, -0.98], 0.25 * random.normal(size=count))) - 1.0)
+    noise = lfilter([1.0], [1.0, -0.9], 2.0 * random.normal(size=count))
+    price = -30.0 + 110.0 * (load - solar - wind) / load.mean() + noise
+    series = {"load": load, "load_tso_da": load + wrong, "solar": solar, "wind": wind, "price": price}
+    return Hours(start, zone, series, ())

@@ -45,6 +45,7 @@ STUDIES: dict[str, str] = {
     "routing": "diffgames.studies.routing:STUDY",
     "clearing": "diffgames.studies.clearing:STUDY",
     "forecast": "diffgames.studies.forecast:STUDY",
+    "prosumers": "diffgames.studies.prosumers:STUDY",
 }
 """Every study that ships with the package: name → "module:NAME"."""
 
