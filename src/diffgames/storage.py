@@ -32,11 +32,14 @@ STORABLE: dict[str, tuple[str, ...]] = {
     "diffgames.learning.policy": ("ActorCritic", "FixedProbabilities", "RecurrentActorCritic"),
     "diffgames.markets.ecn": ("ExchangeModel",),
     "diffgames.markets.mixture": ("GaussianMixture",),
+    "diffgames.markets.neural_exchange": ("MixtureDensityNetwork", "NeuralExchange", "Openings"),
     "diffgames.solvers.feedback": ("LinearFeedback", "Track"),
     "diffgames.solvers.policies": ("Centred", "Clock", "LinearGains", "LocalGains", "ResidualNetworks", "Sum"),
     "diffgames.studies.flow_response": ("RandomQuotes",),
+    "equinox.nn._linear": ("Linear",),
+    "equinox.nn._rnn": ("LSTMCell",),
 }
-"""The package's classes that files may name, by module: what profiles are made of."""
+"""The classes that files may name, by module: what profiles are made of."""
 
 _storable: dict[str, type[eqx.Module]] = {}
 Kind = TypeVar("Kind", bound=type[eqx.Module])

@@ -96,7 +96,7 @@ class ExchangeModel(AbstractExchange):
         spread = self._whole_spread(draw[-1], self._widest_on(grid))
         ask = float(grid // 2) + jnp.ceil(spread / 2)
         volumes = jnp.exp(jnp.minimum(draw[:-1], 15.0))  # e^15 lots is beyond any book, and finite after rounding
-        return self._place(_whole_lots(volumes), ask - spread, ask, grid)
+        return self.place(_whole_lots(volumes), ask - spread, ask, grid)
 
     def sample_variation(
         self, key: PRNGKeyArray, book: DepthBook, mid_pull: float | Float[Array, ""] = 0.0, mid_weight: float = 1.0
@@ -113,7 +113,7 @@ class ExchangeModel(AbstractExchange):
             key, top_levels(book, self.levels), (ask - bid).astype(dtype), mid_pull, self._widest_on(grid), mid_weight
         )
         next_ask = jnp.clip(ask.astype(dtype) + move, spread + (self.levels - 1.0), float(grid - self.levels))
-        target = self._place(volumes, next_ask - spread, next_ask, grid)
+        target = self.place(volumes, next_ask - spread, next_ask, grid)
         return target.bid - book.bid, target.ask - book.ask
 
     def sample_levels(
@@ -168,7 +168,7 @@ class ExchangeModel(AbstractExchange):
         most = self.widest if widest is None else jnp.minimum(self.widest, widest)
         return jnp.clip(jnp.round(spread), 1.0, most)
 
-    def _place(
+    def place(
         self, volumes: Float[Array, " levels_of_both_sides"], bid: Float[Array, ""], ask: Float[Array, ""], grid: int
     ) -> DepthBook:
         """The book with the given volumes at its levels, extended downwards by e^{−αk}."""

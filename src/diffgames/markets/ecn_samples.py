@@ -1,6 +1,6 @@
 """From level-2 snapshots to the samples that the exchange agent is fitted to (Vadori et al., equation 7).
 
-A sample of S_{n+1} = (x_1, …, x_2m, spread, mid change) comes from two consecutive snapshots:
+A sample of S_{n+1} = (x_1, …, x_2m, spread, mid change) comes from two paired snapshots:
 
     x_i = (V_{i,n+1} − V_{i,n}) / v_i     where the level rose, in units of its mean volume v_i;
     x_i = (V_{i,n+1} − V_{i,n}) / V_{i,n} where it fell, a fraction in [−1, 0);
@@ -64,13 +64,14 @@ class Transitions:
         return np.concatenate([scaled, self.spread[:, None], self.mid_change[:, None]], axis=1)
 
     def dequantised(self, unit: np.ndarray, noise: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Samples with noise over their lattice cells, and the logarithm of the cell's volume at each of them."""
+        """Samples with noise over their lattice cells, and the logarithms of the cells' sides, [samples, 2m + 2]."""
         change = self.after - self.before + noise.uniform(-0.5, 0.5, self.before.shape)
         spread = self.spread + noise.uniform(-0.5, 0.5, self.spread.shape)
         mid_change = self.mid_change + noise.uniform(-1.0, 1.0, self.mid_change.shape)
         lots = lots_per_unit(change, self.before, unit)
         samples = np.concatenate([change / lots, spread[:, None], mid_change[:, None]], axis=1)
-        return samples, np.log(2.0) - np.log(lots).sum(axis=1)
+        ticks = np.log([1.0, 2.0]) + np.zeros((len(samples), 2))
+        return samples, np.concatenate([-np.log(lots), ticks], axis=1)
 
     def snapshot_coordinates(self) -> np.ndarray:
         """Samples of S_0 = (ln V_1, …, ln V_2m, spread), [samples, 2m + 1]."""
@@ -88,14 +89,8 @@ def swapped(volumes: np.ndarray) -> np.ndarray:
 
 
 def transitions(data: Level2, levels: int) -> Transitions:
-    """Every pair of consecutive snapshots with `levels` occupied levels on both sides."""
-    volume = level_volumes(data, levels)
-    follows = np.diff(data.row) == 1
-    if data.seconds is not None:
-        gap = np.diff(data.seconds)
-        follows &= np.abs(gap - np.median(gap)) < 0.5 * np.median(gap)  # next to one another on the clock
-    filled = np.all(volume > 0, axis=1)
-    pair = follows & filled[:-1] & filled[1:]
+    """Every pair of paired snapshots with `levels` occupied levels on both sides."""
+    volume, pair = level_volumes(data, levels), paired(data, levels)
     return Transitions(
         before=volume[:-1][pair],
         after=volume[1:][pair],
@@ -103,6 +98,16 @@ def transitions(data: Level2, levels: int) -> Transitions:
         spread=data.spread[1:][pair].astype(float),
         mid_change=np.diff(data.double_mid)[pair].astype(float),
     )
+
+
+def paired(data: Level2, levels: int) -> np.ndarray:
+    """Whether each snapshot and the next make a transition."""
+    follows = np.diff(data.row) == 1
+    if data.seconds is not None:
+        gap = np.diff(data.seconds)
+        follows &= np.abs(gap - np.median(gap)) < 0.5 * np.median(gap)  # next to one another on the clock
+    filled = np.all(level_volumes(data, levels) > 0, axis=1)
+    return follows & filled[:-1] & filled[1:]
 
 
 def level_volumes(data: Level2, levels: int) -> np.ndarray:

@@ -34,8 +34,8 @@ def dequantised_log_likelihood(
     """Mean lower bound of the log-probability of a transition, in nats, over `repeats` draws of the noise."""
     total = 0.0
     for _ in range(repeats):
-        coordinates, log_cell = samples.dequantised(unit, noise)
-        total += float(np.mean(fit.log_likelihood(coordinates) - np.log(fit.scale).sum() + log_cell))
+        coordinates, log_cells = samples.dequantised(unit, noise)
+        total += float(np.mean(fit.log_likelihood(coordinates) - np.log(fit.scale).sum() + log_cells.sum(axis=1)))
     return total / repeats
 
 
@@ -85,11 +85,17 @@ def _scores(model, pool, scale, keys, before, after, spread_before, spread, mid_
 
         simulated = jax.vmap(simulate)(jax.random.split(key, draws))
         recorded = outcome(later, now, next_width, moved)
-        distance = jnp.sqrt(jnp.sum((simulated - recorded[None, :]) ** 2, axis=1))
-        apart = jnp.sqrt(jnp.sum((simulated[: draws // 2] - simulated[draws // 2 :]) ** 2, axis=1))
-        return jnp.mean(distance) - 0.5 * jnp.mean(apart)
+        return energy_score(simulated, recorded)
 
     return jax.vmap(one)(keys, before, after, spread_before, spread, mid_change)
+
+
+def energy_score(simulated: Float[Array, "draws d"], recorded: Float[Array, " d"]) -> Float[Array, ""]:
+    """E‖X − y‖ − ½ E‖X − X'‖, the second mean over pairs out of the first and the second half of the draws."""
+    half = simulated.shape[0] // 2
+    distance = jnp.sqrt(jnp.sum((simulated - recorded[None, :]) ** 2, axis=1))
+    apart = jnp.sqrt(jnp.sum((simulated[:half] - simulated[half:]) ** 2, axis=1))
+    return jnp.mean(distance) - 0.5 * jnp.mean(apart)
 
 
 class LevelPaths(eqx.Module):

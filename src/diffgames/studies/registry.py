@@ -20,6 +20,7 @@ STUDIES: dict[str, str] = {
     "otc-market": "diffgames.studies.otc_market:STUDY",
     "taker-spectrum": "diffgames.studies.taker_spectrum:STUDY",
     "exchange-fit": "diffgames.studies.exchange_fit:STUDY",
+    "neural-exchange": "diffgames.studies.neural_exchange:STUDY",
     "flow-response": "diffgames.studies.flow_response:STUDY",
     "market-maker": "diffgames.studies.market_maker:STUDY",
     "market-maker-survival": "diffgames.studies.market_maker_survival:STUDY",

@@ -1,0 +1,296 @@
+"""Does the history of the book help to foretell it? The mixture against the neural exchange (Vadori et al., 2.3.2).
+
+The exchange agent's mixture draws every variation anew; the neural exchange lets the mixture depend on the last twenty
+variations and on the book, with hurdles for what stays (`markets.neural_exchange`). Both are fitted to the first 70% of
+the record and scored on what they have not seen. Then each plays alone, and its facts stand beside the record's.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array
+from matplotlib.axes import Axes
+
+from diffgames.errors import InvalidInput
+from diffgames.markets.depth_book import DepthBook, best_ask, best_bid, mid_price, top_levels
+from diffgames.markets.ecn_fit import fit_exchange
+from diffgames.markets.ecn_samples import PARTS, level_volumes
+from diffgames.markets.exchange import AbstractExchange
+from diffgames.markets.level2 import read_level2
+from diffgames.markets.neural_fit import NeuralReport, fit_neural_exchange
+from diffgames.markets.synthetic import synthetic_level2
+from diffgames.plotting import COLOURS, axes_or_new, label
+from diffgames.studies.context import RunContext
+from diffgames.studies.drawing import Drawing, lines
+from diffgames.studies.study import Headline, Parameter, Study, StudyResult
+
+SETTLING = 100
+FACTS = ("mid_deviation", "unchanged_share", "kurtosis", "spread_autocorrelation", "best_volume_autocorrelation")
+Scores = tuple[tuple[float, ...], ...]
+_scores = f"models × parts ({', '.join(PARTS)})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeuralConfig:
+    """The record, the networks, and how much is simulated."""
+
+    data: Annotated[
+        str | None, Parameter(meaning="level-2 file (LOBSTER order book or 1-second) to fit; null: synthetic data")
+    ] = None
+    levels: Annotated[int, Parameter(unit="levels", meaning="order-book levels per side, m", minimum=1)] = 5
+    components: Annotated[int, Parameter(meaning="components of the mixtures", minimum=1)] = 5
+    variance_floor: Annotated[
+        float, Parameter(unit="1", meaning="least variance of a component in any direction, standardised")
+    ] = 1e-3
+    correlations: Annotated[
+        tuple[Literal["fixed", "shared", "full"], ...],
+        Parameter(shape="networks", meaning="correlations of each network: of the data, one learned, one a component"),
+    ] = ("fixed", "shared")
+    epochs: Annotated[int, Parameter(unit="epochs", meaning="of training, at most", minimum=1)] = 40
+    paths: Annotated[int, Parameter(unit="paths", meaning="simulated paths of each exchange alone", minimum=2)] = 64
+    steps: Annotated[int, Parameter(unit="steps", meaning="steps of a path, settling included", minimum=200)] = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeuralHeadline:
+    """Scores of every model on every part, and what each does when left alone."""
+
+    log_likelihood: Annotated[
+        Scores,
+        Headline(
+            shape=_scores,
+            unit="nats",
+            meaning="lower bound of a transition's log-probability; higher is better, whatever the variance floor",
+            published="Table 2, INTC, densities at a floor not stated: order only",
+        ),
+    ]
+    energy_score: Annotated[
+        Scores, Headline(shape=_scores, unit="1", meaning="proper score of the simulator; lower is better")
+    ]
+    energy_score_error: Annotated[Scores, Headline(shape=_scores, unit="1", meaning="its standard error")]
+    test_gain: Annotated[
+        tuple[float, ...],
+        Headline(shape="networks", unit="1", meaning="energy score of the mixture less the network's, test part"),
+    ]
+    test_gain_error: Annotated[
+        tuple[float, ...], Headline(shape="networks", unit="1", meaning="standard error of the difference")
+    ]
+    facts: Annotated[
+        dict[str, tuple[float, ...]],
+        Headline(
+            shape="{fact: laws}",
+            unit="ticks or 1",
+            meaning="recorded, then each model alone: deviation of the mid's change, share of steps without one, its "
+            "kurtosis, autocorrelations of the spread at 1 and of the best volumes at 10 steps",
+        ),
+    ]
+    mean_volume_kept: Annotated[
+        tuple[float, ...],
+        Headline(shape="models", unit="1", meaning="largest relative difference, simulated to recorded mean volume"),
+    ]
+    outputs: Annotated[tuple[int, ...], Headline(shape="networks", meaning="numbers that the head gives")]
+    epochs: Annotated[tuple[int, ...], Headline(shape="networks", meaning="epochs up to the network that is kept")]
+
+
+def run(config: NeuralConfig, context: RunContext) -> StudyResult:
+    """Fit the mixture and the networks, score them, and let each play alone."""
+    if not config.correlations or len(set(config.correlations)) < len(config.correlations):
+        raise InvalidInput("correlations", config.correlations, "one or more of fixed, shared, full, each once")
+    data = synthetic_level2(seconds=3600, seed=context.seed) if config.data is None else read_level2(config.data)
+    base, _ = fit_exchange(
+        data,
+        levels=config.levels,
+        components=config.components,
+        variance_floor=config.variance_floor,
+        seed=context.seed,
+    )
+    models: dict[str, AbstractExchange] = {"mixture": base}
+    reports: list[NeuralReport] = []
+    for place, correlation in enumerate(config.correlations):
+
+        def told(epoch: int, score: float, place: int = place, name: str = correlation) -> None:
+            share = (place + (epoch + 1) / config.epochs) / len(config.correlations)
+            context.progress.update(f"training, {name} correlation", share, validation=score)
+
+        exchange, report = fit_neural_exchange(
+            data,
+            base,
+            correlation=correlation,
+            components=config.components,
+            variance_floor=config.variance_floor,
+            epochs=config.epochs,
+            seed=context.seed,
+            report=told,
+        )
+        context.log(f"{correlation}: best of {report.epochs} epochs is {report.best + 1}")
+        models[correlation] = exchange
+        reports.append(report)
+    first = reports[0]
+    recorded = np.asarray(data.double_mid, float)[None] / 2
+    volumes = level_volumes(data, config.levels)
+    facts = {"recorded": stylised(volumes[None], np.asarray(data.spread, float)[None], recorded)}
+    kept = []
+    grid = base.price_grid(config.steps)
+    for name, model in models.items():
+        context.progress.update(f"simulating, {name}", 0.0)
+        paths = alone(model, jax.random.split(context.key, config.paths), config.steps, grid)
+        volume, spread, mid = (np.asarray(one, float)[:, SETTLING:] for one in paths)
+        facts[name] = stylised(volume, spread, mid)
+        kept.append(float(np.abs(volume.mean(axis=(0, 1)) / volumes.mean(axis=0) - 1.0).max()))
+    headline = NeuralHeadline(
+        log_likelihood=_table(first.mixture_log_likelihood, *(one.log_likelihood for one in reports)),
+        energy_score=_table(first.mixture_energy_score, *(one.energy_score for one in reports)),
+        energy_score_error=_table(first.mixture_energy_error, *(one.energy_score_error for one in reports)),
+        test_gain=tuple(-one.energy_difference["test"][0] for one in reports),
+        test_gain_error=tuple(one.energy_difference["test"][1] for one in reports),
+        facts={name: tuple(row[name] for row in facts.values()) for name in FACTS},
+        mean_volume_kept=tuple(kept),
+        outputs=tuple(one.outputs for one in reports),
+        epochs=tuple(one.best + 1 for one in reports),
+    )
+    return StudyResult(
+        headline,
+        published={"log_likelihood": [PRINTED[name] for name in models]} if set(models) <= set(PRINTED) else {},
+        warnings=_warnings(headline, config),
+        arrays={"scores": _dataset(headline, list(models), reports)},
+        profile=models[config.correlations[-1]],
+    )
+
+
+PRINTED = {"mixture": [8.89, 6.23, 8.94], "fixed": [18.32, 15.79, 15.64], "shared": [23.4, 21.9, 21.63]}
+
+
+@eqx.filter_jit
+def alone(model: AbstractExchange, keys: Array, steps: int, grid: int) -> tuple[Array, Array, Array]:
+    """Volumes [paths, steps, levels], spreads and mids (ticks) of an exchange at which nobody trades."""
+
+    def path(key: Array):
+        opening, running = jax.random.split(key)
+
+        def step(state, key):
+            book, carry = state
+            (bid, ask), carry = model.sample(carry, key, book)
+            book = DepthBook(bid=book.bid + bid, ask=book.ask + ask)
+            return (book, carry), (
+                top_levels(book, model.levels),
+                (best_ask(book) - best_bid(book)).astype(jnp.float32),
+                mid_price(book),
+            )
+
+        return jax.lax.scan(step, model.open(opening, grid), jax.random.split(running, steps))[1]
+
+    return jax.vmap(path)(keys)
+
+
+def stylised(volume: np.ndarray, spread: np.ndarray, mid: np.ndarray) -> dict[str, float]:
+    """The facts of one record or of simulated paths, [paths, steps, …]."""
+    moves = np.diff(mid, axis=1)
+    spreads, best = spread - spread.mean(), volume[..., [0, volume.shape[-1] // 2]]
+    best = best - best.mean(axis=(0, 1))
+    return {
+        "mid_deviation": float(moves.std()),
+        "unchanged_share": float((moves == 0).mean()),
+        "kurtosis": float(((moves - moves.mean()) ** 4).mean() / max(moves.var() ** 2, 1e-300)),
+        "spread_autocorrelation": float((spreads[:, 1:] * spreads[:, :-1]).mean() / max(spread.var(), 1e-300)),
+        "best_volume_autocorrelation": float((best[:, 10:] * best[:, :-10]).mean() / (best**2).mean()),
+    }
+
+
+def _table(*rows: dict[str, float]) -> Scores:
+    return tuple(tuple(row[part] for part in PARTS) for row in rows)
+
+
+def _warnings(headline: NeuralHeadline, config: NeuralConfig) -> list[str]:
+    words = []
+    for name, gain, error in zip(config.correlations, headline.test_gain, headline.test_gain_error, strict=True):
+        if gain < 1.645 * error:
+            words.append(
+                f"with {name} correlations the network's energy score is not significantly better than the mixture's "
+                f"on the test part: {gain:.3g} ± {error:.2g}"
+            )
+    for name, kept in zip(("mixture", *config.correlations), headline.mean_volume_kept, strict=True):
+        if kept > 0.25:
+            words.append(f"left alone, the exchange {name} loses the recorded mean volume by up to {kept:.0%}")
+    return words
+
+
+def _dataset(headline: NeuralHeadline, models: list[str], reports: list[NeuralReport]) -> xr.Dataset:
+    longest = max(len(one.curve) for one in reports)
+    curves = np.full((len(reports), longest), np.nan)
+    for row, one in zip(curves, reports, strict=True):
+        row[: len(one.curve)] = one.curve
+    both = ("model", "part")
+    return xr.Dataset(
+        {
+            "log_likelihood": (both, np.asarray(headline.log_likelihood), {"units": "nats"}),
+            "energy_score": (both, np.asarray(headline.energy_score)),
+            "energy_score_error": (both, np.asarray(headline.energy_score_error)),
+            "validation": (
+                ("network", "epoch"),
+                curves,
+                {"units": "nats", "long_name": "validation log-probability"},
+            ),
+        },
+        coords={
+            "model": models,
+            "part": list(PARTS),
+            "network": models[1:],
+            "epoch": ("epoch", np.arange(1, longest + 1), {"long_name": "epoch"}),
+        },
+    )
+
+
+def _bars(name: str, axis: str, unit: str, title: str):
+    """A score of every model, parts side by side, with two standard errors where they are known."""
+
+    def panel(data: xr.Dataset, ax: Axes | None = None) -> Axes:
+        ax = axes_or_new(ax)
+        for place, part in enumerate(data.part.values):
+            row = data[name].sel(part=part).values
+            error = 2 * data[f"{name}_error"].sel(part=part).values if f"{name}_error" in data else None
+            at = np.arange(len(row)) + 0.26 * (place - 1)
+            ax.bar(at, row, 0.24, yerr=error, capsize=2, color=COLOURS[place], label=str(part))
+        ax.set_xticks(range(data.sizes["model"]), [str(one) for one in data.model.values])
+        return label(ax, x=("model", ""), y=(axis, unit), title=title)
+
+    return panel
+
+
+def memory(config: NeuralConfig) -> dict[str, float]:
+    """The simulated paths, and the histories that are scored at once."""
+    levels = 2 * max(config.levels, 1)
+    return {"paths, steps": 4.0 * (levels + 2) * config.paths * config.steps, "levels": 4.0 * 256 * 64 * levels * 32}
+
+
+STUDY = Study(
+    name="neural-exchange",
+    source="Vadori et al., arXiv 2210.07184, Section 2.3.2 (correlations by unit rows, hurdles added)",
+    shows="how much better the next book is foretold by an exchange agent that remembers, and what it does left alone",
+    config=NeuralConfig,
+    run=run,
+    memory=memory,
+    presets={"quick": {}, "paper": {"correlations": ("fixed", "shared", "full"), "epochs": 300, "paths": 256}},
+    minutes={"quick": 1.5, "paper": 6.0},
+    headline=NeuralHeadline,
+    example="diffgames run neural-exchange --set data=level2.csv.gz --set correlations=[shared]",
+    uncertified="no game is played: models are fitted to data, and held to the parts that they have not seen",
+    published="log-likelihoods of INTC on one day (Table 2), at a variance floor that is not stated: order only",
+    figures={
+        "scores": Drawing(
+            "on parts not seen: what history adds to the mixture; on synthetic data, which have no memory, nothing",
+            "scores",
+            _bars("log_likelihood", "log-probability of a transition", "nats", "Higher is better"),
+            _bars("energy_score", "energy score", "", "Lower is better"),
+        ),
+        "training": Drawing(
+            "the network with the best score is kept; later ones learn the training part by heart",
+            "scores",
+            lines("validation", by="network"),
+        ),
+    },
+)
