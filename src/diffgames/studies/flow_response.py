@@ -30,6 +30,7 @@ from diffgames.errors import InvalidInput
 from diffgames.learning.policy import AbstractPolicy, Profile
 from diffgames.learning.rollout import evaluate
 from diffgames.learning.train import initial_profile
+from diffgames.learning.verdict import verdict
 from diffgames.markets.behaviour import FlowResponse, Quadratic, flow_response, response_curvature
 from diffgames.markets.environment import OTCMarket
 from diffgames.markets.market_state import StepRecord
@@ -204,6 +205,7 @@ def _result(
         coords={"pnl_takers": list(config.pnl_takers), "epsilon": measured[0].curve.price},
     )
     learning = xr.Dataset({f"reward_{m.pnl_takers}": ("update", m.reward) for m in measured})
+    judged = verdict({f"the takers' reward with {m.pnl_takers} PnL takers": m.reward for m in measured})
     return StudyResult(
         headline={
             "pnl_takers": list(config.pnl_takers),
@@ -216,6 +218,7 @@ def _result(
             "updates": config.updates,
         },
         certificate=certificate,
+        warnings=[judged.words] if not judged.converged else [],
         arrays={"response": dataset, "learning": learning},
         profile=profiles,
         figures={"flow_response": flow_curves(dataset), "deviators": otc_figures.deviation_curves(certificate)},

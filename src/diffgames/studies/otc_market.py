@@ -26,6 +26,7 @@ from diffgames.input_files import input_files, other_inputs
 from diffgames.learning.policy import FixedProbabilities, Profile
 from diffgames.learning.rollout import evaluate
 from diffgames.learning.train import TrainResult, initial_profile, value_clip_notes
+from diffgames.learning.verdict import verdict
 from diffgames.markets import behaviour
 from diffgames.markets.ecn_samples import PARTS
 from diffgames.markets.environment import OTCMarket
@@ -93,7 +94,12 @@ def _finish(
     certificate = _certify(config, context, market, profile, keys[3])
     rewards = {name: np.asarray(value) for name, value in history.get("reward", {}).items()}
     curves = by_supertype(market, rewards)
+    judged = verdict(curves, _exchange_share(history)) if curves else None
     headline = {
+        "converged": None if judged is None else int(judged.converged),
+        "reward_slope": {name: [judged.trends[name].change, judged.trends[name].change_error] for name in curves}
+        if judged
+        else None,
         "reward_first": {name: tenth(curve, first=True) for name, curve in curves.items()} or None,
         "reward_last": {name: tenth(curve, first=False) for name, curve in curves.items()}
         or {name: float(value.mean()) for name, value in by_supertype(market, returns).items()},
@@ -116,6 +122,7 @@ def _finish(
         headline=headline,
         certificate=certificate,
         warnings=[
+            *([judged.words] if judged and not judged.converged else ()),
             *dict.fromkeys(note for report in reports for note in report.notes),
             *(value_clip_notes(history, ppo_config(config)) if history else ()),
             *_warnings(config, record),
@@ -150,6 +157,11 @@ def measurements(record: StepRecord, provider: int = 0) -> dict[str, Any]:
         "mean_abs_inventory": behaviour.mean_abs_inventory(record, provider),
         "holding_time": behaviour.holding_time(record, provider),
     }
+
+
+def _exchange_share(history: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The exchanges' share of the takers' volume at the end of the episodes of each update."""
+    return {"the exchange's share": 1.0 - np.asarray(history["market_share"], np.float64).sum(axis=-1)}
 
 
 def by_supertype(market: OTCMarket, values: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -313,6 +325,15 @@ STUDY = Study(
     },
     minutes={"quick": 3.0, "paper": 900.0},
     headline={
+        "converged": Headline(
+            meaning="1 where rewards and the exchange's share have settled and nobody is below withdrawing, else 0",
+            optional=True,
+        ),
+        "reward_slope": Headline(
+            shape="{role_supertype: change and half-width}",
+            meaning="change of the reward over the last quarter of training, and half-width of its 95% interval",
+            optional=True,
+        ),
         "reward_first": Headline(
             shape="{role_supertype: number}", meaning="mean episode reward, first tenth of training", optional=True
         ),

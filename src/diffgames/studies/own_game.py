@@ -22,6 +22,7 @@ from diffgames.games.markov import AbstractMarkovGame
 from diffgames.learning.policy import Profile
 from diffgames.learning.rollout import evaluate
 from diffgames.learning.train import TrainResult, initial_profile
+from diffgames.learning.verdict import verdict
 from diffgames.plotting import label, new_figure
 from diffgames.simulation.as_markov import as_markov_game
 from diffgames.studies.certificate_parameters import CertificateParameters, certify, learning_memory
@@ -131,6 +132,7 @@ def _finish(
     value_key = jax.random.split(context.key, 4)[2]
     returns, _ = evaluate(game, result.profile, value_key, config.evaluation_episodes)
     curves = {name: np.asarray(result.history["reward"][name], np.float64).mean(axis=-1) for name in names}
+    judged = verdict({f"the reward of {name}": curve for name, curve in curves.items()}, withdrawing=None)
     return StudyResult(
         headline={
             "reward_first": {name: tenth(curve, first=True) for name, curve in curves.items()},
@@ -140,6 +142,7 @@ def _finish(
             "agent_steps_per_second": speed,
         },
         certificate=_certify(game, result.profile, config, context),
+        warnings=[judged.words] if not judged.converged else [],
         arrays={"learning": xarray.Dataset({f"reward_{n}": ("update", curve) for n, curve in curves.items()})},
         profile=result.profile,
         figures={"learning": lambda: _learning_curves(curves)},

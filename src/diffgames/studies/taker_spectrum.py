@@ -27,6 +27,7 @@ from diffgames.errors import InvalidInput
 from diffgames.learning.policy import Profile
 from diffgames.learning.rollout import evaluate
 from diffgames.learning.train import TrainResult, initial_profile
+from diffgames.learning.verdict import verdict
 from diffgames.markets.agents import ProviderSupertypes, QuadraticPenalty, TakerSupertypes, constant, uniform
 from diffgames.markets.ecn import ExchangeModel
 from diffgames.markets.environment import OTCMarket
@@ -185,6 +186,7 @@ def _result(
     error = earned.std(axis=1, ddof=1) / np.sqrt(earned.shape[1])
     path = price_path(config)
     reward = np.asarray(result.history["reward"]["taker"], np.float64).mean(axis=-1)
+    judged = verdict({"the takers' reward": reward})
     direction = np.stack([np.asarray(record.taker_direction)[:, 0, 0] for record in records])
     likely = {
         name: np.stack([(np.sign(np.asarray(r.taker_direction)) == side).mean(axis=(1, 2)) for r in records])
@@ -218,6 +220,7 @@ def _result(
         published={"buy_fraction": [config.buy_target], "sell_fraction": [config.sell_target]}
         if config.weights[0] == 0.0 and targets == (0.75, 0.25)
         else {},
+        warnings=[judged.words] if not judged.converged else [],
         arrays={"spectrum": dataset, "learning": xr.Dataset({"reward": ("update", reward)})},
         profile=result.profile,
         figures={
