@@ -52,6 +52,7 @@ HUGE = [
     ("flow-response", ["other_providers=1000000", "flow_takers=1000000"], "episodes, steps"),
     ("forecast", ["width=100000000"], "width"),
     ("prosumers", ["members=10000000"], "members"),
+    ("energy-market", ["scenarios=300", "members=10000000"], "members"),
 ]
 
 

@@ -114,22 +114,32 @@ class ProsumersHeadline:
     mean_load: Annotated[float, Headline(unit="MW", meaning="of the zone: so many agents")]
 
 
-def record_of(config: Any, seed: int) -> Hours:
-    """The file's record, or a drawn one; for every configuration with data, zone, columns and repair."""
+def record_of(config: ProsumersConfig, seed: int) -> Hours:
+    """The file's record, or a drawn one."""
     if config.data is None:
         return synthetic_hours(clock_of(config.zone), seed)
     return read_hours(config.data, config.zone, columns=config.columns, repair=config.repair)
+
+
+def supply_of(config: ProsumersConfig, record: Hours) -> Supply:
+    """The supply curve that is given, or that of the record."""
+    return Supply(*config.supply) if config.supply is not None else fit_supply(record)
+
+
+def crowd_from(config: ProsumersConfig, profile: DayProfile, supply: Supply, seed: int) -> Prosumers:
+    """The crowd of a day with the sizes of a configuration."""
+    names = ("pv", "capacity", "power", "flexible", "efficiency", "wear", "moving", "members", "spread")
+    sizes = {name: getattr(config, name) for name in names}
+    start = (0.0, config.capacity) if config.start is None else config.start
+    return crowd_of_day(profile, supply, config.share, start=start, seed=seed, **sizes)
 
 
 def build(config: ProsumersConfig, seed: int) -> tuple[Prosumers, DayProfile, Supply, Hours]:
     """The crowd, the day and supply curve that it is of, and the record."""
     record = record_of(config, seed)
     profile = day_of(record, config.day)
-    supply = Supply(*config.supply) if config.supply is not None else fit_supply(record)
-    names = ("pv", "capacity", "power", "flexible", "efficiency", "wear", "moving", "members", "spread")
-    sizes = {name: getattr(config, name) for name in names}
-    start = (0.0, config.capacity) if config.start is None else config.start
-    return crowd_of_day(profile, supply, config.share, start=start, seed=seed, **sizes), profile, supply, record
+    supply = supply_of(config, record)
+    return crowd_from(config, profile, supply, seed), profile, supply, record
 
 
 def run(config: ProsumersConfig, context: RunContext) -> StudyResult:

@@ -47,6 +47,7 @@ STUDIES: dict[str, str] = {
     "clearing": "diffgames.studies.clearing:STUDY",
     "forecast": "diffgames.studies.forecast:STUDY",
     "prosumers": "diffgames.studies.prosumers:STUDY",
+    "energy-market": "diffgames.studies.energy_market:STUDY",
 }
 """Every study that ships with the package: name → "module:NAME"."""
 
