@@ -34,6 +34,7 @@ HUGE = [
     ("alpha-decay", ["players=[7,15,31,1000000]"], "players, draws"),
     ("mean-field-benchmark", ["game=garnet", "states=10000"], "states, actions, draws"),
     ("cvar", ["samples=100000000"], "samples, replications"),
+    ("mean-field-learning", ["agents=[100000000]"], "agents, together, steps"),
     ("routing", ["nodes=10000000", "links=100"], "nodes, links"),
     ("clearing", ["agents=100000000"], "agents, prices"),
     ("reach-avoid", ["points=[5001,5001,501]"], "points"),

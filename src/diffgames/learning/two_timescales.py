@@ -59,10 +59,10 @@ def constant_step(step: float) -> TwoTimescales:
 
 @cache
 def wasserstein_floor(agents: int) -> float:
-    """Mean W₁ of two independent samples of `agents` draws of N(0, 1), but for terms of higher order in 1/N.
+    """Mean W₁ of two independent samples of `agents` draws of N(0, 1), to leading order in 1/N: 3% high at N = 100.
 
     >>> [round(wasserstein_floor(n), 3) for n in (100, 1000, 10_000)]
-    [0.187, 0.059, 0.019]
+    [0.182, 0.058, 0.018]
     """
     x = np.linspace(-9.0, 9.0, 3601)
     return float(2.0 / np.sqrt(np.pi * agents) * np.trapezoid(np.sqrt(norm.cdf(x) * norm.sf(x)), x))

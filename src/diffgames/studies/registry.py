@@ -41,6 +41,7 @@ STUDIES: dict[str, str] = {
     "mean-field": "diffgames.studies.mean_field:STUDY",
     "mean-field-ergodic": "diffgames.studies.mean_field_ergodic:STUDY",
     "trade-crowding": "diffgames.studies.trade_crowding:STUDY",
+    "mean-field-learning": "diffgames.studies.mean_field_learning:STUDY",
     "reach-avoid": "diffgames.studies.reach_avoid:STUDY",
     "games-in-games": "diffgames.studies.games_in_games:STUDY",
     "routing": "diffgames.studies.routing:STUDY",
