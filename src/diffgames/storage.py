@@ -31,6 +31,7 @@ STORABLE: dict[str, tuple[str, ...]] = {
     "diffgames.games.markov": ("Continuous", "Discrete", "Role"),
     "diffgames.learning.policy": ("ActorCritic", "FixedProbabilities", "RecurrentActorCritic"),
     "diffgames.markets.ecn": ("ExchangeModel",),
+    "diffgames.markets.ecn_memory": ("MemoryExchange",),
     "diffgames.markets.mixture": ("GaussianMixture",),
     "diffgames.markets.neural_exchange": ("MixtureDensityNetwork", "NeuralExchange", "Openings"),
     "diffgames.solvers.feedback": ("LinearFeedback", "Track"),

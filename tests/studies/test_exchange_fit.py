@@ -23,7 +23,19 @@ def test_data_simulation_and_theory_agree(tmp_path):
     assert (np.asarray(headline["gamma_lower"]) <= np.asarray(headline["gamma_upper"])).all()
     assert (np.asarray(headline["recorded_fall_rate"]) > 0.02).all()  # 0.05 in the generator
     assert (np.asarray(headline["recorded_fall_rate"]) < 0.08).all()
-    assert {path.stem for path in (folder / "figures").glob("*.png")} == {"depth", "dynamics", "changes"}
+    assert {path.stem for path in (folder / "figures").glob("*.png")} == {"impact", "depth", "dynamics", "changes"}
+    for name, (recorded, simulated) in headline["facts"].items():
+        if name in ("mid_deviation", "kurtosis", "best_volume_deviation", "last_volume_deviation"):
+            assert abs(simulated / recorded - 1) < 0.25, name
+    assert headline["impact"].keys() == headline["impact_recorded"].keys() == {"1", "5", "30"}
+
+
+def test_the_paper_s_mixture_is_one_choice_and_its_scores_are_its_own(tmp_path):
+    folder = tmp_path / "run"
+    assert main(["run", "exchange-fit", "--out", str(folder), "--set", *SMALL, "exchange=mixture"]) == 0
+    headline = json.loads((folder / "result.json").read_text())["headline"]
+    assert headline["energy_score"] == headline["energy_score_mixture"]
+    assert abs(headline["facts"]["spread_autocorrelation"][1]) < 0.1
 
 
 @pytest.mark.parametrize(

@@ -72,11 +72,14 @@ def market_spread(book: DepthBook) -> Float[Array, ""]:
 
 
 def top_levels(book: DepthBook, levels: int) -> Float[Array, " levels2"]:
-    """Volumes of the best `levels` ticks: bid side best first, then ask side best first."""
-    first = jax.lax.dynamic_slice(jnp.pad(book.ask, (0, levels)), (best_ask(book),), (levels,))
-    grid = book.bid.shape[-1]
-    mirrored = jax.lax.dynamic_slice(jnp.pad(book.bid[::-1], (0, levels)), (grid - 1 - best_bid(book),), (levels,))
-    return jnp.concatenate([mirrored, first])
+    """Volumes of the best `levels` ticks that hold any: bid side best first, then ask side best first; 0 where none."""
+
+    def side(volume: Float[Array, " grid"]) -> Float[Array, " levels"]:
+        rank = jnp.cumsum((volume > 0).astype(jnp.int32))
+        at = jnp.sum(rank[None, :] < jnp.arange(1, levels + 1, dtype=jnp.int32)[:, None], axis=1, dtype=jnp.int32)
+        return jnp.pad(volume, (0, 1))[at]
+
+    return jnp.concatenate([side(book.bid[::-1]), side(book.ask)])
 
 
 def taking_cost(

@@ -30,11 +30,11 @@ from diffgames.errors import InvalidInput
 from diffgames.markets.ecn import ExchangeModel
 from diffgames.markets.ecn_samples import PARTS, Transitions, order_sizes, swapped, transitions
 from diffgames.markets.ecn_scores import (
-    best_autocorrelation,
     dequantised_log_likelihood,
     energy_scores,
+    recorded_statistics,
     simulate_levels,
-    statistics,
+    simulated_statistics,
 )
 from diffgames.markets.fit_report import FitReport
 from diffgames.markets.level2 import Level2
@@ -114,7 +114,7 @@ def fit_exchange(
     variation = setup.fit(setup.training().coordinates(mean_volume))
     snapshot = setup.fit(setup.training().snapshot_coordinates())
     unit = mean_volume * _unit_factor(variation, setup)
-    slope = _decay_slope(mean_volume)
+    slope = decay_slope(mean_volume)
     model = ExchangeModel(
         snapshot=snapshot.mixture(),
         variation=variation.mixture(),
@@ -140,7 +140,7 @@ def _unit_factor(variation: MixtureFit, setup: _Setup) -> np.ndarray:
     return fall / rise
 
 
-def _decay_slope(mean_volume: np.ndarray) -> float:
+def decay_slope(mean_volume: np.ndarray) -> float:
     """Slope −d ln(mean volume)/d level over the recorded top levels, both sides together."""
     levels = len(mean_volume) // 2
     if levels == 1:
@@ -221,10 +221,7 @@ def _report(setup: _Setup, fits: _Fits) -> FitReport:
         drift=float(drift),
         drift_t=float(drift / max(samples.mid_change.std() / 2, 1e-12) * np.sqrt(len(samples))),
         unit_factor=(np.asarray(fits.model.unit, float) / fits.mean_volume).tolist(),
-        recorded={
-            **statistics(train.after, train.after - train.before, train.spread, train.mid_change),
-            "autocorrelation": best_autocorrelation(train.after[None]),
-        },
+        recorded=recorded_statistics(train),
         simulated=_simulated(setup, fits.model),
         notes=fits.notes,
     )
@@ -256,8 +253,4 @@ def _simulated(setup: _Setup, model: ExchangeModel) -> dict[str, object]:
     start = jnp.asarray(setup.samples.before[0], jnp.float32)
     spread = jnp.asarray(setup.samples.spread_before[0], jnp.float32)
     paths = simulate_levels(model, start, spread, jax.random.key(setup.seed), paths=16, steps=1100)
-    volume = np.asarray(paths.volume)[:, 100:]
-    change = np.diff(np.asarray(paths.volume), axis=1)[:, 99:]
-    flat = lambda array: np.asarray(array)[:, 100:].reshape(-1)  # noqa: E731 - used twice below
-    both = volume.shape[-1]
-    return statistics(volume.reshape(-1, both), change.reshape(-1, both), flat(paths.spread), flat(paths.mid_change))
+    return simulated_statistics(paths, settling=100)

@@ -89,7 +89,7 @@ def swapped(volumes: np.ndarray) -> np.ndarray:
 
 
 def transitions(data: Level2, levels: int) -> Transitions:
-    """Every pair of paired snapshots with `levels` occupied levels on both sides."""
+    """Every pair of consecutive snapshots with `levels` occupied levels on both sides."""
     volume, pair = level_volumes(data, levels), paired(data, levels)
     return Transitions(
         before=volume[:-1][pair],

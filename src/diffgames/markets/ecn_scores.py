@@ -23,6 +23,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from diffgames.markets.ecn import ExchangeModel
 from diffgames.markets.ecn_samples import Transitions
 from diffgames.markets.mixture_fit import MixtureFit
+from diffgames.markets.resilience import autocorrelation
 
 CHUNK = 256  # transitions scored at once
 QUANTILES = (np.arange(200) + 0.5) / 200  # of the best levels' volume changes, both sides together
@@ -128,9 +129,16 @@ def simulate_levels(
     return LevelPaths(volume=volume, spread=spreads, mid_change=moves)
 
 
-def statistics(volume: np.ndarray, change: np.ndarray, spread: np.ndarray, mid_change: np.ndarray) -> dict[str, object]:
-    """What recorded and simulated books are compared by, as plain numbers and lists."""
-    widest = int(spread.max())
+def statistics(
+    volume: Float[np.ndarray, "paths steps levels"],
+    change: Float[np.ndarray, "paths steps levels"],
+    spread: Float[np.ndarray, "paths steps"],
+    mid_change: Float[np.ndarray, "paths steps"],
+) -> dict[str, object]:
+    """What recorded (one path) and simulated books are compared by, as plain numbers and lists."""
+    widest, autocorrelations = int(spread.max()), best_autocorrelation(volume)
+    spread_autocorrelation = autocorrelation(spread, 1)
+    volume, change = volume.reshape(-1, volume.shape[-1]), change.reshape(-1, change.shape[-1])
     return {
         "mean_volume": volume.mean(axis=0).tolist(),
         "sd_volume": volume.std(axis=0).tolist(),
@@ -140,10 +148,28 @@ def statistics(volume: np.ndarray, change: np.ndarray, spread: np.ndarray, mid_c
         "spread_share": [float(np.mean(spread == width)) for width in range(1, widest + 1)],
         "mid_unchanged": float(np.mean(mid_change == 0)),
         "mid_deviation": float(mid_change.std() / 2),
+        "kurtosis": float(((mid_change - mid_change.mean()) ** 4).mean() / max(mid_change.var() ** 2, 1e-300)),
+        "spread_autocorrelation": spread_autocorrelation,
+        "autocorrelation": autocorrelations,
     }
 
 
-def best_autocorrelation(volume: Float[np.ndarray, "paths steps levels"], lags: int = 60) -> list[float]:
+def recorded_statistics(*samples: Transitions) -> dict[str, object]:
+    """Statistics of recorded transitions, each argument one path: the record and, if need be, its mirror image."""
+    stacked = lambda name: np.stack([getattr(one, name) for one in samples])  # noqa: E731 - used five times below
+    after = stacked("after")
+    return statistics(after, after - stacked("before"), stacked("spread"), stacked("mid_change"))
+
+
+def simulated_statistics(paths: LevelPaths, settling: int) -> dict[str, object]:
+    """Statistics of simulated paths, their first `settling` ≥ 1 steps left out."""
+    volume = np.asarray(paths.volume, np.float64)
+    later = lambda values: np.asarray(values, np.float64)[:, settling:]  # noqa: E731 - used thrice below
+    change = np.diff(volume, axis=1)[:, settling - 1 :]
+    return statistics(volume[:, settling:], change, later(paths.spread), later(paths.mid_change))
+
+
+def best_autocorrelation(volume: Float[np.ndarray, "paths steps levels"], lags: int = 61) -> list[float]:
     """Autocorrelation of the best levels' volumes at lags 0, 1, …, averaged over both sides and all paths."""
     best = volume[:, :, [0, volume.shape[-1] // 2]]
     best = best - best.mean(axis=(0, 1))

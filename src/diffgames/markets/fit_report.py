@@ -15,7 +15,7 @@ class FitReport:
     Attributes:
         source: where the data come from. rows: rows used. dropped: rows left out, by reason.
         transitions: number of transitions in the training, validation and test part.
-        levels, components, variance_floor, mirrored, step: the settings.
+        levels, mirrored, step: the settings; of a mixture components, variance_floor; of one with memory, its cells.
         log_likelihood: of the variation S_{n+1}, standardised, nats per sample; comparable at one variance floor only.
         snapshot_log_likelihood: the same of the snapshot S_0.
         dequantised_log_likelihood: lower bound of a transition's log-probability, nats; comparable (higher is better).
@@ -34,25 +34,26 @@ class FitReport:
     dropped: dict[str, int]
     transitions: dict[str, int]
     levels: int
-    components: int
-    variance_floor: float
     mirrored: bool
     step: float
-    log_likelihood: Parts
-    snapshot_log_likelihood: Parts
-    dequantised_log_likelihood: Parts
     energy_score: Parts
     energy_score_error: Parts
-    energy_score_resampled: Parts
     decay: float
     decay_slope: float
     adjacent: float
     drift: float
     drift_t: float
-    unit_factor: list[float]
     recorded: dict[str, Any]
     simulated: dict[str, Any]
     notes: tuple[str, ...]
+    components: int | None = None
+    variance_floor: float | None = None
+    log_likelihood: Parts | None = None
+    snapshot_log_likelihood: Parts | None = None
+    dequantised_log_likelihood: Parts | None = None
+    energy_score_resampled: Parts | None = None
+    unit_factor: list[float] | None = None
+    cells: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, fit for JSON."""
@@ -62,12 +63,17 @@ class FitReport:
         dropped = ", ".join(f"{count} {reason}" for reason, count in self.dropped.items())
         lines = [
             f"Exchange agent fitted to {self.source}: {self.rows} rows" + (f" ({dropped} left out)" if dropped else ""),
-            f"  m = {self.levels} levels, {self.components} components, variance floor {self.variance_floor:g},"
+            f"  m = {self.levels} levels, {self._law()},"
             f" {'bid and ask mirrored, ' if self.mirrored else ''}α = {self.decay:.3g} per tick",
             *self._scores(),
             *self._comparison(),
         ]
         return "\n".join([*lines, *(f"  ! {note}" for note in self.notes)])
+
+    def _law(self) -> str:
+        if self.cells is not None:
+            return f"memory of {self.cells} cells"
+        return f"{self.components} components, variance floor {self.variance_floor:g}"
 
     def _scores(self) -> list[str]:
         rows = {
@@ -84,6 +90,7 @@ class FitReport:
             f"  {name:52s}" + "".join(f"{scores[part]:12d}" if name == "transitions" else f"{scores[part]:12.3f}"
                                       for part in PARTS)
             for name, scores in rows.items()
+            if scores is not None
         ]  # fmt: skip
 
     def _comparison(self) -> list[str]:
@@ -92,10 +99,15 @@ class FitReport:
             "spread of one tick, share of steps": lambda s: s["spread_share"][0],
             "mid unchanged, share of steps": lambda s: s["mid_unchanged"],
             "standard deviation of the mid change (ticks)": lambda s: s["mid_deviation"],
+            "kurtosis of the mid change": lambda s: s["kurtosis"],
+            "autocorrelation of the spread, one step": lambda s: s["spread_autocorrelation"],
+            "autocorrelation of the best volume, 10 steps": lambda s: s["autocorrelation"][10],
+            "  60 steps": lambda s: s["autocorrelation"][60],
             "level volume unchanged, share of steps": lambda s: _mean(s["unchanged_volume"]),
             "fall of a level per step, mean share μ⁻": lambda s: _mean(s["fall_rate"]),
             "volume at the best level (lots)": lambda s: _best(s["mean_volume"]),
             "  its standard deviation": lambda s: _best(s["sd_volume"]),
+            "deviation of the volume at the last level (lots)": lambda s: (s["sd_volume"][-1] + _last_bid(s)) / 2,
             "volume over all levels (lots)": lambda s: sum(s["mean_volume"]),
         }
         for name, pick in single.items():
@@ -110,3 +122,7 @@ def _mean(values: list[float]) -> float:
 def _best(values: list[float]) -> float:
     """Mean over the two sides of the best level."""
     return (values[0] + values[len(values) // 2]) / 2
+
+
+def _last_bid(statistics: dict[str, Any]) -> float:
+    return statistics["sd_volume"][len(statistics["sd_volume"]) // 2 - 1]

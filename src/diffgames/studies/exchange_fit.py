@@ -1,13 +1,17 @@
 """Fit the exchange agent to level-2 data; hold it against them and against its theory (Vadori et al., Section 2.3).
 
-The headline has the scores of the three parts of the data (see `markets.ecn_scores` for which can be compared), and for
-every level the mean and the standard deviation of its volume four times: as recorded, as the fitted agent simulates it,
-and as Proposition 2.3 has it for the fitted law in discrete time and for the diffusion limit of Theorem 2.2. The
-largest relative differences between simulated and recorded, and between theory and simulated, means are in it as well.
+The paper's mixture is always fitted, the agent with memory beside it unless `exchange=mixture`. Scores, simulated
+values, facts and impact are those of the agent that `exchange` names; log-likelihoods, falls and theory are those of
+the mixture.
+
+For every level there are the mean and the standard deviation of its volume four times: as recorded, as the agent
+simulates it, and as Proposition 2.3 has it for the mixture in discrete time and for the diffusion limit of Theorem 2.2.
+`facts` puts recorded beside simulated statistics of mid, spread and volumes, `impact` what a lot does to the mid after
+1, 5 and 30 steps.
 """
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -17,13 +21,17 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from diffgames.markets.ecn_memory import MemoryExchange
+from diffgames.markets.ecn_memory_fit import simulate_memory
 from diffgames.markets.ecn_samples import PARTS
-from diffgames.markets.ecn_scores import QUANTILES, best_autocorrelation, simulate_levels
+from diffgames.markets.ecn_scores import QUANTILES, best_autocorrelation, simulate_levels, simulated_statistics
 from diffgames.markets.ecn_theory import VolumeLaw, long_run_covariance, long_run_mean, regime_bounds
 from diffgames.markets.fit_report import FitReport
 from diffgames.plotting import COLOURS, label, legends, new_figure
 from diffgames.studies.context import RunContext
-from diffgames.studies.market_parameters import ExchangeParameters, fit_from
+from diffgames.studies.drawing import Drawing
+from diffgames.studies.exchange_resilience import at_lags, impact_panel, resilience, return_panel
+from diffgames.studies.market_parameters import ExchangeParameters, fit_from, fit_mixture_exchange, snapshots_of
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 
 PRINTED = (8.89, 6.23, 8.94)
@@ -48,18 +56,25 @@ class ExchangeFitConfig(ExchangeParameters):
 def run(config: ExchangeFitConfig, context: RunContext) -> StudyResult:
     """Fit, simulate, compare with the data and with the theory."""
     context.progress.update("fitting", 0.0)
-    model, report = fit_from(config, context.seed)
+    data = snapshots_of(config.data, context.seed)
+    mixture, mixture_report = fit_mixture_exchange(data, config, context.seed)
+    model, report = (mixture, mixture_report) if config.exchange == "mixture" else fit_from(config, context.seed)
     context.log(str(report))
     context.progress.update("simulating", 0.5)
     law_key, path_key = jax.random.split(context.key)
-    law = VolumeLaw.of_exchange(model, law_key, config.draws)
-    paths = simulate_levels(model, model.mean_volume, jnp.float32(1.0), path_key, config.paths, config.steps)
+    law = VolumeLaw.of_exchange(mixture, law_key, config.draws)
+    start = mixture.mean_volume, jnp.float32(1.0)
+    paths = mixed = simulate_levels(mixture, *start, path_key, config.paths, config.steps)
+    if isinstance(model, MemoryExchange):
+        paths = simulate_memory(model, path_key, config.paths, config.steps)
     volume = np.asarray(paths.volume, np.float64)[:, SETTLING:]
     book = _book(report, law, volume)
     lower, upper = zip(*(regime_bounds(law, level) for level in range(len(law.rise))), strict=True)
     kept = float(np.abs(book["simulated_mean"] / book["recorded_mean"] - 1).max())
-    theory = float(np.abs(book["simulated_mean"] / book["theory_mean"] - 1).max())
+    settled = np.asarray(mixed.volume, np.float64)[:, SETTLING:].mean(axis=(0, 1))
+    theory = float(np.abs(settled / book["theory_mean"] - 1).max())
     levels = np.arange(1, model.levels + 1)
+    curves = resilience(data, model, mixture, paths, law_key)
     dataset = xr.Dataset(
         {name: (("side", "level"), values.reshape(2, -1), {"units": "lots"}) for name, values in book.items()}
         | {
@@ -80,12 +95,21 @@ def run(config: ExchangeFitConfig, context: RunContext) -> StudyResult:
     )
     return StudyResult(
         headline={
-            "log_likelihood": report.log_likelihood,
-            "dequantised_log_likelihood": report.dequantised_log_likelihood,
+            "facts": _facts(report.recorded, simulated_statistics(paths, SETTLING)),
+            "impact": at_lags(curves, "impact", "simulated"),
+            "impact_recorded": at_lags(curves, "impact", "recorded"),
+            "impact_error": at_lags(curves, "impact_error", "recorded"),
+            "spread_stays": at_lags(curves, "spread_stays", "simulated"),
+            "spread_stays_recorded": at_lags(curves, "spread_stays", "recorded"),
+            "depth_missing": at_lags(curves, "depth_missing", "simulated"),
+            "depth_missing_recorded": at_lags(curves, "depth_missing", "recorded"),
+            "log_likelihood": mixture_report.log_likelihood,
+            "dequantised_log_likelihood": mixture_report.dequantised_log_likelihood,
             "energy_score": report.energy_score,
             "energy_score_error": report.energy_score_error,
-            "energy_score_resampled": report.energy_score_resampled,
-            "variance_floor": report.variance_floor,
+            "energy_score_mixture": mixture_report.energy_score,
+            "energy_score_resampled": mixture_report.energy_score_resampled,
+            "variance_floor": mixture_report.variance_floor,
             **book,
             "fall_rate": law.fall,
             "recorded_fall_rate": report.recorded["fall_rate"],
@@ -97,7 +121,7 @@ def run(config: ExchangeFitConfig, context: RunContext) -> StudyResult:
         },
         published={"log_likelihood": dict(zip(PARTS, PRINTED, strict=True))},
         warnings=report.notes,
-        arrays={"book": dataset},
+        arrays={"book": dataset, "resilience": curves},
         profile=model,
         figures={
             "depth": depth_figure(dataset),
@@ -118,6 +142,21 @@ def _book(report: FitReport, law: VolumeLaw, volume: Float[np.ndarray, "paths st
         "theory_deviation": np.sqrt(np.diag(long_run_covariance(law))),
         "diffusion_deviation": np.sqrt(np.diag(long_run_covariance(law, "continuous"))),
     }
+
+
+def _facts(recorded: dict[str, Any], simulated: dict[str, Any]) -> dict[str, list[float]]:
+    """Recorded and simulated statistics by name."""
+    values = {
+        "mid_deviation": lambda s: s["mid_deviation"],
+        "unchanged_share": lambda s: s["mid_unchanged"],
+        "kurtosis": lambda s: s["kurtosis"],
+        "spread_autocorrelation": lambda s: s["spread_autocorrelation"],
+        "best_volume_autocorrelation_10": lambda s: s["autocorrelation"][10],
+        "best_volume_autocorrelation_60": lambda s: s["autocorrelation"][60],
+        "best_volume_deviation": lambda s: s["sd_volume"][0],
+        "last_volume_deviation": lambda s: s["sd_volume"][-1],
+    }
+    return {name: [float(pick(recorded)), float(pick(simulated))] for name, pick in values.items()}
 
 
 def _spread_shares(report: FitReport, spread: Float[np.ndarray, "paths steps"]) -> Float[np.ndarray, "2 spreads"]:
@@ -184,6 +223,7 @@ def changes_figure(book: xr.Dataset) -> Figure:
 
 
 _parts = "{" + ", ".join(f"{part}: number" for part in PARTS) + "}"
+_lags = "{steps after it: number}"
 _levels = "2 · levels (bid from the best down, then ask)"
 
 
@@ -200,9 +240,20 @@ STUDY = Study(
     config=ExchangeFitConfig,
     run=run,
     memory=memory,
-    presets={"quick": {}, "paper": {"paths": 256, "steps": 5000, "draws": 1_000_000}},
+    presets={"quick": {}, "paper": {"exchange": "mixture", "paths": 256, "steps": 5000, "draws": 1_000_000}},
     minutes={"quick": 0.5, "paper": 2.0},
     headline={
+        "facts": Headline(
+            shape="{name: [recorded, simulated]}",
+            meaning="ticks, lots, shares and correlations of mid, spread and volumes, the exchange alone",
+        ),
+        "impact": Headline(shape=_lags, unit="ticks/lot", meaning="what a planted order does to the simulated mid"),
+        "impact_recorded": Headline(shape=_lags, unit="ticks/lot", meaning="propagator of recorded order flow"),
+        "impact_error": Headline(shape=_lags, unit="ticks/lot", meaning="standard error of the recorded impact"),
+        "spread_stays": Headline(shape=_lags, unit="1", meaning="share that stays of a widening, simulated"),
+        "spread_stays_recorded": Headline(shape=_lags, unit="1", meaning="share that stays of a widening, recorded"),
+        "depth_missing": Headline(shape=_lags, unit="1", meaning="share still missing of a fall, simulated"),
+        "depth_missing_recorded": Headline(shape=_lags, unit="1", meaning="share still missing of a fall, recorded"),
         "log_likelihood": Headline(
             shape=_parts,
             unit="nats",
@@ -214,6 +265,7 @@ STUDY = Study(
         ),
         "energy_score": Headline(shape=_parts, unit="1", meaning="proper score of the simulator; lower is better"),
         "energy_score_error": Headline(shape=_parts, unit="1", meaning="its standard error"),
+        "energy_score_mixture": Headline(shape=_parts, unit="1", meaning="that of the mixture"),
         "energy_score_resampled": Headline(shape=_parts, unit="1", meaning="that of recorded variations drawn anew"),
         "variance_floor": Headline(unit="1", meaning="least standardised variance of a component"),
         "recorded_mean": Headline(shape=_levels, unit="lots", meaning="mean volume in the training data"),
@@ -243,6 +295,12 @@ STUDY = Study(
         "the variance floor, so that ours on other data are to be compared in order only"
     ),
     figures={
+        "impact": Drawing(
+            "the simulated push lies in the recorded band and decays with it; spread and depth come back as recorded",
+            "resilience",
+            impact_panel,
+            return_panel,
+        ),
         "depth": "recorded, simulated and theory agree level by level",
         "dynamics": "taken volume comes back at the rate of theory",
         "changes": "the quantiles lie on the diagonal",

@@ -17,7 +17,7 @@ own, and those that are not wanted are connected to nobody.
 """
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, cast
 
 import equinox as eqx
 import jax
@@ -38,7 +38,13 @@ from diffgames.studies import otc_figures
 from diffgames.studies.certificate_parameters import CertificateParameters, certify, learning_memory
 from diffgames.studies.context import RunContext
 from diffgames.studies.learning_parameters import learn, tenth
-from diffgames.studies.market_parameters import ExchangeParameters, MarketParameters, build_market, fit_from
+from diffgames.studies.market_parameters import (
+    ExchangeParameters,
+    MarketParameters,
+    build_market,
+    check_walls,
+    fit_from,
+)
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.studies.taker_figures import flow_curves
 from diffgames.verification.certificate import Certificate
@@ -111,6 +117,7 @@ def run(config: FlowResponseConfig, context: RunContext) -> StudyResult:
         key = jax.random.fold_in(keys[0], number)
         profile, history = _learn(config, context, market, number, key)
         record = evaluate(market, profile, jax.random.fold_in(key, 1), config.evaluation_episodes)[1]
+        check_walls(cast(OTCMarket, market.game), record)
         measured.append(_measure(config, number, record, np.asarray(history["reward"]["taker"], np.float64)))
         profiles[_label(number)] = profile
     certificate = _certify(config, context, exchange, profiles, keys[1])
@@ -261,7 +268,7 @@ STUDY = Study(
             "deviator_passes": 6,
             "deviator_learning_rate": 2e-3,
         },
-        "paper": {},
+        "paper": {"exchange": "mixture"},
     },
     minutes={"quick": 4.0, "paper": 2000.0},
     headline={

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from diffgames.errors import InvalidInput
+from diffgames.errors import InvalidInput, RunFailed
 from diffgames.markets.agents import (
     ProviderSupertypes,
     QuadraticPenalty,
@@ -28,10 +28,12 @@ from diffgames.markets.agents import (
 )
 from diffgames.markets.ecn import ExchangeModel
 from diffgames.markets.ecn_fit import FitReport, fit_exchange
+from diffgames.markets.ecn_memory_fit import fit_memory
 from diffgames.markets.engines import AbstractEngine, DepthEngine, FifoEngine
 from diffgames.markets.environment import OTCMarket
-from diffgames.markets.exchange import stack_exchanges
-from diffgames.markets.level2 import read_level2
+from diffgames.markets.exchange import AbstractExchange, stack_exchanges
+from diffgames.markets.level2 import Level2, read_level2
+from diffgames.markets.market_state import StepRecord
 from diffgames.markets.network import Connectivity
 from diffgames.markets.synthetic import synthetic_level2
 from diffgames.studies.study import Parameter
@@ -46,8 +48,15 @@ class ExchangeParameters:
     data: Annotated[
         str | None, Parameter(meaning="level-2 file (LOBSTER order book or 1-second) to fit; null: synthetic data")
     ] = None
+    exchange: Annotated[
+        Literal["memory", "mixture"],
+        Parameter(meaning="law of the exchange agent: recorded transitions of like states, or the paper's mixture"),
+    ] = "memory"
+    cell: Annotated[
+        int, Parameter(unit="transitions", meaning="least size of a cell of like states (memory)", minimum=2)
+    ] = 80
     levels: Annotated[int, Parameter(unit="levels", meaning="order-book levels per side in the exchange model, m")] = 5
-    components: Annotated[int, Parameter(meaning="components of the Gaussian mixtures")] = 5
+    components: Annotated[int, Parameter(meaning="components of the Gaussian mixtures (mixture)")] = 5
     variance_floor: Annotated[
         float, Parameter(unit="1", meaning="least variance of a component in any direction, standardised")
     ] = 1e-3
@@ -139,7 +148,12 @@ class MarketParameters(ExchangeParameters):
         0.2
     )
     steps: Annotated[int, Parameter(unit="steps", meaning="episode length T", minimum=1)] = 100
-    grid: Annotated[int, Parameter(unit="ticks", meaning="length of the price grid", minimum=32)] = 128
+    grid: Annotated[
+        int | None,
+        Parameter(
+            unit="ticks", meaning="length of the price grid; null: from the data's volatility and spread", minimum=32
+        ),
+    ] = None
     engine: Annotated[
         Literal["depth", "fifo"],
         Parameter(meaning="order books: volumes by tick in closed form, or every order in its queue (slower)"),
@@ -149,12 +163,12 @@ class MarketParameters(ExchangeParameters):
     ] = 1536
 
 
-def fit_from(parameters: ExchangeParameters, seed: int) -> tuple[ExchangeModel, FitReport]:
+def fit_from(parameters: ExchangeParameters, seed: int) -> tuple[AbstractExchange, FitReport]:
     """Fit the exchange agent to the named file, or to an hour of synthetic level-2 data."""
     return _fit_to(parameters.data, parameters, seed)
 
 
-def fit_exchanges(parameters: MarketParameters, seed: int) -> list[tuple[ExchangeModel, FitReport]]:
+def fit_exchanges(parameters: MarketParameters, seed: int) -> list[tuple[AbstractExchange, FitReport]]:
     """One exchange agent for all exchanges, or one each where `data` is a list."""
     if not isinstance(parameters.data, tuple):
         return [_fit_to(parameters.data, parameters, seed)]
@@ -164,10 +178,24 @@ def fit_exchanges(parameters: MarketParameters, seed: int) -> list[tuple[Exchang
     return [_fit_to(path, parameters, seed) for path in parameters.data]
 
 
+def snapshots_of(path: str | None, seed: int) -> Level2:
+    """The named file, or an hour of synthetic level-2 data."""
+    return synthetic_level2(seconds=3600, seed=seed) if path is None else read_level2(path)
+
+
 def _fit_to(
     path: str | None, parameters: ExchangeParameters | MarketParameters, seed: int
+) -> tuple[AbstractExchange, FitReport]:
+    snapshots = snapshots_of(path, seed)
+    if parameters.exchange == "memory":
+        return fit_memory(snapshots, levels=parameters.levels, least=parameters.cell, seed=seed)
+    return fit_mixture_exchange(snapshots, parameters, seed)
+
+
+def fit_mixture_exchange(
+    snapshots: Level2, parameters: ExchangeParameters | MarketParameters, seed: int
 ) -> tuple[ExchangeModel, FitReport]:
-    snapshots = synthetic_level2(seconds=3600, seed=seed) if path is None else read_level2(path)
+    """The paper's exchange agent, whatever `parameters.exchange` says."""
     return fit_exchange(
         snapshots,
         levels=parameters.levels,
@@ -177,7 +205,7 @@ def _fit_to(
     )
 
 
-def build_market(parameters: MarketParameters, exchange: ExchangeModel | Sequence[ExchangeModel]) -> OTCMarket:
+def build_market(parameters: MarketParameters, exchange: AbstractExchange | Sequence[AbstractExchange]) -> OTCMarket:
     """The market that the parameters describe, on copies of the fitted exchange or on one model per exchange.
 
     Unless η is given, PnL is made comparable with market share and trade targets by η = 1 / (the spread that an equal
@@ -196,6 +224,7 @@ def build_market(parameters: MarketParameters, exchange: ExchangeModel | Sequenc
         raise InvalidInput("taker_buy_target", parameters.taker_buy_target, "qᵃ + qᵇ ≤ 1 for every supertype")
     exchanges = stack_exchanges(_models(parameters, exchange))
     steps, scale = parameters.steps, exchanges.scales(parameters.steps)
+    grid = parameters.grid or exchanges.price_grid(steps)
     earned = steps * scale.spread / 2  # ticks, on a lot a step
     return OTCMarket(
         providers=ProviderSupertypes(
@@ -223,16 +252,25 @@ def build_market(parameters: MarketParameters, exchange: ExchangeModel | Sequenc
         volume_scale=jnp.asarray(scale.volume, jnp.float32),
         spread_scale=jnp.asarray(scale.spread, jnp.float32),
         penalty=QuadraticPenalty(jnp.asarray(parameters.inventory_penalty, jnp.float32)),
-        engine=_engine(parameters),
+        engine=_engine(parameters, grid),
         provider_supertype=tuple(index for index, count in enumerate(providers) for _ in range(count)),
         taker_supertype=tuple(index for index, count in enumerate(takers) for _ in range(count)),
         steps=steps,
-        grid=parameters.grid,
+        grid=grid,
         quote_granularity=parameters.quote_granularity,
         spread_bounds=parameters.spread_bounds,
         skew_bound=parameters.skew_bound,
         sizes_vary=quantity.varies,
     )
+
+
+def check_walls(market: OTCMarket, record: StepRecord) -> None:
+    """Raise `RunFailed`, naming a grid to take, where a best price reached the last level that the grid holds."""
+    half, levels = market.grid // 2, market.exchanges.levels
+    highest, lowest = float(np.max(np.asarray(record.best_ask))), float(np.min(np.asarray(record.best_bid)))
+    if highest + half >= market.grid - levels or lowest + half <= levels - 1:
+        reason = f"the price reached the end of the grid of {market.grid} ticks ({lowest:+.0f} to {highest:+.0f})"
+        raise RunFailed(reason, f"take grid={2 * market.grid}")
 
 
 def _check(parameters: MarketParameters) -> None:
@@ -243,10 +281,12 @@ def _check(parameters: MarketParameters) -> None:
         raise InvalidInput("spread_bounds", parameters.spread_bounds, "[low, high] with −1 ≤ low < high")
 
 
-def _models(parameters: MarketParameters, exchange: ExchangeModel | Sequence[ExchangeModel]) -> Sequence[ExchangeModel]:
+def _models(
+    parameters: MarketParameters, exchange: AbstractExchange | Sequence[AbstractExchange]
+) -> Sequence[AbstractExchange]:
     """A model for every exchange; they share a price grid, so their ticks must be one."""
-    if isinstance(exchange, ExchangeModel) or len(exchange) == 1:
-        return [exchange if isinstance(exchange, ExchangeModel) else exchange[0]] * parameters.exchanges
+    if isinstance(exchange, AbstractExchange) or len(exchange) == 1:
+        return [exchange if isinstance(exchange, AbstractExchange) else exchange[0]] * parameters.exchanges
     if len(exchange) != parameters.exchanges:
         raise InvalidInput("exchanges", parameters.exchanges, f"{len(exchange)}, the number of exchange models")
     ticks = [float(model.tick) for model in exchange]
@@ -255,13 +295,13 @@ def _models(parameters: MarketParameters, exchange: ExchangeModel | Sequence[Exc
     return exchange
 
 
-def _engine(parameters: MarketParameters) -> AbstractEngine:
+def _engine(parameters: MarketParameters, grid: int) -> AbstractEngine:
     """The engine of every exchange's book; an exact book takes an order for each tick that varies, and a few more."""
     if parameters.engine == "depth":
         return DepthEngine()
-    if parameters.book_capacity < parameters.grid:
-        raise InvalidInput("book_capacity", parameters.book_capacity, f"at least the {parameters.grid} ticks of grid")
-    return FifoEngine(capacity=parameters.book_capacity, max_orders=parameters.grid + 32)
+    if parameters.book_capacity < grid:
+        raise InvalidInput("book_capacity", parameters.book_capacity, f"at least the {grid} ticks of grid")
+    return FifoEngine(capacity=parameters.book_capacity, max_orders=grid + 32)
 
 
 def _counts(key: str, parameters: MarketParameters) -> list[int]:

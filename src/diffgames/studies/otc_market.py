@@ -30,6 +30,7 @@ from diffgames.learning.verdict import verdict
 from diffgames.markets import behaviour
 from diffgames.markets.ecn_samples import PARTS
 from diffgames.markets.environment import OTCMarket
+from diffgames.markets.exchange import LEAST_GRID
 from diffgames.markets.fit_report import FitReport
 from diffgames.markets.market_state import StepRecord
 from diffgames.records import load_profile, open_run
@@ -38,7 +39,7 @@ from diffgames.studies.certificate_parameters import CertificateParameters, cert
 from diffgames.studies.context import RunContext
 from diffgames.studies.learned import Task, run_learned, run_learned_seeds
 from diffgames.studies.learning_parameters import ppo_config, tenth
-from diffgames.studies.market_parameters import MarketParameters, build_market, fit_exchanges
+from diffgames.studies.market_parameters import MarketParameters, build_market, check_walls, fit_exchanges
 from diffgames.studies.parameters import text_values
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.verification.certificate import Certificate
@@ -91,6 +92,7 @@ def _finish(
     market, reports, keys = task.game, task.notes, jax.random.split(context.key, 4)
     profile, history = (task.start, {}) if result is None else (result.profile, result.history)
     returns, record = evaluate(market, profile, keys[2], config.evaluation_episodes)
+    check_walls(market, record)
     certificate = _certify(config, context, market, profile, keys[3])
     rewards = {name: np.asarray(value) for name, value in history.get("reward", {}).items()}
     curves = by_supertype(market, rewards)
@@ -125,7 +127,7 @@ def _finish(
             *([judged.words] if judged and not judged.converged else ()),
             *dict.fromkeys(note for report in reports for note in report.notes),
             *(value_clip_notes(history, ppo_config(config)) if history else ()),
-            *_warnings(config, record),
+            *_warnings(record),
             *(_other_data(config) if config.profile is not None else ()),
         ],
         arrays={
@@ -234,13 +236,9 @@ def _per_provider(record: StepRecord) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return share, spread, drift
 
 
-def _warnings(config: OTCConfig, record: StepRecord) -> list[str]:
-    half_grid = config.grid / 2
-    reached = float(np.abs(np.asarray(record.price)).max())
+def _warnings(record: StepRecord) -> list[str]:
     unfilled = float(np.asarray(record.unfilled).sum() / max(np.asarray(record.taker_volume).sum(), 1.0))
     notes = []
-    if reached > 0.8 * half_grid:
-        notes.append(f"the mid came within {half_grid - reached:.0f} ticks of the price grid's end: enlarge grid")
     if unfilled > 1e-3:
         notes.append(f"{unfilled:.1%} of the takers' volume met no liquidity at the exchange")
     if (lost := float(np.asarray(record.lost)[-1].mean())) > 0:
@@ -290,7 +288,7 @@ def _scores(reports: list[FitReport]) -> xr.Dataset:
 def memory(config: OTCConfig) -> dict[str, float]:
     """What learning holds, connections, and the books of all episodes."""
     agents = sum(config.provider_counts) + sum(config.taker_counts)
-    orders = config.book_capacity if config.engine == "fifo" else config.grid
+    orders = config.book_capacity if config.engine == "fifo" else config.grid or LEAST_GRID
     return {
         **learning_memory(config, max(agents, 1), config.steps),
         "provider_counts, taker_counts": 4.0 * sum(config.provider_counts) * sum(config.taker_counts),
@@ -321,7 +319,7 @@ STUDY = Study(
             "deviator_passes": 6,
             "deviator_learning_rate": 2e-3,
         },
-        "paper": {},
+        "paper": {"exchange": "mixture"},
     },
     minutes={"quick": 3.0, "paper": 900.0},
     headline={

@@ -258,7 +258,7 @@ STUDY = Study(
             "deviator_passes": 6,
             "deviator_learning_rate": 2e-3,
         },
-        "paper": {},
+        "paper": {"exchange": "mixture"},
     },
     minutes={"quick": 2.0, "paper": 240.0},
     headline={
