@@ -98,10 +98,7 @@ def fit_exchange(
     Raises `InvalidInput` where the data have fewer levels or too few rows, or a setting makes no sense; warns with
     `DataWarning` where recorded levels are not one tick apart.
     """
-    if components < 1:
-        raise InvalidInput("components", components, "an integer ≥ 1")
-    if not 0 < variance_floor < 1:
-        raise InvalidInput("variance_floor", variance_floor, "a number between 0 and 1 (standardised variance)")
+    check_mixture(components, variance_floor)
     if step <= 0:
         raise InvalidInput("step", step, "a number of seconds > 0")
     data = snapshots.every(step)
@@ -130,6 +127,14 @@ def fit_exchange(
     )
     notes = _notes(setup, slope, {"variation": variation, "snapshot": snapshot})
     return model, _report(setup, _Fits(model, variation, snapshot, mean_volume, slope, notes))
+
+
+def check_mixture(components: int, variance_floor: float) -> None:
+    """Raise `InvalidInput` for settings that no mixture can have."""
+    if components < 1:
+        raise InvalidInput("components", components, "an integer ≥ 1")
+    if not 0 < variance_floor < 1:
+        raise InvalidInput("variance_floor", variance_floor, "a number between 0 and 1 (standardised variance)")
 
 
 def _unit_factor(variation: MixtureFit, setup: _Setup) -> np.ndarray:

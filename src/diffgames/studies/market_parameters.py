@@ -27,7 +27,7 @@ from diffgames.markets.agents import (
     uniform,
 )
 from diffgames.markets.ecn import ExchangeModel
-from diffgames.markets.ecn_fit import FitReport, fit_exchange
+from diffgames.markets.ecn_fit import FitReport, check_mixture, fit_exchange
 from diffgames.markets.ecn_memory_fit import fit_memory
 from diffgames.markets.engines import AbstractEngine, DepthEngine, FifoEngine
 from diffgames.markets.environment import OTCMarket
@@ -186,6 +186,7 @@ def snapshots_of(path: str | None, seed: int) -> Level2:
 def _fit_to(
     path: str | None, parameters: ExchangeParameters | MarketParameters, seed: int
 ) -> tuple[AbstractExchange, FitReport]:
+    check_mixture(parameters.components, parameters.variance_floor)
     snapshots = snapshots_of(path, seed)
     if parameters.exchange == "memory":
         return fit_memory(snapshots, levels=parameters.levels, least=parameters.cell, seed=seed)
