@@ -18,8 +18,8 @@ from diffgames.benchmarks.plain_market import PlainMarket, PlainProvider, PlainT
 from diffgames.learning.policy import FixedProbabilities, Profile
 from diffgames.learning.rollout import play
 from diffgames.learning.train import initial_profile
-from diffgames.markets.ecn import ExchangeModel
 from diffgames.markets.environment import OTCMarket
+from diffgames.markets.exchange import AbstractExchange
 from diffgames.studies.flow_response import RandomQuotes
 from diffgames.studies.market_parameters import MarketParameters, build_market, fit_from
 
@@ -75,11 +75,11 @@ def best_seconds(compute: Callable, repeats: int = 4) -> float:
     return min(times)
 
 
-def plain_steps_per_second(market: OTCMarket, exchange: ExchangeModel) -> float:
+def plain_steps_per_second(market: OTCMarket, exchange: AbstractExchange) -> float:
     """The twin's speed at the same sizes; the exchange's variations are prepared before the clock starts."""
     draw = random.Random(0)
     centre = market.grid // 2
-    books = [exchange.sample_snapshot(jax.random.key(k), market.grid) for k in range(PLAIN_STEPS + 1)]
+    books = [exchange.open(jax.random.key(k), market.grid)[0] for k in range(PLAIN_STEPS + 1)]
     sides = [
         [{int(k) - centre: float(v) for k, v in enumerate(np.asarray(side)) if v > 0} for side in (b.bid, b.ask)]
         for b in books

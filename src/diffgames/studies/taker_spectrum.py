@@ -29,9 +29,8 @@ from diffgames.learning.rollout import evaluate
 from diffgames.learning.train import TrainResult, initial_profile
 from diffgames.learning.verdict import verdict
 from diffgames.markets.agents import ProviderSupertypes, QuadraticPenalty, TakerSupertypes, constant, uniform
-from diffgames.markets.ecn import ExchangeModel
 from diffgames.markets.environment import OTCMarket
-from diffgames.markets.exchange import stack_exchanges
+from diffgames.markets.exchange import AbstractExchange, stack_exchanges
 from diffgames.markets.market_state import StepRecord
 from diffgames.markets.network import Connectivity
 from diffgames.studies import otc_figures
@@ -81,7 +80,7 @@ def verify(config: TakerSpectrumConfig, profile: Profile, context: RunContext) -
     return _certify(config, context, _market(config, context), profile, jax.random.split(context.key, 4)[3])
 
 
-def spectrum_market(config: TakerSpectrumConfig, exchange: ExchangeModel) -> OTCMarket:
+def spectrum_market(config: TakerSpectrumConfig, exchange: AbstractExchange) -> OTCMarket:
     """A market in which takers meet only the exchange, whose mid follows the path; ω is uniform on [0, 1].
 
     A provider that nobody is connected to fills the role. Raises `InvalidInput` naming what does not fit.
