@@ -9,6 +9,8 @@ from scipy.integrate import solve_ivp
 
 from diffgames.games.market_making import efforts, stack_games
 from diffgames.games.market_making_input import market_making_game
+from diffgames.simulation.market_maker import Surroundings, predator_push
+from diffgames.simulation.market_maker_exact import certainty_equivalents as chain_value
 from diffgames.solvers.market_making import backward_field, initial_state, solve_many, solve_market_maker
 from diffgames.solvers.market_making_closed import (
     accumulated_variance,
@@ -16,6 +18,7 @@ from diffgames.solvers.market_making_closed import (
     log_exponential,
     short_horizon_quotes,
 )
+from diffgames.studies.market_maker import profile_of
 from diffgames.studies.market_maker_parameters import (
     ATTACK,
     GENERATOR,
@@ -23,6 +26,7 @@ from diffgames.studies.market_maker_parameters import (
     MarketMakingParameters,
     game_of,
 )
+from diffgames.verification.market_maker import certify_market_maker
 from market_units import in_units
 
 MIDDLE = 10
@@ -278,3 +282,44 @@ def test_free_efforts_that_slide_are_the_limit_of_ever_faster_switching():
     played = np.asarray(solution.attack_effort)[:, 0, 2]
     assert played[:20].mean() == pytest.approx(calm[-steps // 10 :].mean(), abs=0.02)
     assert 0.1 < played[:20].mean() < 0.2
+
+
+ADVERSE = {
+    "gamma": 0.3,
+    "sigma": (1.0, 2.0),
+    "xi": 0.2,
+    "inventory_max": 3,
+    "generator": [[-0.5, 0.5], [1.0, -1.0]],
+    "sizes": (1, 2),
+    "size_shares": (0.7, 0.3),
+    "switching": "exogenous",
+}
+
+
+def test_impact_widens_quotes_as_if_that_much_deeper_flow_was_there():
+    """A unit trade against ζ is one against A e^{−kζ} in the game without."""
+    zeta, flow = np.array([0.1, 0.5]), np.array([9.0, 6.0])
+    common = ADVERSE | {"sizes": (1,), "size_shares": (1.0,)}
+    game = market_making_game(**common, A=tuple(flow), impact=tuple(zeta))
+    plain = market_making_game(**common, A=tuple(flow * np.exp(-1.5 * zeta)))
+    found, wanted = solve_market_maker(game, steps=4), solve_market_maker(plain, steps=4)
+    np.testing.assert_allclose(found.theta, wanted.theta, atol=1e-9)
+    for name in ("ask", "bid"):
+        shifted = np.asarray(getattr(wanted, name)) + zeta[None, :, None, None]
+        np.testing.assert_allclose(getattr(found, name), shifted, atol=1e-9)
+    alone = market_making_game(sigma=1.0, A=9.0, switching="none", impact=0.3)
+    one, two = (solve_market_maker(alone, steps=2, closed_form=closed) for closed in (True, False))
+    np.testing.assert_allclose(one.theta, two.theta, atol=1e-8)
+
+
+def test_impact_is_certified_and_valued_by_code_that_did_not_solve_it():
+    """LSODA finds nothing better, and the exact chain of the quotes is worth θ: two sizes, an impact per regime."""
+    game = market_making_game(**ADVERSE, A=(9.0, 6.0), impact=(0.1, 0.5))
+    solution = solve_market_maker(game, steps=400)
+    certificate = certify_market_maker(game, profile_of(game, solution))
+    assert max(abs(entry.gain) for entry in certificate.entries) < 1e-4
+    blind = profile_of(game, solve_market_maker(market_making_game(**ADVERSE, A=(9.0, 6.0)), steps=400))
+    assert certify_market_maker(game, blind).entries[0].gain > 0.1
+    around = Surroundings(np.asarray(solution.rates)[1::2], *predator_push(game))
+    exact = chain_value(game, np.asarray(solution.ask)[1::2], np.asarray(solution.bid)[1::2], around)
+    np.testing.assert_allclose(exact, solution.theta[0], atol=5e-4)

@@ -9,11 +9,14 @@ beyond δ₀, the rate of fills at δ ≥ δ₀ is A e^{−kδ}, and
 maximum likelihood of a Poisson stream with exponential marks, per regime; δ₀ is a quantile of the depths. Volatility
 regimes come from the hidden Markov model of `hidden_markov`; a trade belongs to the likeliest regime of its time step.
 From LOBSTER files executions of one instant against one side make one market order, hidden ones included.
+
+What a fill loses to the mid is its mark-out, y = side · (mid `MARK_AFTER` seconds later − mid before the order): the
+impact ζ of a regime is the mean of y over the orders that reach δ₀ there, with the standard error of batch means.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +28,8 @@ from diffgames.markets.lobster import EventType, LobsterBook, LobsterMessages, r
 from diffgames.markets.quoted import Quoted, quoted
 
 DOLLAR = 10_000.0
+MARK_AFTER = 5.0  # seconds from an order to the mid that it is marked at
+BATCHES = 20  # stretches of a record whose means are taken as independent
 NORMAL = 1.96  # standard errors to either side of an estimate hold the truth in 95% of records
 
 
@@ -34,7 +39,9 @@ class MarketRecord:
 
     Prices and depths are in dollars, times in quoted seconds from the start of the record. `jump` is the part of each
     interval's move that happened while the book was not quoted; none where it always was. Its grid begins `wait`
-    seconds after the first quote. `notes` say what was left out.
+    seconds after the first quote. `notes` say what was left out. `spread` is the book's at the times of `mid`. Per
+    order, `before` is the mid before it, `touch` the half spread then (none in a synthetic record) and `markout` the
+    mid's move to its side within `MARK_AFTER` seconds, NaN where the record ends earlier or a cut lies in between.
     """
 
     interval: float
@@ -43,6 +50,10 @@ class MarketRecord:
     depth: np.ndarray
     side: np.ndarray
     source: str
+    before: np.ndarray
+    markout: np.ndarray
+    spread: np.ndarray | None = None
+    touch: np.ndarray | None = None
     jump: np.ndarray | None = None
     wait: float = 0.0
     notes: tuple[str, ...] = ()
@@ -51,6 +62,24 @@ class MarketRecord:
     def moves(self) -> np.ndarray:
         """The price's moves from time to time while it is quoted."""
         return np.diff(self.mid) - (0.0 if self.jump is None else self.jump)
+
+    def part(self, start: int, stop: int) -> "MarketRecord":
+        """The record from mid price `start` to `stop` − 1; a mark-out that looks beyond its end is none."""
+        low, high = start * self.interval, (stop - 1) * self.interval
+        inside = (self.trade_time >= low) & (self.trade_time < high)
+        marked = np.where(self.trade_time + MARK_AFTER <= high, self.markout, np.nan)
+        return replace(
+            self,
+            mid=self.mid[start:stop],
+            trade_time=self.trade_time[inside] - low,
+            depth=self.depth[inside],
+            side=self.side[inside],
+            before=self.before[inside],
+            markout=marked[inside],
+            spread=None if self.spread is None else self.spread[start:stop],
+            touch=None if self.touch is None else self.touch[inside],
+            jump=None if self.jump is None else self.jump[start : stop - 1],
+        )
 
 
 @dataclass(frozen=True)
@@ -69,6 +98,8 @@ class MarketFit:
     orders: np.ndarray
     cutoff: np.ndarray
     misfit: np.ndarray
+    impact: np.ndarray
+    impact_error: np.ndarray
     regimes: VolatilityRegimes
 
 
@@ -98,12 +129,14 @@ def record_of(events: LobsterMessages, book: LobsterBook, interval: float, wait:
     if (time[-1] - start) / interval > 1e7:
         raise InvalidInput("interval", interval, f"at most 10⁷ intervals in {time[-1] - start:.6g} s")
     grid = np.arange(start, time[-1], interval)
-    on_grid = mid[np.searchsorted(time, grid, side="right") - 1]
+    seen = np.searchsorted(time, grid, side="right") - 1
+    half = book.ask_price[rows, 0] / DOLLAR - mid
     jump = _jumps(found, raw, mid, time, grid)
     executed = (events.type == EventType.EXECUTION) | (events.type == EventType.HIDDEN_EXECUTION)
     executed &= (events.time > raw[0]) & ~found.inside(events.time)
     when, price = events.time[executed], events.price[executed] / DOLLAR
-    before = mid[np.maximum(np.searchsorted(raw, when, side="left") - 1, 0)]
+    place = np.maximum(np.searchsorted(raw, when, side="left") - 1, 0)
+    before, touch = mid[place], half[place]
     side = -events.direction[executed]
     hidden = events.type[executed] == EventType.HIDDEN_EXECUTION
     notes = found.notes()
@@ -112,17 +145,27 @@ def record_of(events: LobsterMessages, book: LobsterBook, interval: float, wait:
         notes.append(f"{hidden.sum()} hidden executions give no side: it is that of the mid on which their price lies")
     when = cut.clock(when)
     depth = side * (price - before)
-    orders, member = np.unique(np.column_stack([when, side]), axis=0, return_inverse=True)
+    orders, first, member = np.unique(np.column_stack([when, side]), axis=0, return_index=True, return_inverse=True)
     deepest = np.full(len(orders), -np.inf)
     np.maximum.at(deepest, member.reshape(-1), depth)
     beyond = deepest > 0  # a hidden order at the mid or across it reaches no quote
+    until = orders[:, 0] + MARK_AFTER
+    later = mid[np.searchsorted(time, until, side="right") - 1]
+    broken = until > time[-1]
+    for end in cut.clock(found.cuts[:, 0]):  # both ends of a cut are one moment of quoted time
+        broken |= (orders[:, 0] < end) & (end < until)
+    markout = np.where(broken, np.nan, orders[:, 1] * (later - before[first]))
     return MarketRecord(
         interval=interval,
-        mid=on_grid,
+        mid=mid[seen],
+        spread=2 * half[seen],
         trade_time=orders[beyond, 0] - start,
         depth=deepest[beyond],
         side=orders[beyond, 1].astype(int),
         source=events.source,
+        before=before[first][beyond],
+        markout=markout[beyond],
+        touch=touch[first][beyond],
         jump=jump if np.any(jump) else None,
         wait=wait,
         notes=tuple(notes),
@@ -150,11 +193,13 @@ def synthetic_record(
     k: tuple[float, ...] = (40.0, 25.0),
     generator: tuple[tuple[float, ...], ...] = ((-1 / 300, 1 / 300), (1 / 120, -1 / 120)),
     price: float = 100.0,
+    impact: float = 0.0,
     seed: int = 0,
 ) -> MarketRecord:
     """A record drawn from the model itself with these parameters (dollars, seconds): regimes, price, market orders.
 
-    It has round(seconds / interval) mid prices, at least two.
+    It has round(seconds / interval) mid prices, at least two; an order moves the mid by `impact` to its side, in the
+    interval in which it comes.
     """
     from scipy.linalg import expm
 
@@ -176,12 +221,21 @@ def synthetic_record(
         depths.append(rng.exponential(1.0 / np.asarray(k)[regime[at]]))
         sides.append(np.full(at.size, side))
     order = np.argsort(np.concatenate(times))
+    side, at = np.concatenate(sides)[order], (np.concatenate(times)[order] / interval).astype(int)
+    pushed = impact * np.bincount(at, weights=side, minlength=steps)[: steps - 1]
+    mid = price + np.concatenate([[0.0], np.cumsum(moves + pushed)])
+    later = at + math.ceil(MARK_AFTER / interval)
+    markout = np.where(
+        later < steps, side * (mid[np.minimum(later, steps - 1)] - mid[np.minimum(at, steps - 1)]), np.nan
+    )
     return MarketRecord(
         interval=interval,
-        mid=price + np.concatenate([[0.0], np.cumsum(moves)]),
+        mid=mid,
+        before=mid[np.minimum(at, steps - 1)],
+        markout=markout,
         trade_time=np.concatenate(times)[order],
         depth=np.concatenate(depths)[order],
-        side=np.concatenate(sides)[order],
+        side=side,
         source=f"synthetic record, seed {seed}",
     )
 
@@ -189,10 +243,10 @@ def synthetic_record(
 def intervals(fits: Sequence[MarketFit]) -> dict[str, Float[np.ndarray, "N 2"]]:
     """95% intervals of σ, A and k per regime that hold those of each fit: of one record, sampled at several clocks."""
     found = {}
-    for name in ("sigma", "A", "k"):
+    for name in ("sigma", "A", "k", "impact"):
         middle, error = (np.stack([getattr(fit, key) for fit in fits]) for key in (name, f"{name}_error"))
         low, high = np.min(middle - NORMAL * error, axis=0), np.max(middle + NORMAL * error, axis=0)
-        found[name] = np.stack([np.maximum(low, 0.0), high], axis=1)
+        found[name] = np.stack([low if name == "impact" else np.maximum(low, 0.0), high], axis=1)
     return found
 
 
@@ -217,8 +271,12 @@ def fit_market(record: MarketRecord, regimes: int, *, cutoff: float = 0.25) -> M
         k = 1.0 / max(float((tail - first).mean()), 1e-12)
         rate, share = np.exp(k * first) * tail.size / (2 * time), tail.size**-0.5
         spread = (k * share, rate * share * math.hypot(1.0, k * first))
-        rows.append((k, rate, *spread, time, depth.size, first, _misfit(tail - first, k)))
-    k, A, k_error, A_error, time, orders, first, misfit = (np.asarray(column) for column in zip(*rows, strict=True))
+        reached = (state[at] == i) & (record.depth >= first)
+        lost = batch_mean(record.trade_time[reached], record.markout[reached])
+        rows.append((k, rate, *spread, time, depth.size, first, _misfit(tail - first, k), *lost))
+    k, A, k_error, A_error, time, orders, first, misfit, impact, impact_error = (
+        np.asarray(column) for column in zip(*rows, strict=True)
+    )
     return MarketFit(
         sigma=found.sigma,
         A=A,
@@ -231,8 +289,24 @@ def fit_market(record: MarketRecord, regimes: int, *, cutoff: float = 0.25) -> M
         orders=orders,
         cutoff=first,
         misfit=misfit,
+        impact=impact,
+        impact_error=impact_error,
         regimes=found,
     )
+
+
+def batch_mean(time: Float[np.ndarray, " n"], value: Float[np.ndarray, " n"]) -> tuple[float, float]:
+    """The mean of the finite values and its standard error, from `BATCHES` stretches with as many values each.
+
+    Mark-outs that overlap are not independent; means over stretches far longer than a mark-out nearly are. NaN for
+    what fewer values than batches do not tell.
+    """
+    value = value[np.argsort(time, kind="stable")]
+    value = value[np.isfinite(value)]
+    if value.size < 2 * BATCHES:
+        return (float(value.mean()) if value.size else float("nan")), float("nan")
+    means = [float(part.mean()) for part in np.array_split(value, BATCHES)]
+    return float(value.mean()), float(np.std(means, ddof=1) / math.sqrt(BATCHES))
 
 
 def _misfit(excess: np.ndarray, k: float) -> float:

@@ -21,7 +21,16 @@ certainty equivalent θ_i(t, q) solves
     ψ_i(q) = ½γσ²_eff q² + φq² − b_i q + (λ_i/γ) E[e^{−γqZ} − 1 + γqZ],
     H_z(D) = A/(κ+γ) · (1+γ/κ)^{−κ/γ} e^{κD} with κ = k/z,   u_z = [(1/γ) ln(1+γ/κ) − D]/z
 
-(the draft's risk terms have the wrong sign and its trading term is not the supremum). The attacker (effort f,
+(the draft's risk terms have the wrong sign and its trading term is not the supremum).
+
+*Adverse selection.* A market order carries information: it moves the mid by ζ_I z (`impact`, price per unit of size) to
+its side for good, whether the market maker fills it or not. The two sides' moves cancel in the mean and are in σ_I as
+estimated from mid prices; what a fill adds is that the z units just traded are worth ζ_I z less each, so it earns
+z uᵃ − ζ_I z², and D in H_z(D) and u_z is θ_i(q ∓ z) − θ_i(q) − ζ_i z². That is the game without impact with A e^{−kζz}
+for A and offsets ζz wider. (Were the mid to move at fills alone, quotes would steer it: to buy where ζ is small and to
+sell where it is large would earn, and the market maker would quote next to the mid to do so.)
+
+The attacker (effort f,
 maximises) and the stabilizer (effort g, minimises) play over the stress U,
 
     −U̇_i(q) = φ_i(q) + Σ Λ(u*)[U_i(q ∓ z) − U_i(q)] + Σ_j μ_ij(f, g)(U_j − U_i) − ½ρ_f f² + ½ρ_g g²,   U(T) = 0,
@@ -62,6 +71,7 @@ class MarketMakingGame(eqx.Module):
     jump_rate: Float[Array, " N"]
     jump_mean: Float[Array, " N"]
     jump_deviation: Float[Array, " N"]
+    impact: Float[Array, " N"]
     running_penalty: Float[Array, ""]
     terminal_penalty: Float[Array, ""]
     terminal_quadratic: Float[Array, ""]
@@ -156,6 +166,11 @@ def open_side(game: MarketMakingGame, sign: int) -> np.ndarray:
     return np.abs(after) <= game.inventory_max
 
 
+def adverse(game: MarketMakingGame, size: int) -> Float[Array, "N 1"]:
+    """What a fill of a size loses to the information in it, ζz²."""
+    return (size * size * game.impact)[:, None]
+
+
 def best_side(game: MarketMakingGame, theta: Float[Array, "N K"], sign: int) -> Side:
     """The optimal offsets on the ask (`sign` −1) or the bid (+1) for the certainty equivalents `theta`."""
     flow = game.ask_flow if sign < 0 else game.bid_flow
@@ -163,7 +178,7 @@ def best_side(game: MarketMakingGame, theta: Float[Array, "N K"], sign: int) -> 
     offsets, intensities, values = [], [], []
     for index, size in enumerate(game.sizes):
         k = (game.k / size)[:, None]
-        gain = moved(theta, sign * size) - theta
+        gain = moved(theta, sign * size) - theta - adverse(game, size)
         total = half_spread(game.gamma, k) - gain
         rate = jnp.where(is_open[None, :, index], flow[:, index, None] * jnp.exp(-k * total), 0.0)
         offsets.append(total / size)
@@ -254,7 +269,7 @@ def dimensionless(game: MarketMakingGame) -> tuple[MarketMakingGame, Units]:
     inverse_price = {name: getattr(game, name) * p for name in ("gamma", "k")}
     rates = ("ask_flow", "bid_flow", "jump_rate", "generator", "attack", "stabilize")
     per_time = {name: getattr(game, name) * t for name in rates}
-    prices = ("jump_mean", "jump_deviation", "terminal_penalty", "terminal_quadratic", "effort_attack")
+    prices = ("jump_mean", "jump_deviation", "terminal_penalty", "terminal_quadratic", "effort_attack", "impact")
     price = {name: getattr(game, name) / p for name in (*prices, "effort_stabilize")}
     drifts = {name: getattr(game, name) * t / p for name in ("drift", "running_penalty")}
     scaled = dataclasses.replace(

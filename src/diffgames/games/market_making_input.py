@@ -47,6 +47,7 @@ def market_making_game(
     jump_rate: PerRegime = 0.0,
     jump_mean: PerRegime = 0.0,
     jump_deviation: PerRegime = 0.0,
+    impact: PerRegime = 0.0,
     running_penalty: Number = 0.0,
     terminal_penalty: Number = 0.0,
     terminal_quadratic: Number = 0.0,
@@ -55,7 +56,8 @@ def market_making_game(
 
     `flow_imbalance` ε in [−1, 1] splits the flow, Aᵃ = A(1+ε) and Aᵇ = A(1−ε); `size_shares` splits it over the trade
     `sizes` (in units of inventory). Matrices `attack` and `stabilize` hold rates ≥ 0 added and taken away per unit of
-    effort; their diagonals may be zero or hold the negative row sums. γ = 0 is a risk-neutral market maker.
+    effort; their diagonals may be zero or hold the negative row sums. `impact` ζ is the mid's move against a fill,
+    per unit of size. γ = 0 is a risk-neutral market maker.
     """
     for key, value, choices in (
         ("predator", predator, ("utility", "ce")),
@@ -65,7 +67,7 @@ def market_making_game(
         if value not in choices:
             raise InvalidInput(key, value, " or ".join(repr(choice) for choice in choices))
     per_regime = {"k": k, "A": A, "sigma": sigma, "flow_imbalance": flow_imbalance, "drift": drift}
-    per_regime |= {"jump_rate": jump_rate, "jump_mean": jump_mean, "jump_deviation": jump_deviation}
+    per_regime |= {"jump_rate": jump_rate, "jump_mean": jump_mean, "jump_deviation": jump_deviation, "impact": impact}
     count = _regime_count(generator, switching, per_regime)
     row = {key: _row(key, value, count) for key, value in per_regime.items()}
     for key, least, strict in (("k", 0.0, True), ("A", 0.0, False), ("sigma", 0.0, False), ("jump_rate", 0.0, False)):

@@ -4,7 +4,8 @@ The state is x = (q, w): the inventory and the wealth w = m + qS, marked to the 
 the running penalty taken in (both stand inside the utility, `games.market_making`). With offsets uᵃ, uᵇ [sizes], the
 predator's push v and efforts f, g,
 
-    dw = [q(b_I + v) − φq² + v²/(2ξ')] dt + qσ_I dW + ∫ q z Ñ(dt, dz) + Σ_z z (uᵃ_z dNᵃ_z + uᵇ_z dNᵇ_z),
+    dw = [q(b_I + v) − φq² + v²/(2ξ')] dt + qσ_I dW + ∫ q z Ñ(dt, dz)
+         + Σ_z z ((uᵃ_z − ζ_I z) dNᵃ_z + (uᵇ_z − ζ_I z) dNᵇ_z),
     dq = Σ_z z (dNᵇ_z − dNᵃ_z),   ξ' = ξγ (`utility`) or ξ (`ce`),
 
 with intensities Λ_z = A_z e^{−k_I u_z} where the trade stays on the inventory grid (else 0) and switching rates
@@ -150,7 +151,9 @@ def _fill_rate(game: MarketMakingGame, sign: int, index: int, t, x, u, i) -> Arr
 
 def _fill_size(game: MarketMakingGame, sign: int, index: int, t, x, u, mark, i) -> Array:
     size = game.sizes[index]
-    return jnp.stack([jnp.full((), sign * size, x.dtype), size * _offset(game, sign, index, u)])
+    return jnp.stack(
+        [jnp.full((), sign * size, x.dtype), size * _offset(game, sign, index, u) - size**2 * game.impact[i]]
+    )
 
 
 def _price_rate(game: MarketMakingGame, t, x, u, i) -> Array:

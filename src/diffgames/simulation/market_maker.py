@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from diffgames.errors import InvalidInput
-from diffgames.games.market_making import MarketMakingGame
+from diffgames.games.market_making import MarketMakingGame, adverse
 
 CHUNK = 8192
 
@@ -82,7 +82,7 @@ def step_table(
             stays = np.abs(game.inventory + sign * size) <= game.inventory_max
             offset = np.where(stays, np.nan_to_num(np.asarray(table, float)[..., index], nan=np.inf), np.inf)
             rates.append(np.asarray(flow)[None, :, None, index] * np.exp(-k[None, :, None] * offset))
-            earned.append(np.where(np.isinf(offset), 0.0, size * offset))
+            earned.append(np.where(np.isinf(offset), 0.0, size * offset - np.asarray(adverse(game, size))))
     switching = np.array(around.rates, float)
     if switching.min() < -1e-9 * np.abs(switching).max():
         raise InvalidInput("rates", float(switching.min()), "switching intensities ≥ 0 after modulation")

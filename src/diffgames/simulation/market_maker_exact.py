@@ -7,15 +7,16 @@ what the predator pays ϖ per time and the penalties of the game, W' = W + ∫ϖ
 
 solves −ẋ = L_p x + r backwards from T with the tilted generator
 
-    (L_p x)_i(q) = Σ Λ (e^{−pzu} x_i(q ∓ z) − x_i(q)) + Σ_j μ_ij (x_j − x_i) + c_p x_i(q),
+    (L_p x)_i(q) = Σ Λ (e^{−pG} x_i(q ∓ z) − x_i(q)) + Σ_j μ_ij (x_j − x_i) + c_p x_i(q),
     c_p = −p(q(b + w) + ϖ − φq²) + ½p²σ²q² + λE[e^{−pqZ} − 1 + pqZ],
 
-p = 0 for s, whose chain ends at the limit, and r = −(L_p 1)/p for y alone: E[W] = y(0), E[W²] = −2y'(0). The certainty
-equivalent −ln v/γ of an equilibrium is its θ. Tables stand still over S equal steps, as in the simulator: exact for
-quotes renewed so often; quotes that move all the time are met to O(1/S²) by a table of the middles of steps, to O(1/S)
-by their starts. A step is the L-stable Padé (2, 3) approximant of exp(hL), for quotes far from the mid are hit at rates
-of any size. JAX throughout: results may be differentiated by quotes and by the game's parameters. No code is shared
-with the simulator, which is held to it. A step solves N·K linear equations: made for tens of inventories.
+with G = zu − ζz² what a fill earns, p = 0 for s, whose chain ends at the limit, and r = −(L_p 1)/p for y alone: E[W]
+= y(0), E[W²] = −2y'(0). The certainty equivalent −ln v/γ of an equilibrium is its θ. Tables stand still over S equal
+steps, as in the simulator: exact for quotes renewed so often; quotes that move all the time are met to O(1/S²) by a
+table of the middles of steps, to O(1/S) by their starts. A step is the L-stable Padé (2, 3) approximant of exp(hL),
+for quotes far from the mid are hit at rates of any size. JAX throughout: results may be differentiated by quotes and
+by the game's parameters. No code is shared with the simulator, which is held to it. A step solves N·K linear
+equations: made for tens of inventories.
 """
 
 import equinox as eqx
@@ -26,7 +27,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from diffgames.errors import InvalidInput
-from diffgames.games.market_making import MarketMakingGame, open_side, terminal_value
+from diffgames.games.market_making import MarketMakingGame, adverse, open_side, terminal_value
 from diffgames.numerics.precision import in_double
 from diffgames.simulation.market_maker import Surroundings
 
@@ -196,10 +197,11 @@ def _operator(
             quoted = open_side(game, sign)[None, :, index] & jnp.isfinite(offsets[:, :, index])
             offset = jnp.where(quoted, offsets[:, :, index], 0.0)
             hit = jnp.where(quoted, flow[:, index, None] * jnp.exp(-game.k[:, None] * offset), 0.0)
-            tilted = hit * jnp.exp(-p * size * offset)
+            earned = size * offset - adverse(game, size)
+            tilted = hit * jnp.exp(-p * earned)
             shift = np.eye(count, k=sign * size)[None, :, None, :]
             matrix = matrix + tilted[:, :, None, None] * same_regime * shift
-            source = source + hit * size * offset * _slope(-p * size * offset)
+            source = source + hit * earned * _slope(-p * earned)
     mean, deviation = game.jump_mean[:, None], game.jump_deviation[:, None]
     drawn = -q * mean + 0.5 * p * (q * deviation) ** 2
     jumps = drawn * (_slope(p * drawn) - 1.0) + 0.5 * p * (q * deviation) ** 2

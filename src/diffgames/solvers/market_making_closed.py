@@ -5,8 +5,9 @@ trade size z, κ = k/z and v = e^{κθ} the equation of θ is linear,
 
     v(τ) = exp(−Mτ) e^{κθ_T},  M = diag(κψ(q)) − (off-diagonal η),  η = A (1 + γ/κ)^{−(1+κ/γ)},
 
-and −M has no negative entry off its diagonal. After a shift cI its exponential is a sum and a product of non-negative
-matrices, which lose no relative accuracy however small an entry is; log v is carried with the scale taken out.
+with η e^{−κζz²} for η where fills have an impact ζ, and −M has no negative entry off its diagonal. After a shift cI
+its exponential is a sum and a product of non-negative matrices, which lose no relative accuracy however small an
+entry is; log v is carried with the scale taken out.
 
 **Short horizon** (Pan & Zhu 2025, constants corrected; error O(τ³)). With w_i(τ) = ∫_0^τ [e^{μs}σ²]_i ds and
 C_i = γ(w_i + (σ²_eff,i − σ²_i)τ),
@@ -23,6 +24,7 @@ from jaxtyping import Array, Float
 
 from diffgames.games.market_making import (
     MarketMakingGame,
+    adverse,
     half_spread,
     open_side,
     risk,
@@ -38,7 +40,7 @@ def certainty_equivalents(game: MarketMakingGame, steps: int) -> Float[Array, "S
     (size,) = game.sizes
     kappa = game.k / size
     height = half_spread(game.gamma, kappa) * kappa  # (κ/γ) ln(1+γ/κ)
-    eta = kappa / (kappa + game.gamma) * jnp.exp(-height)  # per unit of flow
+    eta = kappa / (kappa + game.gamma) * jnp.exp(-height - kappa * adverse(game, size)[:, 0])  # per unit of flow
     generator = -jax.vmap(jnp.diag)(kappa[:, None] * risk(game))
     count = 2 * game.inventory_max + 1
     for sign, flow in ((-1, game.ask_flow[:, 0]), (1, game.bid_flow[:, 0])):
@@ -103,7 +105,8 @@ def short_horizon_quotes(
 ) -> tuple[Float[Array, "times N K"], Float[Array, "times N K"]]:
     """Ask and bid offsets for a short time τ to the end; Avellaneda and Stoikov's without predator and switching.
 
-    Jumps enter by their variance. The inventory bound plays no part: offsets are given at every inventory.
+    Jumps enter by their variance, the impact of fills not at all. The inventory bound plays no part: offsets are given
+    at every inventory.
     """
     rate = variance_rate(game)
     variance = accumulated_variance(game, tau) if switching else tau[:, None] * rate[None, :]

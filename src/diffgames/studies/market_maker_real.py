@@ -3,11 +3,12 @@
 Without files the record is drawn from the model itself with stated parameters (`calibration.market_maker.
 synthetic_record`), so that the estimates can be judged. Prices are dollars, times seconds, inventory in trades of
 typical size. The attacker of the game can multiply every rate into a more volatile regime by 1 + `attack_scale`, the
-stabilizer can take the share `stabilize_scale` of it away.
+stabilizer can take the share `stabilize_scale` of it away. What fills lose to the mid is estimated and quoted for,
+and the quotes are played on a part of the record held out from the estimates (`market_maker_back_test`).
 """
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import xarray
@@ -30,9 +31,21 @@ from diffgames.plotting import COLOURS, label, legends, new_figure
 from diffgames.solvers.market_making import solve_market_maker
 from diffgames.studies import market_maker_figures as figures
 from diffgames.studies.context import RunContext
+from diffgames.studies.drawing import Drawing, lines
 from diffgames.studies.market_maker import profile_of
+from diffgames.studies.market_maker_back_test import (
+    BackTest,
+    back_test,
+    disagreements,
+    dwell_warnings,
+    edge_panel,
+    expected_impact,
+    profit_panel,
+    reach_table,
+)
 from diffgames.studies.market_maker_parameters import unit_warnings
-from diffgames.studies.study import Headline, Parameter, Study, StudyResult
+from diffgames.studies.market_maker_real_headline import RealHeadline
+from diffgames.studies.study import Parameter, Study, StudyResult
 from diffgames.verification.certificate import Certificate
 from diffgames.verification.market_maker import certify_market_maker
 
@@ -55,6 +68,14 @@ class RealConfig:
     cutoff: Annotated[
         float, Parameter(meaning="quantile of the depths beyond which k is fitted", minimum=0.0, maximum=0.95)
     ] = 0.25
+    adverse_selection: Annotated[bool, Parameter(meaning="quote for what fills lose to the mid")] = True
+    tick: Annotated[float, Parameter(unit="dollar", meaning="tick of the price", minimum=1e-9)] = 0.01
+    quote_grid: Annotated[
+        float, Parameter(unit="tick", meaning="distance of prices quoted in the back-test; 0: any price", minimum=0.0)
+    ] = 0.0
+    train_share: Annotated[
+        float, Parameter(meaning="share of the record that back-tested quotes come from", minimum=0.1, maximum=0.9)
+    ] = 0.5
     gamma: Annotated[float, Parameter(unit="1/(dollar·inventory)", meaning="risk aversion γ", minimum=0.0)] = 0.5
     xi: Annotated[float, Parameter(unit="dollar²/s", meaning="strength ξ of the predator", minimum=0.0)] = 0.0005
     predator: Annotated[Literal["utility", "ce"], Parameter(meaning="units of the predator's cost")] = "utility"
@@ -89,6 +110,19 @@ def run(config: RealConfig, context: RunContext) -> StudyResult:
     profile = profile_of(game, solution) | parameters_of_fit(fit)
     certificate = certify_market_maker(game, profile)
     still = float((np.diff(record.mid) == 0).mean())
+    context.progress.update("back-testing", 0.7)
+    test, said = back_test(
+        record,
+        lambda one, adverse: _quotes(one, replace(config, adverse_selection=adverse)),
+        regimes=config.regimes,
+        cutoff=config.cutoff,
+        share=config.train_share,
+        tick=config.tick,
+        grid=config.quote_grid,
+        adverse=config.adverse_selection,
+    )
+    notes += said if test is None else disagreements(test.table())
+    notes += dwell_warnings(fit, config.interval)
     warnings = [*record.notes, *notes, *regime_warnings(fit), *unit_warnings(game)]
     if still > 0.3:
         warnings.append(
@@ -98,29 +132,34 @@ def run(config: RealConfig, context: RunContext) -> StudyResult:
     ask, bid = np.asarray(solution.ask)[0, :, :, 0], np.asarray(solution.bid)[0, :, :, 0]
     middle = config.inventory_max
     return StudyResult(
-        headline={
-            "sigma": fit.sigma,
-            "sigma_interval": between["sigma"],
-            "A": fit.A,
-            "A_interval": between["A"],
-            "k": fit.k,
-            "k_interval": between["k"],
-            "generator": fit.generator,
-            "share": fit.share,
-            "orders": fit.orders,
-            "misfit": fit.misfit,
-            "log_likelihood": fit.regimes.log_likelihood,
-            "criterion": fit.regimes.criterion,
-            "regimes_supported": fit.regimes.supported,
-            "theta0": np.asarray(solution.theta)[0],
-            "ask": ask,
-            "bid": bid,
-            "spread": ask[:, middle] + bid[:, middle],
-            "spectral_gap": spectral_gap(generator_of(np.asarray(solution.rates)[0, :, :, middle])),
-        },
+        RealHeadline(
+            sigma=fit.sigma,
+            sigma_interval=between["sigma"],
+            A=fit.A,
+            A_interval=between["A"],
+            k=fit.k,
+            k_interval=between["k"],
+            generator=fit.generator,
+            share=fit.share,
+            orders=fit.orders,
+            misfit=fit.misfit,
+            log_likelihood=fit.regimes.log_likelihood,
+            criterion=fit.regimes.criterion,
+            regimes_supported=fit.regimes.supported,
+            theta0=np.asarray(solution.theta)[0],
+            ask=ask,
+            bid=bid,
+            spread=(ask[:, middle] + bid[:, middle]) / config.tick,
+            spectral_gap=spectral_gap(generator_of(np.asarray(solution.rates)[0, :, :, middle])),
+            impact=_known(fit.impact / config.tick),
+            impact_interval=_known(between["impact"] / config.tick),
+            market_spread=None if record.spread is None else float(np.median(record.spread)) / config.tick,
+            **_tested(test),
+        ),
         certificate=certificate,
         warnings=warnings,
-        arrays={"record": _dataset(record, fit)},
+        arrays={"record": _dataset(record, fit), "reach": reach_table(record, config.tick)}
+        | ({} if test is None else {"back_test": test.table()}),
         profile=profile,
         figures={
             "record": lambda: record_figure(record, fit),
@@ -129,6 +168,35 @@ def run(config: RealConfig, context: RunContext) -> StudyResult:
             "regimes": lambda: figures.regime_graph(game, solution, rate="1/s"),
         },
     )
+
+
+def _quotes(fit: MarketFit, config: RealConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Ask and bid offsets at t = 0 of the game on these estimates."""
+    solution = solve_market_maker(game_on(fit, config), steps=config.steps)
+    return np.asarray(solution.ask)[0, :, :, 0], np.asarray(solution.bid)[0, :, :, 0]
+
+
+def _known(values: np.ndarray) -> np.ndarray | None:
+    """The values, or none where one of them could not be estimated."""
+    return values if np.all(np.isfinite(values)) else None
+
+
+def _tested(test: BackTest | None) -> dict[str, Any]:
+    """The headline values of the back-test, null where there is none."""
+    names = ("promised_edge", "realised_edge", "realised_edge_error", "held_out_fills")
+    tables = ("edge_by_quoter", "profit_by_quoter", "profit_error_by_quoter")
+    if test is None:
+        return dict.fromkeys((*names, *tables))
+    table = test.table().sel(regime="all")
+    model = table.sel(quoter="model")
+    found: dict[str, Any] = {}
+    for name, key in zip(names, ("promised", "realised", "realised_error", "fills"), strict=True):
+        value = float(model[key])
+        found[name] = value if np.isfinite(value) else None
+    for name, key in zip(tables, ("realised", "profit", "profit_error"), strict=True):
+        values = {str(one): float(table[key].sel(quoter=one)) for one in table.quoter.values}
+        found[name] = {one: value if np.isfinite(value) else None for one, value in values.items()}
+    return found
 
 
 def regime_warnings(fit: MarketFit) -> list[str]:
@@ -155,7 +223,7 @@ def game_on(fit: MarketFit, config: RealConfig) -> MarketMakingGame:
 
 def parameters_of_fit(fit: MarketFit) -> dict[str, np.ndarray]:
     """What the game takes from the estimates."""
-    return {"sigma": fit.sigma, "A": fit.A, "k": fit.k, "generator": fit.generator}
+    return {"sigma": fit.sigma, "A": fit.A, "k": fit.k, "generator": fit.generator, "impact": expected_impact(fit)}
 
 
 def _game(config: RealConfig, estimates: dict) -> MarketMakingGame:
@@ -166,6 +234,7 @@ def _game(config: RealConfig, estimates: dict) -> MarketMakingGame:
         k=tuple(np.asarray(estimates["k"], float).tolist()),
         A=tuple(np.asarray(estimates["A"], float).tolist()),
         sigma=tuple(np.asarray(estimates["sigma"], float).tolist()),
+        impact=tuple(np.asarray(estimates["impact"], float).tolist()) if config.adverse_selection else 0.0,
         xi=config.xi,
         predator=config.predator,
         inventory_max=config.inventory_max,
@@ -264,10 +333,6 @@ def fill_figure(record: MarketRecord, fit: MarketFit) -> Figure:
     return figure
 
 
-_N = "regimes"
-_GRID = "regimes × inventory −Q…Q"
-
-
 def memory(config: RealConfig) -> dict[str, float]:
     """The synthetic record's rows, and θ, U, quotes and efforts at all times."""
     rows = config.seconds / config.interval if config.messages is None else 0.0
@@ -285,35 +350,18 @@ STUDY = Study(
     verify=verify,
     presets={"quick": {}, "paper": {"seconds": 23400.0}},
     minutes={"quick": 0.5, "paper": 1},
-    headline={
-        "sigma": Headline(shape=_N, unit="dollar/√s", meaning="volatility of each regime, rising"),
-        "sigma_interval": Headline(
-            shape=f"{_N} × low, high", unit="dollar/√s", meaning="95% interval, over the starts of the grid of times"
-        ),
-        "A_interval": Headline(
-            shape=f"{_N} × low, high", unit="1/s", meaning="95% interval given the regimes, over the same starts"
-        ),
-        "k_interval": Headline(
-            shape=f"{_N} × low, high", unit="1/dollar", meaning="95% interval given the regimes, over the same starts"
-        ),
-        "A": Headline(shape=_N, unit="1/s", meaning="fills at the mid per side"),
-        "k": Headline(shape=_N, unit="1/dollar", meaning="decay of fills with the distance from the mid"),
-        "generator": Headline(shape="regimes × regimes", unit="1/s", meaning="switching rates, negative row sums"),
-        "share": Headline(shape=_N, meaning="share of the time in each regime"),
-        "orders": Headline(shape=_N, unit="orders", meaning="market orders observed"),
-        "misfit": Headline(shape=_N, meaning="Kolmogorov–Smirnov distance of the depths to the exponential"),
-        "log_likelihood": Headline(meaning="log-likelihood of the returns under the hidden Markov model"),
-        "criterion": Headline(shape="1, 2, … regimes", meaning="BIC of the returns' models; the least is supported"),
-        "regimes_supported": Headline(meaning="regimes that the criterion asks for; 1 says there are none"),
-        "theta0": Headline(shape=_GRID, unit="dollar × inventory", meaning="certainty equivalent at t = 0"),
-        "ask": Headline(shape=_GRID, unit="dollar", meaning="ask offset at t = 0, null where closed", optional=True),
-        "bid": Headline(shape=_GRID, unit="dollar", meaning="bid offset at t = 0, null where closed", optional=True),
-        "spread": Headline(shape=_N, unit="dollar", meaning="full spread at q = 0, t = 0"),
-        "spectral_gap": Headline(unit="1/s", meaning="spectral gap of the equilibrium generator at q = 0, t = 0"),
-    },
+    headline=RealHeadline,
     example="diffgames run market-maker-real --set messages=message.csv.gz orderbook=orderbook.csv.gz interval=5",
     published="other data; their numbers are not reproduced here",
     figures={
+        "back_test": Drawing(
+            "a quoter keeps its promise where the bars of an edge agree", "back_test", edge_panel, profit_panel
+        ),
+        "reach": Drawing(
+            "deeper orders move the mid more: what one impact per regime leaves out",
+            "reach",
+            lines("markout", half_width="half_width", title="Mark-out of the orders that reach a distance"),
+        ),
         "record": "the price, and below the regime it is taken to be in",
         "fills": "in each regime the observed rates follow the fitted line beyond the cutoff",
         "quotes": "spread and skew on the estimates",

@@ -2,7 +2,7 @@
 
 The profile is a table of quotes, predator push and efforts on a time grid, linear between grid times. Everything is
 recomputed from the parameters and that table alone, in NumPy with LSODA, sharing no code with the solver (but for the
-policy search of the committed reading):
+policy search of the committed reading); a fill's loss ζz² to its impact is a part of the change of Θ at it:
 
 - value of the profile:  dΘ/dτ = −c(q) + wq + pay(w) + Σ Λ(u)(1 − e^{−γ(zu + Θ(q∓z) − Θ)})/γ + switching,
 - the market maker's best response: the same with the supremum over u, searched by Newton's method on each point,
@@ -53,6 +53,7 @@ class _Frozen:
         for matrix in (base, attack, stabilize):
             np.fill_diagonal(matrix, 0.0)
         self.base, self.attack, self.stabilize = base, attack, stabilize
+        self.impact = np.asarray(game.impact)[:, None]
         self.holding = self._holding()
         self.variance = np.asarray(game.sigma) ** 2 + np.asarray(game.jump_rate) * (
             np.asarray(game.jump_mean) ** 2 + np.asarray(game.jump_deviation) ** 2
@@ -110,8 +111,18 @@ class _Frozen:
         """What the stored offset changes in a table per unit of flow."""
         return np.exp(-self.k[:, None] * offset) * change
 
-    def fills(self, tau: float, table: np.ndarray, value: Callable[[np.ndarray, float, np.ndarray], np.ndarray]):
-        """Σ over sides and sizes of flow · value(k, size, offset, change of `table`) where the trade is allowed."""
+    def fills(
+        self,
+        tau: float,
+        table: np.ndarray,
+        value: Callable[[np.ndarray, float, np.ndarray], np.ndarray],
+        *,
+        priced: bool,
+    ):
+        """Σ over sides and sizes of flow · value(k, size, offset, change of `table`) where the trade is allowed.
+
+        A `priced` table is one of money: what the impact of the fill loses then belongs to its change.
+        """
         total = np.zeros_like(table)
         for sign, name in ((-1, "ask"), (1, "bid")):
             offsets = self.at(name, tau)
@@ -119,6 +130,8 @@ class _Frozen:
                 here = slice(size, None) if sign < 0 else slice(None, -size)
                 there = slice(None, -size) if sign < 0 else slice(size, None)
                 change = table[:, there] - table[:, here]
+                if priced:
+                    change = change - size**2 * self.impact
                 flow = self.flow[sign][:, index, None]
                 total[:, here] += flow * value(offsets[:, here, index], size, change)
         return total
@@ -207,7 +220,7 @@ def _certainty_equivalent(frozen: _Frozen, fill_value: Callable, hurt: np.ndarra
         theta = flat.reshape(shape)
         rates = frozen.rates(frozen.at("attack_effort", tau), frozen.at("stabilize_effort", tau))
         switching = (rates * frozen.utility(theta[None] - theta[:, None])).sum(axis=1)
-        return (hurt - frozen.holding + frozen.fills(tau, theta, fill_value) + switching).ravel()
+        return (hurt - frozen.holding + frozen.fills(tau, theta, fill_value, priced=True) + switching).ravel()
 
     game = frozen.game
     end = -float(game.terminal_penalty) * np.abs(frozen.q) - float(game.terminal_quadratic) * frozen.q**2
@@ -238,7 +251,7 @@ def _stress(frozen: _Frozen, player: str) -> np.ndarray:
         source = source + 0.5 * costs["stabilize"] * effort["stabilize"] ** 2
 
         rates = frozen.rates(effort["attack"], effort["stabilize"])
-        change = source + frozen.fills(tau, table, frozen.moving) + (rates * difference).sum(axis=1)
+        change = source + frozen.fills(tau, table, frozen.moving, priced=False) + (rates * difference).sum(axis=1)
         base = frozen.base @ variance - frozen.base.sum(axis=1) * variance
         return np.concatenate([change.ravel(), frozen.variance + base])
 
