@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffgames.errors import InvalidInput
@@ -23,6 +23,7 @@ from diffgames.studies.rates import fitted_exponent
 REPLICATIONS = 32
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-5, 5), min_size=7, max_size=7), st.floats(-3, 3))
 def test_the_distance_of_samples_is_the_assignment_problems(values, shift):
     x = np.asarray(values)
@@ -82,6 +83,7 @@ def test_the_printed_step_freezes_and_its_regret_outgrows_the_square_root():
         for n in rounds
     ]
     table = np.stack([np.asarray(one.expected[0]) for one in found], axis=1)
+    table[3] -= table[0]  # what the start costs, with jumps or without
     slopes = [fitted_exponent(rounds.astype(float), row)[0] for row in table]
     assert slopes == pytest.approx([0.06, 2.0, 3.0, 1.0], abs=0.06)
 
