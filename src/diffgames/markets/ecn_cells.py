@@ -81,7 +81,7 @@ def moving_average(values: np.ndarray, time: float) -> np.ndarray:
 class Cells:
     """A tree for every class of spreads; classes are numbered by their parity and their place among those of it."""
 
-    bounds: tuple[Float[np.ndarray, " classes"], ...]  # even, odd: a class holds spreads above a bound, up to the next
+    bounds: tuple[Float[np.ndarray, " _"], ...]  # even, odd: a class holds spreads above a bound, up to the next
     trees: dict[tuple[int, int], DecisionTreeRegressor]
 
     def of(self, states: States) -> Int[np.ndarray, " transitions"]:
