@@ -44,6 +44,7 @@ def test_a_list_without_pnl_takers_is_refused(exchange):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_pnl_takers_make_the_response_more_convex(exchange):
     """Over seeds, with the quick preset's learning: convexity with 4 PnL takers above that with none (one-sided)."""
     config = dataclasses.replace(FlowResponseConfig(pnl_takers=(0, 4)), **STUDY.presets["quick"])

@@ -61,6 +61,7 @@ def test_measurements_fix_the_weight_and_share_the_random_numbers(exchange):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_targets_are_met_at_zero_and_pnl_rises_with_the_weight(exchange):
     """Over seeds, with the quick preset: fractions within two points at ω = 0, PnL rising in ω (one-sided 95%)."""
     config = dataclasses.replace(TakerSpectrumConfig(), **STUDY.presets["quick"])
