@@ -100,9 +100,9 @@ def targets(drift: str, rounds: int) -> Float[np.ndarray, " rounds"]:
 class Tracking(eqx.Module):
     """Dynamic regret R_T, its mean over the ξ_t given the steps, and the mean distance W, by learner and drift."""
 
-    regret: Float[Array, "learners drifts replications"]
-    expected: Float[Array, "learners drifts replications"]
-    distance: Float[Array, "learners drifts replications"]
+    regret: Float[np.ndarray, "learners drifts replications"]
+    expected: Float[np.ndarray, "learners drifts replications"]
+    distance: Float[np.ndarray, "learners drifts replications"]
 
 
 @in_double
@@ -120,7 +120,8 @@ def track(
         if count < 1:
             raise InvalidInput(name, count, "an integer, at least 1")
     steps = jax.tree.map(lambda *one: jnp.asarray(one, float), *learners)
-    return Tracking(*_track(jnp.asarray(target, float), steps, key, jnp.asarray(noise, float), (agents, replications)))
+    found = _track(jnp.asarray(target, float), steps, key, jnp.asarray(noise, float), (agents, replications))
+    return Tracking(*map(np.asarray, found))
 
 
 @eqx.filter_jit
