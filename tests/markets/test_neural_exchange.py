@@ -10,6 +10,8 @@ from scipy.stats import multivariate_normal
 
 from diffgames.errors import InvalidInput
 from diffgames.markets.ecn_fit import fit_exchange
+from diffgames.markets.ecn_samples import transitions
+from diffgames.markets.ecn_scores import simulate_books
 from diffgames.markets.level2 import read_level2
 from diffgames.markets.mixture_fit import fit_mixture
 from diffgames.markets.neural_exchange import LATENT, MixtureDensityNetwork
@@ -106,6 +108,18 @@ def test_what_is_learned_is_better_than_where_it_began_and_the_best_is_kept(data
     assert exchange.openings.history.shape == (256, 20, P)
 
 
+def test_rises_are_counted_in_the_units_that_the_network_was_shown(trained, base):
+    """The mixture's own unit puts right the mean of the mixture: with it the network would lose a third of the book."""
+    exchange, _ = trained
+    np.testing.assert_array_equal(exchange.base.unit, base.mean_volume)
+    assert not np.allclose(base.unit, base.mean_volume, rtol=0.01)
+    before, rise = jnp.full(2 * LEVELS, 40.0, jnp.float32), 10.0
+    spread, still = jnp.float32(1.0), jnp.float32(0.0)
+    shown = exchange.scale * exchange.standardised(before, before + rise, spread, still) + exchange.centre
+    after, *_ = exchange.base.apply_draw(shown, before, spread)
+    np.testing.assert_allclose(after, before + rise, rtol=1e-5)
+
+
 def test_bid_and_ask_have_one_law(trained):
     """Draws given a history, and draws given its mirror image, mirrored back: means within five standard errors."""
     exchange, _ = trained
@@ -143,10 +157,14 @@ def test_history_helps_on_a_recorded_hour(shared_data):
     (path,) = (shared_data / "es").glob("*.csv.gz")
     data = read_level2(str(path))
     base, _ = fit_exchange(data)
-    _, report = fit_neural_exchange(data, base, epochs=12)
+    exchange, report = fit_neural_exchange(data, base, epochs=12)
     gain, error = report.energy_difference["test"]
     assert gain + 3 * error < 0
     assert report.log_likelihood["test"] > report.mixture_log_likelihood["test"] + 2.0
+    paths = simulate_books(exchange, jax.random.key(0), paths=32, steps=600)
+    mean = np.asarray(paths.volume, float)[:, 100:].mean(axis=(0, 1))
+    recorded = transitions(data, 5).after.mean(axis=0)
+    assert np.abs(mean / recorded - 1.0).max() < 0.3
 
 
 def test_the_latent_width_is_the_papers():

@@ -57,7 +57,10 @@ def fit_memory(
     mean_volume = both.before.mean(axis=0)
     gap = max(float(offsets[:, [levels - 1, -1]].mean()) / max(levels - 1, 1), 1.0)
     slope = decay_slope(mean_volume)
-    table = lambda values: jnp.asarray(values, jnp.float32)  # noqa: E731 - the tables' type, said once
+
+    def table(values):
+        return jnp.asarray(values, jnp.float32)
+
     cell = fit_cells(states, least, seed).of(states)
     memory = _memory(both, cell, mirrored)
     first, count, members = _successors(cell, len(samples))
@@ -160,7 +163,10 @@ def _energy_scores(
     pool = train.joined(train.mirrored()) if mirrored else train
     known = _both(train, step, mirrored)
     cells = fit_cells(known, least, seed)
-    outcome = lambda t: np.column_stack([t.after - t.before, t.spread, t.mid_change])  # noqa: E731 - used twice
+
+    def outcome(t):
+        return np.column_stack([t.after - t.before, t.spread, t.mid_change])
+
     scale = outcome(pool).std(axis=0)
     scale = np.where(scale > 0, scale, 1.0)
     memory = _memory(pool, cells.of(known), mirrored)

@@ -13,6 +13,8 @@ scores are:
 """
 
 import functools
+from collections.abc import Mapping
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -20,8 +22,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from diffgames.markets.depth_book import DepthBook, best_ask, best_bid, mid_price, top_levels
 from diffgames.markets.ecn import ExchangeModel
 from diffgames.markets.ecn_samples import Transitions
+from diffgames.markets.exchange import AbstractExchange
 from diffgames.markets.mixture_fit import MixtureFit
 from diffgames.markets.resilience import autocorrelation
 
@@ -156,7 +160,10 @@ def statistics(
 
 def recorded_statistics(*samples: Transitions) -> dict[str, object]:
     """Statistics of recorded transitions, each argument one path: the record and, if need be, its mirror image."""
-    stacked = lambda name: np.stack([getattr(one, name) for one in samples])  # noqa: E731 - used five times below
+
+    def stacked(name):
+        return np.stack([getattr(one, name) for one in samples])
+
     after = stacked("after")
     return statistics(after, after - stacked("before"), stacked("spread"), stacked("mid_change"))
 
@@ -164,9 +171,49 @@ def recorded_statistics(*samples: Transitions) -> dict[str, object]:
 def simulated_statistics(paths: LevelPaths, settling: int) -> dict[str, object]:
     """Statistics of simulated paths, their first `settling` ≥ 1 steps left out."""
     volume = np.asarray(paths.volume, np.float64)
-    later = lambda values: np.asarray(values, np.float64)[:, settling:]  # noqa: E731 - used thrice below
+
+    def later(values):
+        return np.asarray(values, np.float64)[:, settling:]
+
     change = np.diff(volume, axis=1)[:, settling - 1 :]
     return statistics(volume[:, settling:], change, later(paths.spread), later(paths.mid_change))
+
+
+def simulate_books(model: AbstractExchange, key: PRNGKeyArray, paths: int, steps: int) -> LevelPaths:
+    """Paths of any exchange agent alone, by its `open` and `sample`, on a grid that holds them."""
+    return _books(model, jax.random.split(key, paths), steps, model.price_grid(steps))
+
+
+@eqx.filter_jit
+def _books(model: AbstractExchange, keys: Array, steps: int, grid: int) -> LevelPaths:
+    def path(key):
+        opening, running = jax.random.split(key)
+
+        def body(state, key):
+            book, carry = state
+            (bid, ask), carry = model.sample(carry, key, book)
+            after = DepthBook(bid=book.bid + bid, ask=book.ask + ask)
+            spread = (best_ask(after) - best_bid(after)).astype(after.ask.dtype)
+            return (after, carry), (top_levels(after, model.levels), spread, 2.0 * (mid_price(after) - mid_price(book)))
+
+        return jax.lax.scan(body, model.open(opening, grid), jax.random.split(running, steps))[1]
+
+    volume, spread, moved = jax.vmap(path)(keys)
+    return LevelPaths(volume=volume, spread=spread, mid_change=moved)
+
+
+def facts(found: Mapping[str, Any]) -> dict[str, float]:
+    """The stylised facts among `statistics`: mid's changes (ticks), spread, volumes (lots), lags in steps."""
+    return {
+        "mid_deviation": found["mid_deviation"],
+        "unchanged_share": found["mid_unchanged"],
+        "kurtosis": found["kurtosis"],
+        "spread_autocorrelation": found["spread_autocorrelation"],
+        "best_volume_autocorrelation_10": found["autocorrelation"][10],
+        "best_volume_autocorrelation_60": found["autocorrelation"][60],
+        "best_volume_deviation": found["sd_volume"][0],
+        "last_volume_deviation": found["sd_volume"][-1],
+    }
 
 
 def best_autocorrelation(volume: Float[np.ndarray, "paths steps levels"], lags: int = 61) -> list[float]:

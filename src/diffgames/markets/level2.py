@@ -113,7 +113,10 @@ def read_level2(path: str | Path, *, tick: int | None = None, settle: float = 4.
     if seconds is None:
         seconds = _event_times(Path(path), len(book))
     ask_price, ask_size, bid_price, bid_size = (book[:, :, column] for column in range(4))
-    absent = lambda price: np.abs(price) == EMPTY_PRICE  # noqa: E731 - used for both sides below
+
+    def absent(price):
+        return np.abs(price) == EMPTY_PRICE
+
     ask_size = np.where(absent(ask_price), 0, ask_size)
     bid_size = np.where(absent(bid_price), 0, bid_size)
     empty = (ask_size[:, 0] == 0) | (bid_size[:, 0] == 0)

@@ -56,7 +56,10 @@ def uniforms(key: PRNGKeyArray, count: int) -> Float[Array, " count"]:
 def padded(mixture: GaussianMixture, components: int) -> GaussianMixture:
     """The same law written with `components` components, those added with weight zero."""
     missing = components - mixture.weights.shape[0]
-    repeat = lambda array: jnp.concatenate([array] + [array[:1]] * missing)  # noqa: E731 - used twice below
+
+    def repeat(array):
+        return jnp.concatenate([array] + [array[:1]] * missing)
+
     return GaussianMixture(
         weights=jnp.pad(mixture.weights, (0, missing)), means=repeat(mixture.means), cholesky=repeat(mixture.cholesky)
     )

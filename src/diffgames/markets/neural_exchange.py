@@ -105,7 +105,7 @@ class MixtureDensityNetwork(eqx.Module):
         weights, hurdles, means, deviations, raw = jnp.split(self.head(y), [n + k * n * p for k in range(4)])
         below = np.tril_indices(p, -1)
         if self.correlation == "fixed":
-            factor = jnp.broadcast_to(self.fixed, (n, p, p))
+            factor = jnp.broadcast_to(jax.lax.stop_gradient(self.fixed), (n, p, p))
         else:
             raw = jnp.broadcast_to(raw.reshape(-1, p * (p - 1) // 2), (n, p * (p - 1) // 2))
             lower = jnp.broadcast_to(jnp.eye(p, dtype=y.dtype), (n, p, p)).at[:, below[0], below[1]].set(raw)
@@ -177,7 +177,8 @@ class NeuralExchange(AbstractExchange):
     """The network in the market: how draws become books is `ExchangeModel`'s, `base`.
 
     Attributes:
-        base: the mixture that opens no book and draws nothing here; units, decay and widest spread are its own.
+        base: the mixture, which draws nothing here but makes books of draws. Its unit is the mean volume, in which the
+            network was shown what rises: that which puts the mixture's own mean right would not be the network's.
         network: the law of the next variation.
         centre, scale: of S, by which it is standardised; state_centre, state_scale: of (ln V, spread).
         openings: recorded moments that a book opens at.
@@ -200,6 +201,7 @@ class NeuralExchange(AbstractExchange):
     @staticmethod
     def of(base: ExchangeModel, **own) -> "NeuralExchange":
         """The exchange that shares what `base` knows of its market."""
+        base = eqx.tree_at(lambda model: model.unit, base, base.mean_volume)
         names = ("widest", "usual", "order_sizes", "mean_volume", "volatility", "tick")
         return NeuralExchange(base=base, **own, **{name: getattr(base, name) for name in names})
 

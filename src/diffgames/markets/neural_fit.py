@@ -7,7 +7,8 @@ stays is a hurdle, and what the network sees is as recorded. The data are joined
 
 Scores, of every part of the data: `log_likelihood`, a lower bound of the log-probability of the recorded lots, ticks
 and half-ticks in nats per transition (higher is better), and the energy score of the exchange as a simulator (lower is
-better), rounding included. Both are the mixture's too (`ecn_scores`), on the transitions that have a whole history.
+better), rounding included. Beside them stand those of the mixture (`ecn_scores`): dequantised, and as the exchange
+that it is. All are taken on the transitions that have a whole history.
 """
 
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from jaxtyping import Array, Float
 from diffgames.errors import InvalidInput
 from diffgames.markets.ecn import ExchangeModel
 from diffgames.markets.ecn_samples import PARTS, SPLIT, Transitions, paired, swapped, transitions
-from diffgames.markets.ecn_scores import dequantised_log_likelihood, energy_score
+from diffgames.markets.ecn_scores import CHUNK, dequantised_log_likelihood, energy_score, energy_scores
 from diffgames.markets.level2 import Level2
 from diffgames.markets.mixture_fit import MixtureFit, fit_mixture
 from diffgames.markets.neural_exchange import (
@@ -43,7 +44,7 @@ DRAWS = 64
 
 @dataclass(frozen=True)
 class NeuralReport:
-    """Scores per part of the data, of the network and of the mixture it began at; how long it was trained."""
+    """Scores per part of the data, of the network and of the mixture; how long it was trained."""
 
     correlation: str
     outputs: int
@@ -74,7 +75,7 @@ class Histories:
         rows = np.arange(WINDOW, len(follows))
         whole = np.convolve(follows, np.ones(WINDOW + 1, int), mode="valid")[: len(rows)] == WINDOW + 1
         last = place[rows[whole]]
-        if len(last) < 20 * BATCH // 2:
+        if len(last) < 10 * BATCH:
             found = f"{len(last)} steps with {WINDOW} before them in {data.source}"
             raise InvalidInput("data", found, f"at least {10 * BATCH}")
         coordinates = all_.coordinates(unit)
@@ -153,7 +154,7 @@ def fit_neural_exchange(
             history=_single(scaling.histories(opened)[chosen]),
         ),
     )
-    energies = {name: _energies(exchange, scaling, part, train, seed) for name, part in parts.items()}
+    energies = {name: _energies(exchange, base, scaling, part, train, seed) for name, part in parts.items()}
     apart = {name: ours - theirs for name, (ours, theirs) in energies.items()}
     return exchange, NeuralReport(
         correlation=correlation,
@@ -238,13 +239,12 @@ def _trained(
 def _epoch(network, state, optimiser, data, order):
     """One pass over the minibatches in `order` [batches, size]."""
     learned, still = eqx.partition(network, eqx.is_inexact_array)
-    given = network.fixed
 
     def step(carry, rows):
         learned, state = carry
 
         def loss(one):
-            whole = eqx.tree_at(lambda n: n.fixed, eqx.combine(one, still), given)
+            whole = eqx.combine(one, still)
             return -jnp.mean(jax.vmap(whole.log_likelihood)(*(column[rows] for column in data)))
 
         slope = jax.grad(loss)(learned)
@@ -262,37 +262,26 @@ def _densities(network, history, state, target, moved):
 
 
 def _energies(
-    exchange: NeuralExchange, scaling: _Scaling, part: Histories, train: Histories, seed: int
+    exchange: NeuralExchange, base: ExchangeModel, scaling: _Scaling, part: Histories, train: Histories, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Energy scores of the network and of the mixture it began at, transition by transition, on the same keys."""
-    later = train.next
+    """Energy scores of the neural exchange and of the mixture's, transition by transition."""
+    later, now = train.next, part.next
     changes = np.column_stack([later.after - later.before, later.spread, later.mid_change])
-    scale = _single(np.where(changes.std(axis=0) > 0, changes.std(axis=0), 1.0))
-    mixture, now = scaling.fit.mixture(), part.next
-    columns = [_single(one) for one in (now.before, now.after, now.spread_before, now.spread, now.mid_change)]
+    scale = np.where(changes.std(axis=0) > 0, changes.std(axis=0), 1.0)
+    columns = [scaling.histories(part), now.before, now.after, now.spread_before, now.spread, now.mid_change]
     keys = jax.random.split(jax.random.key(seed), len(now))
-    histories = _single(scaling.histories(part))
-    return tuple(
-        np.concatenate(
-            [
-                np.asarray(
-                    _energy(
-                        exchange, mixture if plain else None, scale, keys[at], histories[at], *(c[at] for c in columns)
-                    )
-                )
-                for at in np.array_split(np.arange(len(now)), max(len(now) // 256, 1))
-            ]
-        ).astype(float)
-        for plain in (False, True)
-    )  # type: ignore[return-value]
+    ours = [
+        np.asarray(_energy(exchange, _single(scale), keys[at], *(_single(column[at]) for column in columns)))
+        for at in np.array_split(np.arange(len(now)), max(len(now) // CHUNK, 1))
+    ]
+    return np.concatenate(ours).astype(float), energy_scores(base, now, scale, jax.random.key(seed), draws=DRAWS)
 
 
 @eqx.filter_jit
-def _energy(exchange, mixture, scale, keys, histories, before, after, spread_before, spread, mid_change):
+def _energy(exchange, scale, keys, histories, before, after, spread_before, spread, mid_change):
     def one(key, history, now, later, width, next_width, moved):
         def simulate(key):
-            draw = exchange.draw(key, history, now, width) if mixture is None else mixture.sample(key)
-            volumes, drawn, move = exchange.base.apply_draw(draw, now, width)
+            volumes, drawn, move = exchange.base.apply_draw(exchange.draw(key, history, now, width), now, width)
             return jnp.concatenate([volumes - now, drawn[None], (2.0 * move - (drawn - width))[None]]) / scale
 
         simulated = jax.vmap(simulate)(jax.random.split(key, DRAWS))

@@ -174,7 +174,10 @@ def decay_of_shock(
 
     share = estimate(np.arange(size))
     near = share[: min(lags, 10) + 1]
-    miss = lambda kept: float(((near - kept ** np.arange(len(near))) ** 2).sum())  # noqa: E731 - read once below
+
+    def miss(kept):
+        return float(((near - kept ** np.arange(len(near))) ** 2).sum())
+
     kept = minimize_scalar(miss, bounds=(0.0, 1.0), method="bounded").x
     return Decay(share=share, error=jackknife_error(without_blocks(estimate, size)), kept=float(kept))
 

@@ -11,7 +11,7 @@ simulates it, and as Proposition 2.3 has it for the mixture in discrete time and
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,13 @@ from matplotlib.ticker import MaxNLocator
 from diffgames.markets.ecn_memory import MemoryExchange
 from diffgames.markets.ecn_memory_fit import simulate_memory
 from diffgames.markets.ecn_samples import PARTS
-from diffgames.markets.ecn_scores import QUANTILES, best_autocorrelation, simulate_levels, simulated_statistics
+from diffgames.markets.ecn_scores import (
+    QUANTILES,
+    best_autocorrelation,
+    facts,
+    simulate_levels,
+    simulated_statistics,
+)
 from diffgames.markets.ecn_theory import VolumeLaw, long_run_covariance, long_run_mean, regime_bounds
 from diffgames.markets.fit_report import FitReport
 from diffgames.plotting import COLOURS, label, legends, new_figure
@@ -67,6 +73,7 @@ def run(config: ExchangeFitConfig, context: RunContext) -> StudyResult:
     paths = mixed = simulate_levels(mixture, *start, path_key, config.paths, config.steps)
     if isinstance(model, MemoryExchange):
         paths = simulate_memory(model, path_key, config.paths, config.steps)
+    after = facts(simulated_statistics(paths, SETTLING))
     volume = np.asarray(paths.volume, np.float64)[:, SETTLING:]
     book = _book(report, law, volume)
     lower, upper = zip(*(regime_bounds(law, level) for level in range(len(law.rise))), strict=True)
@@ -95,7 +102,7 @@ def run(config: ExchangeFitConfig, context: RunContext) -> StudyResult:
     )
     return StudyResult(
         headline={
-            "facts": _facts(report.recorded, simulated_statistics(paths, SETTLING)),
+            "facts": {name: [value, after[name]] for name, value in facts(report.recorded).items()},
             "impact": at_lags(curves, "impact", "simulated"),
             "impact_recorded": at_lags(curves, "impact", "recorded"),
             "impact_error": at_lags(curves, "impact_error", "recorded"),
@@ -142,21 +149,6 @@ def _book(report: FitReport, law: VolumeLaw, volume: Float[np.ndarray, "paths st
         "theory_deviation": np.sqrt(np.diag(long_run_covariance(law))),
         "diffusion_deviation": np.sqrt(np.diag(long_run_covariance(law, "continuous"))),
     }
-
-
-def _facts(recorded: dict[str, Any], simulated: dict[str, Any]) -> dict[str, list[float]]:
-    """Recorded and simulated statistics by name."""
-    values = {
-        "mid_deviation": lambda s: s["mid_deviation"],
-        "unchanged_share": lambda s: s["mid_unchanged"],
-        "kurtosis": lambda s: s["kurtosis"],
-        "spread_autocorrelation": lambda s: s["spread_autocorrelation"],
-        "best_volume_autocorrelation_10": lambda s: s["autocorrelation"][10],
-        "best_volume_autocorrelation_60": lambda s: s["autocorrelation"][60],
-        "best_volume_deviation": lambda s: s["sd_volume"][0],
-        "last_volume_deviation": lambda s: s["sd_volume"][-1],
-    }
-    return {name: [float(pick(recorded)), float(pick(simulated))] for name, pick in values.items()}
 
 
 def _spread_shares(report: FitReport, spread: Float[np.ndarray, "paths steps"]) -> Float[np.ndarray, "2 spreads"]:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import equinox as eqx
-import jax
 import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float
@@ -31,7 +30,6 @@ from diffgames.games.mean_field_grid import (
 from diffgames.numerics.cells import CellAxis, Cells
 from diffgames.plotting import COLOURS, axes_or_new, label
 from diffgames.solvers.mean_field_newton import METHODS, MeanFieldSolution, solve_mean_field
-from diffgames.solvers.mean_field_scheme import MeanFieldScheme
 from diffgames.studies.axes import disagreements
 from diffgames.studies.context import RunContext
 from diffgames.studies.drawing import Drawing
@@ -217,12 +215,7 @@ _SAID = {"cycles": "cycles: its residual no longer falls", "slow": "has not conv
 def verify(config: MeanFieldConfig, profile: dict[str, Any], context: RunContext) -> Verification:
     """The certificate of a stored profile: best replies on finer grids, and a deviator on paths."""
     game, cells = game_of(config), cells_of(config.points)
-    mass, control = np.asarray(profile["mass"]), np.asarray(profile["control"])
-    with jax.enable_x64(True):
-        scheme = MeanFieldScheme(game, cells)
-    stored = MeanFieldSolution(scheme, control[:, :, 0], mass, control, (0.0,), "stored", np.zeros(len(config.share)))
-    crowd = frozen(stored)
-    trained = None
+    crowd, trained = frozen(game, cells, np.asarray(profile["control"]), np.asarray(profile["mass"])), None
     if config.deviator_updates:
         context.progress.update("deviator", 0.0)
         trained = trained_gaps(crowd, context.key, CrowdSearch(updates=config.deviator_updates))

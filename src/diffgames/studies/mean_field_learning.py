@@ -30,8 +30,7 @@ from diffgames.learning.two_timescales import (
     wasserstein_floor,
 )
 from diffgames.plotting import COLOURS, axes_or_new, label
-from diffgames.solvers.mean_field_newton import MeanFieldSolution, solve_mean_field
-from diffgames.solvers.mean_field_scheme import MeanFieldScheme
+from diffgames.solvers.mean_field_newton import solve_mean_field
 from diffgames.studies.context import RunContext
 from diffgames.studies.drawing import Drawing
 from diffgames.studies.mean_field import MeanFieldConfig, cells_of, game_of
@@ -221,14 +220,11 @@ def _apart(profile: dict[str, dict[str, np.ndarray]], name: str) -> float:
 
 def _certified(config: MeanFieldLearningConfig, profile: dict[str, Any]) -> dict[str, Certificate]:
     """Best replies to every stored crowd."""
-    with jax.enable_x64(True):
-        scheme = MeanFieldScheme(game_of(MeanFieldConfig()), cells_of(config.points))
-    found = {}
-    for name, one in profile.items():
-        control, mass = np.asarray(one["control"]), np.asarray(one["mass"])
-        stored = MeanFieldSolution(scheme, control, mass, control[:, :, None], (0.0,), "stored", np.zeros(2))
-        found[name] = response_gaps(frozen(stored))
-    return found
+    game, cells = game_of(MeanFieldConfig()), cells_of(config.points)
+    return {
+        name: response_gaps(frozen(game, cells, np.asarray(one["control"])[:, :, None], np.asarray(one["mass"])))
+        for name, one in profile.items()
+    }
 
 
 def _best_of(

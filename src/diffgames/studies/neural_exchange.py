@@ -8,18 +8,14 @@ the record and scored on what they have not seen. Then each plays alone, and its
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jaxtyping import Array
 from matplotlib.axes import Axes
 
 from diffgames.errors import InvalidInput
-from diffgames.markets.depth_book import DepthBook, best_ask, best_bid, mid_price, top_levels
 from diffgames.markets.ecn_fit import fit_exchange
-from diffgames.markets.ecn_samples import PARTS, level_volumes
+from diffgames.markets.ecn_samples import PARTS, transitions
+from diffgames.markets.ecn_scores import facts, recorded_statistics, simulate_books, simulated_statistics
 from diffgames.markets.exchange import AbstractExchange
 from diffgames.markets.level2 import read_level2
 from diffgames.markets.neural_fit import NeuralReport, fit_neural_exchange
@@ -30,7 +26,6 @@ from diffgames.studies.drawing import Drawing, lines
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 
 SETTLING = 100
-FACTS = ("mid_deviation", "unchanged_share", "kurtosis", "spread_autocorrelation", "best_volume_autocorrelation")
 Scores = tuple[tuple[float, ...], ...]
 _scores = f"models × parts ({', '.join(PARTS)})"
 
@@ -84,9 +79,9 @@ class NeuralHeadline:
         dict[str, tuple[float, ...]],
         Headline(
             shape="{fact: laws}",
-            unit="ticks or 1",
+            unit="ticks, 1 or lots",
             meaning="recorded, then each model alone: deviation of the mid's change, share of steps without one, its "
-            "kurtosis, autocorrelations of the spread at 1 and of the best volumes at 10 steps",
+            "kurtosis, autocorrelations of the spread (1 step) and the best volumes, volumes' deviations",
         ),
     ]
     mean_volume_kept: Annotated[
@@ -131,24 +126,22 @@ def run(config: NeuralConfig, context: RunContext) -> StudyResult:
         models[correlation] = exchange
         reports.append(report)
     first = reports[0]
-    recorded = np.asarray(data.double_mid, float)[None] / 2
-    volumes = level_volumes(data, config.levels)
-    facts = {"recorded": stylised(volumes[None], np.asarray(data.spread, float)[None], recorded)}
+    record = transitions(data, config.levels)
+    found = {"recorded": facts(recorded_statistics(record))}
     kept = []
-    grid = base.price_grid(config.steps)
     for name, model in models.items():
         context.progress.update(f"simulating, {name}", 0.0)
-        paths = alone(model, jax.random.split(context.key, config.paths), config.steps, grid)
-        volume, spread, mid = (np.asarray(one, float)[:, SETTLING:] for one in paths)
-        facts[name] = stylised(volume, spread, mid)
-        kept.append(float(np.abs(volume.mean(axis=(0, 1)) / volumes.mean(axis=0) - 1.0).max()))
+        paths = simulate_books(model, context.key, config.paths, config.steps)
+        found[name] = facts(simulated_statistics(paths, SETTLING))
+        volume = np.asarray(paths.volume, float)[:, SETTLING:].mean(axis=(0, 1))
+        kept.append(float(np.abs(volume / record.after.mean(axis=0) - 1.0).max()))
     headline = NeuralHeadline(
         log_likelihood=_table(first.mixture_log_likelihood, *(one.log_likelihood for one in reports)),
         energy_score=_table(first.mixture_energy_score, *(one.energy_score for one in reports)),
         energy_score_error=_table(first.mixture_energy_error, *(one.energy_score_error for one in reports)),
         test_gain=tuple(-one.energy_difference["test"][0] for one in reports),
         test_gain_error=tuple(one.energy_difference["test"][1] for one in reports),
-        facts={name: tuple(row[name] for row in facts.values()) for name in FACTS},
+        facts={name: tuple(row[name] for row in found.values()) for name in found["recorded"]},
         mean_volume_kept=tuple(kept),
         outputs=tuple(one.outputs for one in reports),
         epochs=tuple(one.best + 1 for one in reports),
@@ -163,42 +156,6 @@ def run(config: NeuralConfig, context: RunContext) -> StudyResult:
 
 
 PRINTED = {"mixture": [8.89, 6.23, 8.94], "fixed": [18.32, 15.79, 15.64], "shared": [23.4, 21.9, 21.63]}
-
-
-@eqx.filter_jit
-def alone(model: AbstractExchange, keys: Array, steps: int, grid: int) -> tuple[Array, Array, Array]:
-    """Volumes [paths, steps, levels], spreads and mids (ticks) of an exchange at which nobody trades."""
-
-    def path(key: Array):
-        opening, running = jax.random.split(key)
-
-        def step(state, key):
-            book, carry = state
-            (bid, ask), carry = model.sample(carry, key, book)
-            book = DepthBook(bid=book.bid + bid, ask=book.ask + ask)
-            return (book, carry), (
-                top_levels(book, model.levels),
-                (best_ask(book) - best_bid(book)).astype(jnp.float32),
-                mid_price(book),
-            )
-
-        return jax.lax.scan(step, model.open(opening, grid), jax.random.split(running, steps))[1]
-
-    return jax.vmap(path)(keys)
-
-
-def stylised(volume: np.ndarray, spread: np.ndarray, mid: np.ndarray) -> dict[str, float]:
-    """The facts of one record or of simulated paths, [paths, steps, …]."""
-    moves = np.diff(mid, axis=1)
-    spreads, best = spread - spread.mean(), volume[..., [0, volume.shape[-1] // 2]]
-    best = best - best.mean(axis=(0, 1))
-    return {
-        "mid_deviation": float(moves.std()),
-        "unchanged_share": float((moves == 0).mean()),
-        "kurtosis": float(((moves - moves.mean()) ** 4).mean() / max(moves.var() ** 2, 1e-300)),
-        "spread_autocorrelation": float((spreads[:, 1:] * spreads[:, :-1]).mean() / max(spread.var(), 1e-300)),
-        "best_volume_autocorrelation": float((best[:, 10:] * best[:, :-10]).mean() / (best**2).mean()),
-    }
 
 
 def _table(*rows: dict[str, float]) -> Scores:

@@ -8,7 +8,6 @@ of the crowd, that of Almgren & Chriss, which takes no notice of the crowd, and 
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import jax
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -18,7 +17,6 @@ from diffgames.games.trade_crowding import TradeCrowding
 from diffgames.numerics.cells import CellAxis, Cells
 from diffgames.plotting import COLOURS, axes_or_new, label
 from diffgames.solvers.mean_field_newton import MeanFieldSolution, solve_mean_field
-from diffgames.solvers.mean_field_scheme import MeanFieldScheme
 from diffgames.studies.axes import disagreements
 from diffgames.studies.context import RunContext
 from diffgames.studies.drawing import Drawing
@@ -178,11 +176,8 @@ def _is_published(config: CrowdingConfig) -> bool:
 def verify(config: CrowdingConfig, profile: dict[str, Any], context: RunContext) -> Verification:
     """The certificate of a stored profile: best replies on finer grids, and a deviator on paths."""
     crowd = crowd_of(config)
-    mass, control = np.asarray(profile["mass"]), np.asarray(profile["control"])
-    with jax.enable_x64(True):
-        scheme = MeanFieldScheme(crowd.game(), cells_of(config, crowd))
-    stored = MeanFieldSolution(scheme, control[:, :, 0], mass, control, (0.0,), "stored", np.zeros(len(config.share)))
-    still, trained = frozen(stored), None
+    cells, control, mass = cells_of(config, crowd), np.asarray(profile["control"]), np.asarray(profile["mass"])
+    still, trained = frozen(crowd.game(), cells, control, mass), None
     if config.deviator_updates:
         context.progress.update("deviator", 0.0)
         trained = trained_gaps(still, context.key, CrowdSearch(updates=config.deviator_updates))

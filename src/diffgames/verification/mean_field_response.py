@@ -26,7 +26,6 @@ from diffgames.numerics.cells import CellAxis, Cells
 from diffgames.numerics.precision import in_double
 from diffgames.solvers.descent import descend
 from diffgames.solvers.descent import start as starting
-from diffgames.solvers.mean_field_newton import MeanFieldSolution
 from diffgames.solvers.mean_field_scheme import moves
 from diffgames.verification.certificate import LOWER_BOUND, Budget, Certificate, exact_gap, gap_of_pairs
 
@@ -89,14 +88,15 @@ class FrozenCrowd(eqx.Module):
 
 
 @in_double
-def frozen(solution: MeanFieldSolution) -> FrozenCrowd:
-    """The crowd of a solution. `InvalidInput` where agents have more than one state."""
-    cells, game = solution.scheme.cells, solution.scheme.game
+def frozen(
+    game: TypedMeanFieldGame, cells: Cells, control: Float[np.ndarray, "n K d N"], mass: Float[np.ndarray, "n1 K N"]
+) -> FrozenCrowd:
+    """The crowd that plays stored controls at stored masses. `InvalidInput` where agents have more than one state."""
     if len(cells.axes) != 1:
         raise InvalidInput("axes", len(cells.axes), "one axis: certificates are for agents with one state")
-    control = np.concatenate([solution.control, solution.control[-1:]])
-    felt = jax.vmap(lambda m, u: game.felt(cells, m, u))(jnp.asarray(solution.mass), jnp.asarray(control))
-    return FrozenCrowd(game, cells, jnp.asarray(control[:, :, 0]), felt, jnp.asarray(solution.mass))
+    control = np.concatenate([control, control[-1:]])
+    felt = jax.vmap(lambda m, u: game.felt(cells, m, u))(jnp.asarray(mass), jnp.asarray(control))
+    return FrozenCrowd(game, cells, jnp.asarray(control[:, :, 0]), felt, jnp.asarray(mass))
 
 
 @eqx.filter_jit
