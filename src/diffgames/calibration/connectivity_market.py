@@ -1,0 +1,103 @@
+"""The market in which connectivity alone decides: all providers quote alike, and better than the exchange.
+
+Takers trade every step, n_q of them a fixed size q. A provider of supertype j is connected to a taker of size q with
+probability p_j(q), independently, and every taker trades with each of the N_q providers connected to it equally often,
+with the exchange where there is none. With k_j providers of supertype j, those of supertype j have of size q the share
+
+    s_j(q) = k_j p_j(q) E[1 / (1 + N_−)],   N_− connections to the others,   E[1 / (1 + N_−)] = ∫₀¹ E[z^{N_−}] dz,
+
+where E[z^{N_−}] = Π_i (1 − p_i + p_i z)^{k_i − 1[i=j]} is a polynomial, which Gauss–Legendre quadrature integrates
+exactly. Trades of size q arrive in proportion to n_q s_j(q), so m_j = Σ_q q n_q s_j(q) / Σ_q q n_q. One supertype of n
+providers gives k p E = 1 − (1 − p)ⁿ. The same market can be *sampled*: connections drawn, ties shared evenly.
+
+It is what a calibration is to be held against: a fit that is no better has used connectivity and nothing of prices.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from diffgames.calibration.targets import Statistics, Targets, percentiles, reward
+from diffgames.errors import InvalidInput
+
+Profile = Float[np.ndarray, "supertypes sizes"]
+
+
+@dataclass(frozen=True)
+class ConnectivityMarket:
+    """Providers of each supertype, k_j, trade sizes in lots (rising), takers of each size, n_q."""
+
+    providers: tuple[int, ...]
+    sizes: tuple[float, ...] = tuple(float(size) for size in range(1, 11))
+    takers: tuple[int, ...] = (50,) * 10
+
+    def __post_init__(self):
+        if min(self.providers, default=0) < 1:
+            raise InvalidInput("providers", self.providers, "a non-empty list of integers ≥ 1")
+        if len(self.sizes) != len(self.takers) or min(self.takers, default=0) < 1:
+            raise InvalidInput("takers", self.takers, f"{len(self.sizes)} integers ≥ 1, one per size")
+        if not (self.sizes and self.sizes[0] > 0 and np.all(np.diff(self.sizes) > 0)):
+            raise InvalidInput("sizes", self.sizes, "positive numbers that rise")
+
+    def exact(self, probability: Profile) -> Statistics:
+        """The expected shares and the percentiles of very many trades; raises `InvalidInput` outside [0, 1]."""
+        probability = self._checked(probability)
+        count = np.asarray(self.providers)
+        points, weights = np.polynomial.legendre.leggauss(sum(self.providers) // 2 + 1)
+        factors = 1.0 - probability[..., None] * (1.0 - (1.0 + points) / 2)  # supertypes, sizes, points
+        others = count[None, :] - np.eye(len(count), dtype=int)
+        mean = np.prod(factors[None] ** others[:, :, None, None], axis=1) @ (weights / 2)
+        return self._statistics(count[:, None] * probability * mean)
+
+    def sample(self, probability: Profile, episodes: int, seed: int) -> Statistics:
+        """Episodes with drawn connections, long enough for ties to be shared evenly."""
+        probability, rng = self._checked(probability), np.random.default_rng(seed)
+        of, size = (
+            np.repeat(np.arange(len(self.providers)), self.providers),
+            np.repeat(np.arange(len(self.sizes)), self.takers),
+        )
+        connected = rng.random((episodes, len(of), len(size))) < probability[of][:, size]
+        received = connected / np.maximum(connected.sum(axis=1, keepdims=True), 1)
+        supertype, of_size = np.eye(len(self.providers))[of], np.eye(len(self.sizes))[size]
+        return self._statistics(np.einsum("epl,pj,lq->ejq", received, supertype, of_size) / np.asarray(self.takers))
+
+    def best_of_random(self, targets: Targets, draws: int, seed: int) -> tuple[Profile, float]:
+        """The best of so many profiles drawn uniformly on [0, 1], and its reward by the exact statistics."""
+        rng = np.random.default_rng(seed)
+        drawn = rng.random((draws, len(self.providers), len(self.sizes)))
+        rewards = [float(reward(targets, self.exact(one))) for one in drawn]
+        best = int(np.argmax(rewards))
+        return drawn[best], rewards[best]
+
+    def _checked(self, probability: Profile) -> Profile:
+        probability = np.asarray(probability, float)
+        shape = (len(self.providers), len(self.sizes))
+        if probability.shape != shape or not np.all((probability >= 0) & (probability <= 1)):
+            raise InvalidInput("probability", probability.tolist(), f"{shape[0]} × {shape[1]} numbers in [0, 1]")
+        return probability
+
+    def _statistics(self, trades: Float[np.ndarray, "*episodes supertypes sizes"]) -> Statistics:
+        """From the share of each size that each supertype trades."""
+        sizes, takers = np.asarray(self.sizes), np.asarray(self.takers)
+        with jax.enable_x64(True):
+            quantiles = np.asarray(percentiles(trades * takers, sizes))
+        return Statistics(share=trades @ (sizes * takers) / float(sizes @ takers), percentiles=quantiles)
+
+
+def closed_form(experiment: int) -> Profile:
+    """Connections that meet the targets of experiment 1, 2, 3 or 4 in this market (supertypes × sizes 1…10).
+
+    1: supertype 1 takes the sizes 8–10, supertype 2 the others and a fifth of these. 2, 3: supertype 2 takes 2–7.
+    4: supertype 1 is connected to all, each of the nine others with p where (1 − (1 − p)¹⁰)/(10p) = ¼.
+    """
+    size = np.arange(1, 11)
+    large = size >= 8
+    if experiment == 1:
+        return np.stack([large, np.where(large, 0.2, 1.0)]).astype(float)
+    if experiment in (2, 3):
+        return np.stack([large, (size >= 2) & (size <= 7)]).astype(float)
+    if experiment == 4:
+        return np.stack([np.ones(10), np.full(10, 0.3975)])
+    raise InvalidInput("experiment", experiment, "1, 2, 3 or 4")
