@@ -100,7 +100,7 @@ Targets = Sequence[Target]
 
 def reward(targets: Targets, seen: Statistics) -> Float[Array, "*episodes"]:
     """1 / (1 + Σ_k w_k ℓ_k), in (0, 1]: the experiments' reward."""
-    return 1.0 / (1.0 + sum(target.weight * target.loss(seen) for target in targets))
+    return jnp.asarray(1.0 / (1.0 + sum(target.weight * target.loss(seen) for target in targets)))
 
 
 def reciprocal_reward(targets: Targets, seen: Statistics, floor: float = 0.01) -> Float[Array, "*episodes"]:
