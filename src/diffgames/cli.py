@@ -1,4 +1,4 @@
-"""The command line: `diffgames list | run | compare | verify | report | bench`.
+"""The command line: `diffgames list | run | compare | verify | report | export | bench`.
 
 Exit codes: 0 done; 1 the study ran and failed (result.json says why and what to try); 2 bad usage, bad input or a
 damaged run folder, in one line; 130 interrupted (resumable). JAX is imported only by the commands that need it, so
@@ -69,6 +69,12 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("run", metavar="RUN")
     report.set_defaults(act=_report)
 
+    export = commands.add_parser("export", help="write trades, quotes, books and accounts of a market run as tables")
+    export.add_argument("run", metavar="RUN")
+    export.add_argument("--format", default="csv", metavar="csv|parquet", help="of the files (default csv)")
+    export.add_argument("--out", required=True, metavar="DIR", help="a new folder")
+    export.set_defaults(act=_export)
+
     bench = commands.add_parser("bench", help="run a benchmark")
     bench.add_argument("name", metavar="NAME")
     bench.add_argument("--json", action="store_true", help="print JSON only")
@@ -79,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    commands = ("list", "run", "compare", "verify", "report", "bench")
+    commands = ("list", "run", "compare", "verify", "report", "export", "bench")
     if words and not words[0].startswith("-") and words[0] not in commands:
         return _refuse(InvalidInput("COMMAND", words[0], suggestion(words[0], commands)))
     try:
@@ -282,6 +288,15 @@ def _report(options: argparse.Namespace) -> int:
     from diffgames.report import build_report
 
     print(build_report(open_run(options.run)))
+    return DONE
+
+
+def _export(options: argparse.Namespace) -> int:
+    from diffgames.export import export
+    from diffgames.records import open_run
+
+    for path in export(open_run(options.run), options.out, options.format):
+        print(path)
     return DONE
 
 

@@ -51,7 +51,7 @@ def test_the_run_folder_holds_what_was_promised(folder):
         assert entry["interval"][0] <= entry["gain"] <= entry["interval"][1]
         assert entry["budget"]["updates"] == 2 and entry["curves"]["fresh"]["updates"][-1] == 2
     figures = {path.stem for path in (folder / "figures").glob("*.png")}
-    assert figures == {"learning", "market_day", "skew", "shares", "connectivity", "deviators"}
+    assert figures == {"learning", "market_day", "skew", "shares", "connectivity", "deviators", "facts", "costs"}
 
 
 def test_a_profile_plays_another_market_without_learning(folder, tmp_path):

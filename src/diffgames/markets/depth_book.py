@@ -82,6 +82,24 @@ def top_levels(book: DepthBook, levels: int) -> Float[Array, " levels2"]:
     return jnp.concatenate([side(book.bid[::-1]), side(book.ask)])
 
 
+def occupied_levels(book: DepthBook, levels: int) -> tuple[Float[Array, " levels2"], Float[Array, " levels2"]]:
+    """Prices (ticks from the centre) and volumes of the best `levels` ticks that hold any, bid side then ask side.
+
+    Both are zero where a side has fewer.
+    """
+    grid = book.ask.shape[-1]
+    price = tick_prices(grid, book.ask.dtype)
+
+    def side(volume, price):
+        rank = jnp.cumsum(volume > 0)
+        chosen = (rank[None, :] == jnp.arange(1, levels + 1)[:, None]) & (volume > 0)[None, :]
+        return jnp.sum(jnp.where(chosen, price, 0.0), axis=1), jnp.sum(jnp.where(chosen, volume, 0.0), axis=1)
+
+    bid_price, bid = side(book.bid[::-1], price[::-1])
+    ask_price, ask = side(book.ask, price)
+    return jnp.concatenate([bid_price, ask_price]), jnp.concatenate([bid, ask])
+
+
 def taking_cost(
     volume: Float[Array, " grid"], best: Float[Array, ""], step: Float[Array, ""], quantity: Float[Array, " orders"]
 ) -> tuple[Float[Array, " orders"], Float[Array, " orders"]]:

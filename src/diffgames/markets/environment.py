@@ -29,7 +29,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from diffgames.games.markov import AbstractMarkovGame, Actions, Continuous, Discrete, Role
 from diffgames.markets import observations
@@ -40,7 +40,15 @@ from diffgames.markets.agents import (
     TypeDistribution,
     price_curves,
 )
-from diffgames.markets.depth_book import average_prices, best_ask, best_bid, market_spread, mid_price, tick_prices
+from diffgames.markets.depth_book import (
+    average_prices,
+    best_ask,
+    best_bid,
+    market_spread,
+    mid_price,
+    occupied_levels,
+    tick_prices,
+)
 from diffgames.markets.engines import AbstractEngine, DepthEngine
 from diffgames.markets.exchange import AbstractExchange, reference_price
 from diffgames.markets.market_state import Account, ExchangeTrades, MarketState, Quotes, Routes, StepRecord
@@ -218,7 +226,8 @@ class OTCMarket(AbstractMarkovGame):
         """Market orders of takers, then hedges (signed lots to buy), at every exchange."""
         n_providers, n_takers = len(self.provider_supertype), len(self.taker_supertype)
         taker_orders = routes.venue[n_providers:] * (routes.quantity * routes.direction)[None, :]
-        hedges = self._hedge_venue(state, hedge) * hedge[None, :]
+        hedge_venue = self._hedge_venue(state, hedge)
+        hedges = hedge_venue * hedge[None, :]
         orders = jnp.concatenate([taker_orders, hedges], axis=1)
         books, bought, sold = jax.vmap(self.engine.market_orders)(
             state.books, jnp.maximum(orders, 0.0), jnp.maximum(-orders, 0.0)
@@ -233,6 +242,7 @@ class OTCMarket(AbstractMarkovGame):
         return books, ExchangeTrades(
             takers=Account(inventory=quantity[:n_takers], cash=cash[:n_takers]),
             providers=Account(inventory=quantity[n_takers:], cash=cash[n_takers:]),
+            hedge_venue=hedge_venue,
             exchanges=exchanges,
             unfilled=jnp.sum(jnp.abs(orders)) - jnp.sum(bought.quantity + sold.quantity),
         )
@@ -284,11 +294,17 @@ class OTCMarket(AbstractMarkovGame):
             jnp.matmul(jnp.maximum(side * signed, 0.0)[None, :] * with_provider, member, precision="highest")
             for side in (1.0, -1.0)
         ]
+        with_one = jnp.sum(with_provider, axis=0)
+        level_price, level_volume = jax.vmap(lambda book: occupied_levels(book, self.exchanges.levels))(depth)
         return StepRecord(
             price=state.price,
             next_price=settled.state.price,
             best_bid=jax.vmap(best_bid)(depth).astype(jnp.float32) - (self.grid // 2),
             best_ask=jax.vmap(best_ask)(depth).astype(jnp.float32) - (self.grid // 2),
+            level_price=level_price,
+            level_volume=level_volume,
+            ask=quotes.ask,
+            bid=quotes.bid,
             provider_ask=quotes.ask[:n_providers, 0],
             provider_bid=quotes.bid[:n_providers, 0],
             spread_tweak=tweaks[:, 0],
@@ -296,6 +312,8 @@ class OTCMarket(AbstractMarkovGame):
             hedge_fraction=tweaks[:, 2],
             inventory=state.providers.inventory,
             hedged=fills.providers.inventory,
+            hedge_cash=fills.providers.cash,
+            hedge_venue=_chosen(fills.hedge_venue, n_providers),
             flow=jnp.stack(flow, axis=1),
             pnl_spread=settled.providers.spread,
             pnl_inventory=settled.providers.inventory,
@@ -304,6 +322,9 @@ class OTCMarket(AbstractMarkovGame):
             taker_volume=settled.volume,
             taker_direction=routes.direction,
             taker_price=routes.price,
+            taker_venue=_chosen(routes.venue, 0),
+            taker_traded=signed * with_one + fills.takers.inventory,
+            taker_cash=fills.takers.cash - signed * with_one * routes.price,
             taker_inventory=settled.state.takers.inventory,
             taker_pnl=settled.takers.total,
             unfilled=fills.unfilled,
@@ -313,3 +334,9 @@ class OTCMarket(AbstractMarkovGame):
             taker_type=state.taker_type,
             network=state.network,
         )
+
+
+def _chosen(one_hot: Float[Array, "venues agents"], first: int) -> Int[Array, " agents"]:
+    """Number of the row with the one, counted from `first`; −1 for a column of zeros."""
+    chosen = jnp.argmax(one_hot, axis=0).astype(jnp.int32) + first
+    return jnp.where(jnp.any(one_hot > 0, axis=0), chosen, -1)

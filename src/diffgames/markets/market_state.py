@@ -68,10 +68,14 @@ class Routes(eqx.Module):
 
 
 class ExchangeTrades(eqx.Module):
-    """What the exchanges did for the agents: lots received (negative: delivered) and cash received, per account."""
+    """What the exchanges did for the agents: lots received (negative: delivered) and cash received, per account.
+
+    `hedge_venue` is one-hot: the exchange at which each provider hedges; zero where it is connected to none.
+    """
 
     takers: Account
     providers: Account
+    hedge_venue: Float[Array, "exchanges providers"]
     exchanges: Account
     unfilled: Float[Array, ""]
 
@@ -83,6 +87,10 @@ class StepRecord(eqx.Module):
     next_price: Float[Array, ""]  # P_{t+1}
     best_bid: Float[Array, " exchanges"]
     best_ask: Float[Array, " exchanges"]
+    level_price: Float[Array, "exchanges levels_of_both_sides"]  # occupied ticks before the trades, bids then asks
+    level_volume: Float[Array, "exchanges levels_of_both_sides"]  # lots there; 0 where no such level is left
+    ask: Float[Array, "venues sizes"]  # all quotes, as in `Quotes`
+    bid: Float[Array, "venues sizes"]
     provider_ask: Float[Array, " providers"]  # quotes for the trade size of supertype 0
     provider_bid: Float[Array, " providers"]
     spread_tweak: Float[Array, " providers"]  # ε_spread
@@ -90,6 +98,8 @@ class StepRecord(eqx.Module):
     hedge_fraction: Float[Array, " providers"]  # ε_hedge
     inventory: Float[Array, " providers"]  # q_t
     hedged: Float[Array, " providers"]  # lots received from the exchanges
+    hedge_cash: Float[Array, " providers"]  # cash received for them
+    hedge_venue: Int[Array, " providers"]  # venue of the hedge; −1 where the provider reaches no exchange
     flow: Float[Array, "providers sides taker_supertypes"]  # lots traded with takers
     pnl_spread: Float[Array, " providers"]
     pnl_inventory: Float[Array, " providers"]
@@ -97,7 +107,10 @@ class StepRecord(eqx.Module):
     running_share: Float[Array, " providers"]  # m̂_{t+1}
     taker_volume: Float[Array, ""]
     taker_direction: Float[Array, " takers"]
-    taker_price: Float[Array, " takers"]
+    taker_price: Float[Array, " takers"]  # quoted
+    taker_venue: Int[Array, " takers"]  # −1 where it did not trade
+    taker_traded: Float[Array, " takers"]  # lots received
+    taker_cash: Float[Array, " takers"]  # cash received for them
     taker_inventory: Float[Array, " takers"]
     taker_pnl: Float[Array, " takers"]
     unfilled: Float[Array, ""]  # lots of market orders that met no volume

@@ -39,7 +39,14 @@ from diffgames.studies.certificate_parameters import CertificateParameters, cert
 from diffgames.studies.context import RunContext
 from diffgames.studies.learned import Task, run_learned, run_learned_seeds
 from diffgames.studies.learning_parameters import ppo_config, tenth
-from diffgames.studies.market_parameters import MarketParameters, build_market, check_walls, fit_exchanges
+from diffgames.studies.market_desk import DRAWINGS, look
+from diffgames.studies.market_parameters import (
+    MarketParameters,
+    build_market,
+    check_walls,
+    fit_exchanges,
+    snapshots_of,
+)
 from diffgames.studies.parameters import text_values
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.verification.certificate import Certificate
@@ -93,6 +100,8 @@ def _finish(
     profile, history = (task.start, {}) if result is None else (result.profile, result.history)
     returns, record = evaluate(market, profile, keys[2], config.evaluation_episodes)
     check_walls(market, record)
+    path = config.data if isinstance(config.data, str | None) else config.data[0]
+    seen = look(record, market, snapshots_of(path, context.seed), reports[0].step)
     certificate = _certify(config, context, market, profile, keys[3])
     rewards = {name: np.asarray(value) for name, value in history.get("reward", {}).items()}
     curves = by_supertype(market, rewards)
@@ -108,6 +117,7 @@ def _finish(
         "updates": config.updates if config.profile is None else 0,
         "agent_steps_per_second": speed,
         "imbalance": float(np.abs(np.asarray(record.imbalance)).max()),
+        "facts": seen.facts,
         **measurements(record),
     }
     figures: dict[str, Any] = {
@@ -128,12 +138,14 @@ def _finish(
             *dict.fromkeys(note for report in reports for note in report.notes),
             *(value_clip_notes(history, ppo_config(config)) if history else ()),
             *_warnings(record),
+            *seen.warnings,
             *(_other_data(config) if config.profile is not None else ()),
         ],
         arrays={
             "evaluation": _dataset(record),
             "learning": _history(curves, history),
             "exchange_fit": _scores(reports),
+            **seen.arrays,
         },
         profile=profile,
         figures=figures,
@@ -359,6 +371,11 @@ STUDY = Study(
         "imbalance": Headline(
             unit="lots or ticks × lots", meaning="largest sum over all accounts, zero up to rounding"
         ),
+        "facts": Headline(
+            shape="{statistic: source}",
+            meaning="stylised facts of the first exchange (docs/markets/tape.md has each with its unit)",
+            optional=True,
+        ),
         "updates": Headline(unit="updates", meaning="policy updates made"),
         "agent_steps_per_second": Headline(
             unit="1/s", meaning="agents' decisions per second of training", timing=True, optional=True
@@ -370,5 +387,6 @@ STUDY = Study(
         "learning": "rewards rise and settle, shares with them",
         "market_day": "the provider's quotes lean against its inventory",
         "skew": "the line falls: more inventory, lower quotes",
+        **DRAWINGS,
     },
 )
