@@ -4,7 +4,6 @@ The tables are those of `markets.tape`, made from the run's arrays: `trades`, `q
 written into a new folder, whole or not at all.
 """
 
-import importlib.util
 import os
 import shutil
 from pathlib import Path
@@ -19,13 +18,11 @@ def export(run: Run, out: str | Path, form: str = "csv") -> list[Path]:
     """Write the run's tables into the new folder `out`; returns the files.
 
     Raises `InvalidInput` where the run is unfinished, damaged or keeps no trades, where `out` exists, and where `form`
-    is unknown or lacks its library.
+    is unknown.
     """
     folder = Path(out)
     if form not in FORMATS:
         raise InvalidInput("--format", form, " or ".join(FORMATS))
-    if form == "parquet" and importlib.util.find_spec("pyarrow") is None:
-        raise InvalidInput("--format", form, "csv, or an environment with pyarrow: pip install 'diffgames[parquet]'")
     if folder.exists() or folder.is_symlink():
         raise InvalidInput("--out", str(folder), "a folder that does not exist yet")
     run.finished()
