@@ -50,6 +50,7 @@ TINY: dict[str, list[str]] = {
     "portfolio": ["sweeps=2", "deviator_updates=1", "certificate_paths=10", "steps=2"],
     "alpha-decay": ["players=[7,15]", "fit_from=2", "draws=1", "search_up_to=0"],
     "games-in-games": ["points=21"],
+    "game-components": ["scored_episodes=40", "groups=5", "paths=2", "steps=2"],
     "replay": ["synthetic_events=100"],
     "reach-avoid": ["points=[5,5,5]", "starts=4", "simulation_steps=2", "finer=false"],
 }

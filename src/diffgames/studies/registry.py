@@ -37,6 +37,7 @@ STUDIES: dict[str, str] = {
     "large-crowd": "diffgames.studies.large_crowd:STUDY",
     "alpha-decay": "diffgames.studies.alpha_decay:STUDY",
     "mean-field-benchmark": "diffgames.studies.mean_field_benchmark:STUDY",
+    "game-components": "diffgames.studies.game_components:STUDY",
     "cvar": "diffgames.studies.cvar:STUDY",
     "mean-field": "diffgames.studies.mean_field:STUDY",
     "mean-field-ergodic": "diffgames.studies.mean_field_ergodic:STUDY",

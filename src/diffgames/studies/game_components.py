@@ -1,0 +1,338 @@
+"""Which part of a game is common interest and which is conflict: the Hamiltonian weight of Definition 3.17.
+
+Situations whose weight is known in closed form come first: V₁ = a·xy, V₂ = b·xy has ω_A = |a − b|/(|a − b| + |a + b|)
+everywhere, and so has every game of two players whose values are own terms plus a·f(θ₁, θ₂) and b·f(θ₁, θ₂), such as a
+crowd of two who move by feedback on their own states and feel each other with weights a and b. The crowd is measured by
+automatic differentiation of its simulated values and by score functions of its Markov view, in which both explore.
+"""
+
+import itertools
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, Float
+from matplotlib.axes import Axes
+
+from diffgames.errors import InvalidInput
+from diffgames.games.crowd import crowd_game
+from diffgames.games.kernels import Quadratic
+from diffgames.learning.policy import AbstractPolicy, Carry
+from diffgames.numerics.precision import in_double
+from diffgames.plotting import COLOURS, axes_or_new, label
+from diffgames.simulation.as_markov import as_markov_game
+from diffgames.studies.context import RunContext
+from diffgames.studies.drawing import Drawing
+from diffgames.studies.study import Headline, Parameter, Study, StudyResult
+from diffgames.verification.decomposition import (
+    DifferentiableGame,
+    LinearFeedback,
+    hamiltonian_weight,
+    matrix_game,
+    simulated_values,
+    weight,
+)
+from diffgames.verification.game_weights import (
+    WeightEstimate,
+    cross_block,
+    played_values,
+    sampled_weight,
+    scored_weight,
+)
+
+Numbers = dict[str, float]
+REACH = 5.0  # bound of the crowd's controls in its Markov view; they explore by e⁻¹ of it
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComponentsConfig:
+    """The crowd of two and the samples behind its weights."""
+
+    weights: Annotated[
+        tuple[float, float], Parameter(shape="2", meaning="a and b: how much each of the crowd of two feels the other")
+    ] = (1.0, 0.5)
+    noise: Annotated[float, Parameter(unit="length/√time", meaning="noise of both", minimum=0.0)] = 0.3
+    paths: Annotated[int, Parameter(unit="paths", meaning="simulated paths of a group, differentiated", minimum=2)] = (
+        256
+    )
+    steps: Annotated[int, Parameter(unit="steps", meaning="decisions of an episode of length 1", minimum=1)] = 5
+    scored_episodes: Annotated[
+        int, Parameter(unit="episodes", meaning="episodes behind the score functions' weights", minimum=32)
+    ] = 262_144
+    groups: Annotated[int, Parameter(unit="groups", meaning="groups of episodes behind every interval", minimum=5)] = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComponentsHeadline:
+    """Weights with intervals, beside what is known of them."""
+
+    hamiltonian_weight: Annotated[
+        dict[str, float | None],
+        Headline(shape="{situation: number}", meaning="ω_A; null where no interaction is seen", optional=True),
+    ]
+    lower: Annotated[Numbers, Headline(shape="{situation: number}", meaning="lower end of its 95% interval")]
+    upper: Annotated[Numbers, Headline(shape="{situation: number}", meaning="upper end of its 95% interval")]
+    closed_form: Annotated[
+        Numbers, Headline(shape="{situation: number}", meaning="ω_A in closed form, where it has one")
+    ]
+    quadratic_weight: Annotated[
+        Numbers,
+        Headline(shape="{what is removed: number}", meaning="ω_A of the quadratic game, by what is taken out of S"),
+    ]
+    cross_block: Annotated[
+        Numbers,
+        Headline(shape="{route: number}", meaning="∂²V/∂θ₁∂θ₂ of the two-step game, all sixteen episodes enumerated"),
+    ]
+    distance: Annotated[
+        Numbers,
+        Headline(shape="{adjustment: number}", meaning="of V₁ = xy, V₂ = −xy from (0, 0) after 100 steps from (1, 1)"),
+    ]
+
+
+class LinearGaussian(AbstractPolicy):
+    """Raw action ~ N(gainᵀ o + bias, e^{2 log σ}) with a fixed σ, on the observed `features`."""
+
+    gain: Float[Array, "features controls"]
+    bias: Float[Array, " controls"]
+    features: tuple[int, ...] = eqx.field(static=True)
+    log_sigma: float = eqx.field(static=True, default=-1.0)
+
+    def initial_carry(self, batch: int) -> Carry:
+        return ()
+
+    def __call__(self, carry: Carry, observation: Float[Array, "batch features"]) -> tuple[Carry, Array, Array]:
+        mean = observation[:, np.asarray(self.features)] @ self.gain + self.bias[None]
+        head = jnp.concatenate([mean, jnp.full_like(mean, self.log_sigma)], axis=1)
+        return carry, head, jnp.zeros_like(mean[:, 0])
+
+
+def bilinear(a: float, b: float) -> DifferentiableGame:
+    """V₁ = a·xy, V₂ = b·xy."""
+    return DifferentiableGame(lambda z: jnp.stack([a * z[0] * z[1], b * z[0] * z[1]]), (1, 1))
+
+
+def quadratic(z: Float[Array, " 4"]) -> Float[Array, " 2"]:
+    """V₁ = ½xᵀC₁x + xᵀAy, V₂ = ½yᵀC₂y + xᵀBy: two players of two parameters each."""
+    a, b = jnp.asarray([[1.0, 2.0], [0.0, -1.0]]), jnp.asarray([[-0.5, 1.0], [1.0, 0.0]])
+    first, second = -jnp.asarray([[2.0, 1.0], [1.0, 3.0]]), -jnp.asarray([[1.0, 0.5], [0.5, 2.0]])
+    x, y = z[:2], z[2:]
+    return jnp.stack([0.5 * x @ first @ x + x @ a @ y, 0.5 * y @ second @ y + x @ b @ y])
+
+
+def closed(a: float, b: float) -> float:
+    """ω_A of values that are own terms plus a·f and b·f."""
+    return abs(a - b) / (abs(a - b) + abs(a + b))
+
+
+@in_double
+def exact_weights() -> Numbers:
+    """ω_A of the games without noise, differentiated."""
+    pennies = np.asarray([[1.0, -1.0], [-1.0, 1.0]])
+    games = {
+        "1 and 0.5 times xy": (bilinear(1.0, 0.5), (0.3, 0.7)),
+        "zero-sum xy": (bilinear(1.0, -1.0), (0.3, 0.7)),
+        "common xy": (bilinear(1.0, 1.0), (0.3, 0.7)),
+        "quadratic, blocks of two": (DifferentiableGame(quadratic, (2, 2)), QUADRATIC_POINT),
+        "matching pennies": (matrix_game([pennies, -pennies]), (0.4, -0.1, 0.2, 0.6)),
+        "coordination": (matrix_game([pennies, pennies]), (0.4, -0.1, 0.2, 0.6)),
+    }
+    found = jax.jit(lambda: [game.weight(jnp.asarray(point)) for game, point in games.values()])()
+    return {name: float(one) for name, one in zip(games, found, strict=True)}
+
+
+QUADRATIC_POINT = (1.0, -1.0, 0.5, 2.0)
+
+
+@in_double
+def quadratic_weights() -> Numbers:
+    """ω_A of the quadratic game at x = (1, −1), y = (½, 2), by what is removed from S."""
+    game, point = DifferentiableGame(quadratic, (2, 2)), jnp.asarray(QUADRATIC_POINT)
+    gradient, jacobian = jax.jit(lambda: (game.gradient(point), game.jacobian(point)))()
+    kept = weight(0.5 * (jacobian + jacobian.T) @ gradient, 0.5 * (jacobian.T - jacobian) @ gradient)
+    return {
+        "blocks": hamiltonian_weight(gradient, jacobian, (2, 2)),
+        "diagonal, as printed": hamiltonian_weight(gradient, jacobian, (1, 1, 1, 1)),
+        "nothing": float(kept),
+    }
+
+
+@in_double
+def two_step_blocks() -> Numbers:
+    """∂²V/∂θ₁∂θ₂ of the two-step game, differentiated and by both score-function formulas, all episodes enumerated.
+
+    Player i takes action 1 with probability sigmoid(θ_i + ½ s), s the exclusive or of the first actions, 0 at first;
+    both earn a₀b₁ + 2a₁b₀ at the end, θ = (.3, −.4).
+    """
+    theta = jnp.asarray([0.3, -0.4])
+    actions = np.asarray(list(itertools.product((0, 1), repeat=4))).reshape(16, 2, 2)  # episode, step, player
+    state = np.stack([np.zeros(16), actions[:, 0, 0] ^ actions[:, 0, 1]], axis=1)
+    reward = actions[:, 0, 0] * actions[:, 1, 1] + 2.0 * actions[:, 1, 0] * actions[:, 0, 1]
+
+    def logs(at: Array) -> Float[Array, "episodes steps players"]:
+        return jax.nn.log_sigmoid((2.0 * actions - 1.0) * (at[None, None, :] + 0.5 * jnp.asarray(state)[:, :, None]))
+
+    def probability(at: Array) -> Float[Array, " episodes"]:
+        return jnp.exp(jnp.sum(logs(at), axis=(1, 2)))
+
+    late = jnp.stack([jnp.zeros(16), jnp.asarray(reward)])
+
+    def blocks() -> list[Array]:
+        scores = jnp.swapaxes(jax.jacfwd(lambda at: jnp.sum(logs(at), axis=-1))(theta), 0, 1)[..., None]
+        own, other, chance = scores[:, :, 0], scores[:, :, 1], probability(theta)
+        exact = jax.hessian(lambda at: probability(at) @ jnp.asarray(reward))(theta)[0, 1]
+        printed = cross_block(own, other, late, chance, "printed")
+        return [exact, cross_block(own, other, late, chance)[0, 0], printed[0, 0]]
+
+    names = ("differentiated", "product of sums", "sum of products, as printed")
+    return {name: float(one) for name, one in zip(names, jax.jit(blocks)(), strict=True)}
+
+
+@in_double
+def spirals() -> Float[np.ndarray, "adjustments times 2"]:
+    """Paths of V₁ = xy, V₂ = −xy from (1, 1) without adjustment, by consensus, by symplectic adjustment."""
+    game, start = bilinear(1.0, -1.0), jnp.asarray([1.0, 1.0])
+    return np.asarray(jax.jit(lambda: jnp.stack([game.ascend(start, 0.1, 100, how) for how in ADJUSTMENTS]))())
+
+
+ADJUSTMENTS = ("none", "consensus", "symplectic")
+
+
+def crowd_weights(config: ComponentsConfig, context: RunContext) -> dict[str, WeightEstimate]:
+    """ω_A of the crowd of two, on own states and on all, differentiated and by score functions."""
+    a, b = config.weights
+    game = crowd_game(
+        Quadratic(),
+        np.asarray([[0.0, a], [b, 0.0]]),
+        np.asarray([[1.0], [-1.0]]),
+        start=(0.3,),
+        noise=config.noise,
+        normalise=False,
+    )
+    view = as_markov_game(game, 1.0 / config.steps, bounds={f"player {p}": (-REACH, REACH) for p in (1, 2)})
+    names, keys = [role.name for role in view.roles], jax.random.split(context.key, 4)
+    feedback = (
+        LinearFeedback(jnp.asarray([[-0.5]]), jnp.asarray([0.5]), (0,)),
+        LinearFeedback(jnp.asarray([[-0.3]]), jnp.asarray([0.1]), (1,)),
+    )
+    policies = {"own states": ((-0.1,), (-0.06,)), "all states": ((-0.1, 0.04), (0.08, -0.06))}
+    context.progress.update("crowd of two", 0.0)
+    values = simulated_values(game, paths=config.paths, steps=config.steps)
+    found = {"crowd, own states, on paths": sampled_weight(values, feedback, keys[0], groups=config.groups)}
+    for place, (seen, gains) in enumerate(policies.items()):
+        features = ((1,), (2,)) if seen == "own states" else ((1, 2), (1, 2))
+        played = tuple(
+            LinearGaussian(jnp.asarray(gain, jnp.float32)[:, None], jnp.asarray([0.1], jnp.float32), chosen)
+            for gain, chosen in zip(gains, features, strict=True)
+        )
+        context.progress.update("crowd of two", (1 + place) / 3)
+        smooth, profile = played_values(view, config.paths), dict(zip(names, played, strict=True))
+        found[f"crowd, {seen}, differentiated"] = sampled_weight(smooth, played, keys[1], groups=config.groups)
+        found[f"crowd, {seen}, score functions"] = scored_weight(
+            view, profile, [(name, 0) for name in names], keys[2], episodes=config.scored_episodes, groups=config.groups
+        )
+    return found
+
+
+def run(config: ComponentsConfig, context: RunContext) -> StudyResult:
+    """Exact weights, the crowd's weights by both routes, and the adjustments."""
+    if config.weights[0] == config.weights[1] == 0.0:
+        raise InvalidInput("weights", config.weights, "two numbers that are not both zero")
+    if config.scored_episodes % config.groups:
+        raise InvalidInput("scored_episodes", config.scored_episodes, f"a multiple of groups = {config.groups}")
+    exact = exact_weights()
+    estimates = crowd_weights(config, context)
+    known = {
+        "1 and 0.5 times xy": 0.25,
+        "zero-sum xy": 1.0,
+        "common xy": 0.0,
+        "matching pennies": 1.0,
+        "coordination": 0.0,
+    }
+    known |= {name: closed(*config.weights) for name in estimates if "own states" in name}
+    middle: dict[str, float | None] = {name: None if np.isnan(e.weight) else e.weight for name, e in estimates.items()}
+    paths = spirals()
+    return StudyResult(
+        ComponentsHeadline(
+            hamiltonian_weight={**exact, **middle},
+            lower={**exact, **{name: one.lower for name, one in estimates.items()}},
+            upper={**exact, **{name: one.upper for name, one in estimates.items()}},
+            closed_form=known,
+            quadratic_weight=quadratic_weights(),
+            cross_block=two_step_blocks(),
+            distance={how: float(np.linalg.norm(path[-1])) for how, path in zip(ADJUSTMENTS, paths, strict=True)},
+        ),
+        arrays={"weights": _weights(exact, estimates, known), "play": _play(paths)},
+    )
+
+
+def _weights(exact: Numbers, estimates: dict[str, WeightEstimate], known: Numbers) -> xr.Dataset:
+    names = [*exact, *estimates]
+    ends = [
+        (exact[n],) * 3 if n in exact else (estimates[n].weight, estimates[n].lower, estimates[n].upper) for n in names
+    ]
+    columns = dict(zip(("weight", "lower", "upper"), np.asarray(ends, float).T, strict=True))
+    columns["closed_form"] = np.asarray([known.get(name, np.nan) for name in names])
+    return xr.Dataset({key: ("situation", value) for key, value in columns.items()}, coords={"situation": names})
+
+
+def _play(paths: Float[np.ndarray, "adjustments times 2"]) -> xr.Dataset:
+    coords: dict[str, Any] = {"adjustment": list(ADJUSTMENTS), "step": np.arange(paths.shape[1])}
+    return xr.Dataset({n: (("adjustment", "step"), paths[..., i]) for i, n in enumerate("xy")}, coords=coords)
+
+
+def _bars(data: xr.Dataset, ax: Axes | None = None) -> Axes:
+    """Every situation's interval, its weight, and the closed form."""
+    ax = axes_or_new(ax)
+    place = np.arange(data.sizes["situation"])[::-1]
+    ax.hlines(place, data.lower, data.upper, color=COLOURS[0], lw=4, alpha=0.4, label="95% interval")
+    ax.plot(data.weight, place, "o", color=COLOURS[0], label="measured")
+    ax.plot(data.closed_form, place, "x", color=COLOURS[1], ms=9, label="closed form")
+    ax.set_yticks(place, [str(name) for name in data.situation.values])
+    ax.set_xlim(-0.03, 1.03)
+    return label(ax, x=("Hamiltonian weight ω_A", ""), y=("", ""))
+
+
+def _spirals(data: xr.Dataset, ax: Axes | None = None) -> Axes:
+    ax = axes_or_new(ax)
+    for style, colour, how in zip(("-", "-", "--"), COLOURS, data.adjustment.values, strict=False):
+        ax.plot(data.x.sel(adjustment=how), data.y.sel(adjustment=how), style, color=colour, label=str(how))
+    return label(ax, x=("x", ""), y=("y", ""), title="V₁ = xy, V₂ = −xy")
+
+
+def memory(config: ComponentsConfig) -> dict[str, float]:
+    """Of every decision of both players some ten numbers; products of every pair of groups."""
+    return {
+        "scored_episodes, steps": 4.0 * 20 * config.scored_episodes * config.steps,
+        "paths, steps": 8.0 * 20 * config.paths * config.steps,
+        "groups": 8.0 * 3 * config.groups**4,
+    }
+
+
+STUDY = Study(
+    name="game-components",
+    source="Vadori et al., arXiv 2210.07184, Section 3.4 (Definition 3.17), its Jacobian formula corrected",
+    shows="how much of a game is conflict (ω_A = 1) and how much common interest (0), by two routes with intervals",
+    config=ComponentsConfig,
+    run=run,
+    memory=memory,
+    presets={"quick": {}, "paper": {"scored_episodes": 2_097_152, "paths": 1024}},
+    minutes={"quick": 1.0, "paper": 4.0},
+    headline=ComponentsHeadline,
+    example="diffgames run game-components --set weights=[1,-0.5]",
+    published="no table",
+    uncertified="no profile is offered as an equilibrium: weights are measured where the players stand",
+    figures={
+        "weights": Drawing("measured weights lie on the closed forms, within their intervals", "weights", _bars),
+        "play": Drawing(
+            "plain gradient play spirals out; consensus and symplectic adjustment, here the same, spiral in",
+            "play",
+            _spirals,
+            width=4.0,
+            height=4.0,
+        ),
+    },
+)
