@@ -33,7 +33,7 @@ HUGE = [
     ("large-crowd", ["players=100000000"], "players, steps, paths"),
     ("alpha-decay", ["players=[7,15,31,1000000]"], "players, draws"),
     ("mean-field-benchmark", ["game=garnet", "states=10000"], "states, actions, draws"),
-    ("game-components", ["scored_episodes=1600000000"], "scored_episodes, steps"),
+    ("game-components", ["scored_episodes=100000000"], "scored_episodes, steps"),
     ("cvar", ["samples=100000000"], "samples, replications"),
     ("mean-field-learning", ["agents=[100000000]"], "agents, together, steps"),
     ("routing", ["nodes=10000000", "links=100"], "nodes, links"),
