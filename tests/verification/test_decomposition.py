@@ -86,10 +86,8 @@ def test_matrix_games_agree_with_sums_over_all_actions():
     payoffs, logits = rng.normal(size=(3, 2, 3, 2)), rng.normal(size=7)
     game = matrix_game(payoffs)
     mixed = [np.exp(own) / np.exp(own).sum() for own in np.split(logits, (2, 5))]
-    wanted = [
-        sum(table[a] * np.prod([m[k] for m, k in zip(mixed, a, strict=True)]) for a in np.ndindex(2, 3, 2))
-        for table in payoffs
-    ]
+    chance = np.einsum("i,j,k->ijk", *mixed)
+    wanted = [sum(table[a] * chance[a] for a in np.ndindex(2, 3, 2)) for table in payoffs]
     np.testing.assert_allclose(game.values(jnp.asarray(logits)), wanted, rtol=1e-12)
 
 

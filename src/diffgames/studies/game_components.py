@@ -21,7 +21,7 @@ from matplotlib.axes import Axes
 from diffgames.errors import InvalidInput
 from diffgames.games.crowd import crowd_game
 from diffgames.games.kernels import Quadratic
-from diffgames.learning.policy import AbstractPolicy, Carry
+from diffgames.learning.policy import AbstractPolicy, Carry, Profile
 from diffgames.numerics.precision import in_double
 from diffgames.plotting import COLOURS, axes_or_new, label
 from diffgames.simulation.as_markov import as_markov_game
@@ -229,7 +229,8 @@ def crowd_weights(config: ComponentsConfig, context: RunContext) -> dict[str, We
             for gain, chosen in zip(gains, features, strict=True)
         )
         context.progress.update("crowd of two", (1 + place) / 3)
-        smooth, profile = played_values(view, config.paths), dict(zip(names, played, strict=True))
+        smooth = played_values(view, config.paths)
+        profile: Profile = dict(zip(names, played, strict=True))
         found[f"crowd, {seen}, differentiated"] = sampled_weight(smooth, played, keys[1], groups=config.groups)
         found[f"crowd, {seen}, score functions"] = scored_weight(
             view, profile, [(name, 0) for name in names], keys[2], episodes=config.scored_episodes, groups=config.groups
@@ -274,7 +275,7 @@ def _weights(exact: Numbers, estimates: dict[str, WeightEstimate], known: Number
     ends = [
         (exact[n],) * 3 if n in exact else (estimates[n].weight, estimates[n].lower, estimates[n].upper) for n in names
     ]
-    columns = dict(zip(("weight", "lower", "upper"), np.asarray(ends, float).T, strict=True))
+    columns: dict[str, Any] = dict(zip(("weight", "lower", "upper"), np.asarray(ends, float).T, strict=True))
     columns["closed_form"] = np.asarray([known.get(name, np.nan) for name in names])
     return xr.Dataset({key: ("situation", value) for key, value in columns.items()}, coords={"situation": names})
 
