@@ -1,10 +1,12 @@
 """Stylised facts against planted series, direct formulas, and the same books recorded and simulated."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from diffgames.markets import facts
-from diffgames.markets.facts import BookSeries, autocorrelation, of_level2, of_record, statistics
+from diffgames.markets.ecn_scores import LevelPaths
+from diffgames.markets.facts import BookSeries, of_level2, of_paths, of_record, statistics
 from diffgames.markets.market_state import StepRecord
 from diffgames.markets.synthetic import synthetic_level2
 
@@ -27,18 +29,6 @@ def test_a_random_walk_has_the_facts_of_its_law():
     for name, true in truth.items():
         value, half = values[name]
         assert abs(value - true) < 2 * half and half < 0.1 * max(true, 0.1), name
-
-
-def test_autocorrelation_is_the_plain_one_and_finds_a_planted_memory():
-    noise = np.random.default_rng(1)
-    x = noise.normal(size=(60, 500))
-    for t in range(1, 60):
-        x[t] = 0.6 * x[t - 1] + 0.8 * x[t]
-    assert autocorrelation(x, 3) == pytest.approx(0.6**3, abs=0.031)  # four of Bartlett's errors
-    y, m = x[:, :2], x[:, :2].mean()
-    pairs = [(y[t, b] - m) * (y[t + 3, b] - m) for t in range(57) for b in range(2)]
-    assert autocorrelation(y, 3) == pytest.approx(np.mean(pairs) / np.mean((y - m) ** 2))
-    assert np.isnan(autocorrelation(x, 60)) and np.isnan(autocorrelation(np.ones((5, 2)), 1))
 
 
 def test_order_flow_and_resilience_of_a_hand_made_book():
@@ -81,6 +71,16 @@ def test_one_book_as_record_and_as_data_and_a_warning_that_names_what_differs():
     other = facts.compare(recorded, recorded._replace(mid=3 * recorded.mid))
     (said,) = facts.warnings(other)
     assert "mid_deviation " in said and "unchanged_share" not in said and "depth" not in said
+
+
+def test_paths_of_an_exchange_alone_are_books_after_each_step():
+    """Half-ticks add up to the mid; the steps of settling go; bid levels come first."""
+    moves, volume = np.array([[1.0, -2.0, 3.0], [0.0, 1.0, 1.0]]), np.arange(24.0).reshape(2, 3, 4)
+    series = of_paths(LevelPaths(*map(jnp.asarray, (volume, moves + 5, moves))), settling=1)
+    np.testing.assert_array_equal(series.mid, [[-0.5, 0.5], [1.0, 1.0]])
+    np.testing.assert_array_equal(series.spread, [[3.0, 6.0], [8.0, 6.0]])
+    np.testing.assert_array_equal(series.bid[:, 0], [[4.0, 5.0], [8.0, 9.0]])
+    np.testing.assert_array_equal(series.ask[:, 1], [[18.0, 19.0], [22.0, 23.0]])
 
 
 def test_a_record_with_gaps_gives_blocks_without(shared_data):

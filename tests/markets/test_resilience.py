@@ -96,7 +96,7 @@ def test_the_decay_of_shocks_to_an_autoregression_is_its_coefficient():
     truth = 0.8 ** np.arange(13)
     assert (np.abs(decay.share - truth)[1:] < 4 * decay.error[1:]).all() and decay.error.max() < 0.03
     assert decay.kept == pytest.approx(0.8, abs=0.02)
-    assert autocorrelation(level.T, 1) == pytest.approx(0.8, abs=0.02)
+    assert autocorrelation(level, 1) == pytest.approx(0.8, abs=0.02)
 
 
 def test_a_record_without_shocks_tells_nothing_and_one_too_short_is_refused():
@@ -104,3 +104,15 @@ def test_a_record_without_shocks_tells_nothing_and_one_too_short_is_refused():
     assert np.isnan(still.share).all() and still.kept == 0.0
     with pytest.raises(InvalidInput, match="at least 111"):
         decay_of_shock(np.ones((20, 1)), np.ones((19, 1)), 10)
+
+
+def test_autocorrelation_is_the_plain_one_and_finds_a_planted_memory():
+    noise = np.random.default_rng(1)
+    x = noise.normal(size=(60, 500))
+    for t in range(1, 60):
+        x[t] = 0.6 * x[t - 1] + 0.8 * x[t]
+    assert autocorrelation(x, 3) == pytest.approx(0.6**3, abs=0.031)  # four of Bartlett's errors
+    y, m = x[:, :2], x[:, :2].mean()
+    pairs = [(y[t, b] - m) * (y[t + 3, b] - m) for t in range(57) for b in range(2)]
+    assert autocorrelation(y, 3) == pytest.approx(np.mean(pairs) / np.mean((y - m) ** 2))
+    assert np.isnan(autocorrelation(x, 60)) and np.isnan(autocorrelation(np.ones((5, 2)), 1))

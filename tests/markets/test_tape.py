@@ -12,14 +12,16 @@ import xarray as xr
 from diffgames.cli import main
 from diffgames.execution import run_study
 from diffgames.markets import tape
+from diffgames.markets.ecn_memory_fit import fit_memory
 from diffgames.markets.synthetic import synthetic_level2
-from toy_market import random_play
+from toy_market import market_builder, random_play
 
 
 @pytest.fixture(scope="module")
-def played(build_market):
-    """A market with two exchanges, its final states and its record, [step, episode, …]."""
-    market = build_market(exchanges=2, probability=0.6, steps=25)
+def played():
+    """A market with two exchanges with memory, its final states and its record, [step, episode, …]."""
+    exchange = fit_memory(synthetic_level2(seconds=1500, seed=3))[0]
+    market = market_builder(exchange)(exchanges=2, probability=0.6, steps=25)
     states, (_, record, _) = random_play(market, jax.random.key(4), episodes=3)
     return market, states, jax.tree.map(lambda leaf: np.asarray(leaf).swapaxes(0, 1), record)
 

@@ -23,9 +23,15 @@ def test_data_simulation_and_theory_agree(tmp_path):
     assert (np.asarray(headline["gamma_lower"]) <= np.asarray(headline["gamma_upper"])).all()
     assert (np.asarray(headline["recorded_fall_rate"]) > 0.02).all()  # 0.05 in the generator
     assert (np.asarray(headline["recorded_fall_rate"]) < 0.08).all()
-    assert {path.stem for path in (folder / "figures").glob("*.png")} == {"impact", "depth", "dynamics", "changes"}
+    assert {path.stem for path in (folder / "figures").glob("*.png")} == {
+        "impact",
+        "facts",
+        "depth",
+        "dynamics",
+        "changes",
+    }
     for name, (recorded, simulated) in headline["facts"].items():
-        if name in ("mid_deviation", "kurtosis", "best_volume_deviation", "last_volume_deviation"):
+        if name in ("mid_deviation", "kurtosis", "level_deviation_1", "level_volume_deviation"):
             assert abs(simulated / recorded - 1) < 0.25, name
     assert headline["impact"].keys() == headline["impact_recorded"].keys() == {"1", "5", "30"}
 

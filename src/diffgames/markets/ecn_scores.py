@@ -13,8 +13,6 @@ scores are:
 """
 
 import functools
-from collections.abc import Mapping
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -141,7 +139,7 @@ def statistics(
 ) -> dict[str, object]:
     """What recorded (one path) and simulated books are compared by, as plain numbers and lists."""
     widest, autocorrelations = int(spread.max()), best_autocorrelation(volume)
-    spread_autocorrelation = autocorrelation(spread, 1)
+    spread_autocorrelation = float(autocorrelation(spread.T, 1))
     volume, change = volume.reshape(-1, volume.shape[-1]), change.reshape(-1, change.shape[-1])
     return {
         "mean_volume": volume.mean(axis=0).tolist(),
@@ -202,24 +200,7 @@ def _books(model: AbstractExchange, keys: Array, steps: int, grid: int) -> Level
     return LevelPaths(volume=volume, spread=spread, mid_change=moved)
 
 
-def facts(found: Mapping[str, Any]) -> dict[str, float]:
-    """The stylised facts among `statistics`: mid's changes (ticks), spread, volumes (lots), lags in steps."""
-    return {
-        "mid_deviation": found["mid_deviation"],
-        "unchanged_share": found["mid_unchanged"],
-        "kurtosis": found["kurtosis"],
-        "spread_autocorrelation": found["spread_autocorrelation"],
-        "best_volume_autocorrelation_10": found["autocorrelation"][10],
-        "best_volume_autocorrelation_60": found["autocorrelation"][60],
-        "best_volume_deviation": found["sd_volume"][0],
-        "last_volume_deviation": found["sd_volume"][-1],
-    }
-
-
 def best_autocorrelation(volume: Float[np.ndarray, "paths steps levels"], lags: int = 61) -> list[float]:
-    """Autocorrelation of the best levels' volumes at lags 0, 1, …, averaged over both sides and all paths."""
-    best = volume[:, :, [0, volume.shape[-1] // 2]]
-    best = best - best.mean(axis=(0, 1))
-    steps = best.shape[1]
-    products = [float((best[:, : steps - lag] * best[:, lag:]).mean()) for lag in range(lags)]
-    return [product / products[0] for product in products]
+    """Autocorrelation of the best levels' volumes at lags 0, 1, …, over all paths, the mean of both sides."""
+    best = volume[:, :, [0, volume.shape[-1] // 2]].swapaxes(0, 1)
+    return [float(autocorrelation(best, lag).mean()) for lag in range(lags)]

@@ -26,8 +26,10 @@ import xarray as xr
 from jaxtyping import Float
 from scipy.stats import t as student
 
+from diffgames.markets.ecn_scores import LevelPaths
 from diffgames.markets.level2 import Level2
 from diffgames.markets.market_state import StepRecord
+from diffgames.markets.resilience import autocorrelation
 
 LAGS, RESILIENCE, GROUPS = (1, 5, 10, 30), 5, 20
 UNITS = {"mid_deviation": "ticks", "spread_auto": "1", "spread": "ticks", "depth": "lots"}
@@ -55,6 +57,13 @@ def of_record(record: StepRecord, exchange: int = 0) -> BookSeries:
     return BookSeries((bid + ask) / 2, ask - bid, bids, asks)
 
 
+def of_paths(paths: LevelPaths, settling: int) -> BookSeries:
+    """The books of an exchange agent left alone, the first `settling` steps of every path left out."""
+    mid, spread = np.cumsum(np.asarray(paths.mid_change, np.float64), axis=1) / 2, np.asarray(paths.spread, np.float64)
+    bid, ask = np.split(np.asarray(paths.volume, np.float64), 2, axis=-1)
+    return BookSeries(*(values[:, settling:].swapaxes(0, 1) for values in (mid, spread, bid, ask)))
+
+
 def of_level2(data: Level2, levels: int, length: int, step: float = 1.0) -> BookSeries:
     """The recorded books every `step` seconds in blocks of `length` rows, shorter where the record has not eight."""
     data = data.every(step)
@@ -79,9 +88,9 @@ def statistics(series: BookSeries) -> dict[str, float]:
     change = np.diff(series.mid, axis=0)
     bid = _order_flow(series.mid - series.spread / 2, series.bid[:, :, 0])
     ask = _order_flow(-series.mid - series.spread / 2, series.ask[:, :, 0])
-    sides = np.stack([series.bid, series.ask])
-    deviation = sides.std(axis=(1, 2)).mean(axis=0)
-    best = [autocorrelation(sides[:, :, :, 0], lag, axis=1).mean() for lag in (10, 60)]
+    sides = np.stack([series.bid, series.ask], axis=2)
+    deviation = sides.std(axis=(0, 1)).mean(axis=0)
+    best = [autocorrelation(sides[..., 0], lag).mean() for lag in (10, 60)]
     centred = change - _mean(change)
     variance = _mean(centred**2)
     return {
@@ -120,6 +129,11 @@ def with_intervals(series: BookSeries) -> dict[str, tuple[float, float]]:
     return found
 
 
+def named(facts: xr.Dataset) -> dict[str, list[float]]:
+    """{name: [recorded, simulated]} of compared facts."""
+    return {str(name): facts.value.sel(statistic=name).values.tolist() for name in facts.statistic.values}
+
+
 def compare(recorded: BookSeries, simulated: BookSeries) -> xr.Dataset:
     """Recorded beside simulated: `value` and `half_width` [statistic, source], the signature plot [source, lag]."""
     both = [with_intervals(recorded), with_intervals(simulated)]
@@ -156,17 +170,6 @@ def warnings(facts: xr.Dataset) -> list[str]:
     pairs = {str(name): facts.value.sel(statistic=name).values for name in outside}
     said = ", ".join(f"{name} {recorded:.3g} → {simulated:.3g}" for name, (recorded, simulated) in pairs.items())
     return [f"stylised facts outside the recorded bands (recorded → simulated): {said}"] if said else []
-
-
-def autocorrelation(values: np.ndarray, lag: int, axis: int = 0) -> np.ndarray:
-    """C(x, lag) along `axis`, blocks on the next one; pairs within blocks, about the mean of all blocks."""
-    x = np.moveaxis(values, (axis, axis + 1), (0, 1)).astype(np.float64)
-    if len(x) <= lag:
-        return np.full(x.shape[2:], np.nan)
-    x = x - x.mean(axis=(0, 1))
-    variance = np.mean(x**2, axis=(0, 1))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(variance > 0, np.mean(x[lag:] * x[:-lag], axis=(0, 1)) / variance, np.nan)
 
 
 def _order_flow(price: np.ndarray, volume: np.ndarray) -> np.ndarray:

@@ -194,8 +194,12 @@ def refilling_of_depth(data: Level2, lags: int = 30) -> Decay:
     return decay_of_shock(best, np.maximum(-np.diff(best, axis=0), 0), lags)
 
 
-def autocorrelation(values: Float[np.ndarray, "paths steps"], lag: int) -> float:
-    """Autocorrelation at a lag, over all paths about their common mean; NaN where nothing varies."""
-    centred = np.asarray(values, float) - np.mean(values)
-    variance = (centred**2).mean()
-    return float((centred[:, :-lag] * centred[:, lag:]).mean() / variance) if variance > 0 else float("nan")
+def autocorrelation(values: Float[np.ndarray, "steps paths *series"], lag: int) -> Float[np.ndarray, "*series"]:
+    """Autocorrelation at a lag, over all paths about their common mean; NaN where nothing varies or is so long."""
+    if len(values) <= lag:
+        return np.full(values.shape[2:], np.nan)
+    centred = np.asarray(values, float) - np.mean(values, axis=(0, 1), dtype=float)
+    variance = (centred**2).mean(axis=(0, 1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        covariance = (centred[: len(centred) - lag] * centred[lag:]).mean(axis=(0, 1))
+        return np.where(variance > 0, covariance / variance, np.nan)

@@ -21,15 +21,14 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from diffgames.markets import facts
 from diffgames.markets.ecn_memory import MemoryExchange
 from diffgames.markets.ecn_memory_fit import simulate_memory
 from diffgames.markets.ecn_samples import PARTS
 from diffgames.markets.ecn_scores import (
     QUANTILES,
     best_autocorrelation,
-    facts,
     simulate_levels,
-    simulated_statistics,
 )
 from diffgames.markets.ecn_theory import VolumeLaw, long_run_covariance, long_run_mean, regime_bounds
 from diffgames.markets.fit_report import FitReport
@@ -37,6 +36,7 @@ from diffgames.plotting import COLOURS, label, legends, new_figure
 from diffgames.studies.context import RunContext
 from diffgames.studies.drawing import Drawing
 from diffgames.studies.exchange_resilience import at_lags, impact_panel, resilience, return_panel
+from diffgames.studies.market_desk import DRAWINGS
 from diffgames.studies.market_parameters import ExchangeParameters, fit_from, fit_mixture_exchange, snapshots_of
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 
@@ -73,7 +73,8 @@ def run(config: ExchangeFitConfig, context: RunContext) -> StudyResult:
     paths = mixed = simulate_levels(mixture, *start, path_key, config.paths, config.steps)
     if isinstance(model, MemoryExchange):
         paths = simulate_memory(model, path_key, config.paths, config.steps)
-    after = facts(simulated_statistics(paths, SETTLING))
+    recorded = facts.of_level2(data, model.levels, config.steps - SETTLING)
+    compared = facts.compare(recorded, facts.of_paths(paths, SETTLING))
     volume = np.asarray(paths.volume, np.float64)[:, SETTLING:]
     book = _book(report, law, volume)
     lower, upper = zip(*(regime_bounds(law, level) for level in range(len(law.rise))), strict=True)
@@ -102,7 +103,7 @@ def run(config: ExchangeFitConfig, context: RunContext) -> StudyResult:
     )
     return StudyResult(
         headline={
-            "facts": {name: [value, after[name]] for name, value in facts(report.recorded).items()},
+            "facts": facts.named(compared),
             "impact": at_lags(curves, "impact", "simulated"),
             "impact_recorded": at_lags(curves, "impact", "recorded"),
             "impact_error": at_lags(curves, "impact_error", "recorded"),
@@ -128,7 +129,7 @@ def run(config: ExchangeFitConfig, context: RunContext) -> StudyResult:
         },
         published={"log_likelihood": dict(zip(PARTS, PRINTED, strict=True))},
         warnings=report.notes,
-        arrays={"book": dataset, "resilience": curves},
+        arrays={"book": dataset, "resilience": curves, "facts": compared},
         profile=model,
         figures={
             "depth": depth_figure(dataset),
@@ -237,7 +238,7 @@ STUDY = Study(
     headline={
         "facts": Headline(
             shape="{name: [recorded, simulated]}",
-            meaning="ticks, lots, shares and correlations of mid, spread and volumes, the exchange alone",
+            meaning="stylised facts of the exchange alone (docs/markets/tape.md has each with its unit)",
         ),
         "impact": Headline(shape=_lags, unit="ticks/lot", meaning="what a planted order does to the simulated mid"),
         "impact_recorded": Headline(shape=_lags, unit="ticks/lot", meaning="propagator of recorded order flow"),
@@ -293,6 +294,7 @@ STUDY = Study(
             impact_panel,
             return_panel,
         ),
+        "facts": DRAWINGS["facts"],
         "depth": "recorded, simulated and theory agree level by level",
         "dynamics": "taken volume comes back at the rate of theory",
         "changes": "the quantiles lie on the diagonal",

@@ -31,8 +31,7 @@ def look(record: StepRecord, market: OTCMarket, data: Level2, step: float = 1.0)
     compared = facts.compare(recorded, facts.of_record(record))
     kept = tape.dataset(record, market.provider_supertype, market.taker_supertype, data)
     measured = costs.costs(tape.tables(kept)["trades"], costs.mid_path(kept))
-    named = {str(name): compared.value.sel(statistic=name).values.tolist() for name in compared.statistic.values}
-    return Look(named, {"facts": compared, "tape": kept, "costs": measured}, facts.warnings(compared))
+    return Look(facts.named(compared), {"facts": compared, "tape": kept, "costs": measured}, facts.warnings(compared))
 
 
 def facts_panel(data: xr.Dataset, ax: Axes | None = None) -> Axes:

@@ -13,9 +13,10 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from diffgames.errors import InvalidInput
+from diffgames.markets import facts
 from diffgames.markets.ecn_fit import fit_exchange
 from diffgames.markets.ecn_samples import PARTS, transitions
-from diffgames.markets.ecn_scores import facts, recorded_statistics, simulate_books, simulated_statistics
+from diffgames.markets.ecn_scores import simulate_books
 from diffgames.markets.exchange import AbstractExchange
 from diffgames.markets.level2 import read_level2
 from diffgames.markets.neural_fit import NeuralReport, fit_neural_exchange
@@ -80,8 +81,7 @@ class NeuralHeadline:
         Headline(
             shape="{fact: laws}",
             unit="ticks, 1 or lots",
-            meaning="recorded, then each model alone: deviation of the mid's change, share of steps without one, its "
-            "kurtosis, autocorrelations of the spread (1 step) and the best volumes, volumes' deviations",
+            meaning="recorded, then each model alone (docs/markets/tape.md has each fact with its unit)",
         ),
     ]
     mean_volume_kept: Annotated[
@@ -127,12 +127,12 @@ def run(config: NeuralConfig, context: RunContext) -> StudyResult:
         reports.append(report)
     first = reports[0]
     record = transitions(data, config.levels)
-    found = {"recorded": facts(recorded_statistics(record))}
+    found = {"recorded": facts.statistics(facts.of_level2(data, config.levels, config.steps - SETTLING))}
     kept = []
     for name, model in models.items():
         context.progress.update(f"simulating, {name}", 0.0)
         paths = simulate_books(model, context.key, config.paths, config.steps)
-        found[name] = facts(simulated_statistics(paths, SETTLING))
+        found[name] = facts.statistics(facts.of_paths(paths, SETTLING))
         volume = np.asarray(paths.volume, float)[:, SETTLING:].mean(axis=(0, 1))
         kept.append(float(np.abs(volume / record.after.mean(axis=0) - 1.0).max()))
     headline = NeuralHeadline(
