@@ -89,7 +89,9 @@ class Target(eqx.Module):
         """ℓ, in `unit`."""
         if self.kind == "percentiles":
             found = jnp.asarray(seen.percentiles)[..., self.supertype, :]
-            return jnp.mean(jnp.abs(found - jnp.broadcast_to(jnp.asarray(self.value), found.shape)), axis=-1)
+            return jnp.mean(
+                jnp.abs(found - jnp.broadcast_to(jnp.asarray(self.value, found.dtype), found.shape)), axis=-1
+            )
         share = seen.total_share if self.supertype is None else jnp.asarray(seen.share)[..., self.supertype]
         short = self.value[0] - share
         return jnp.abs(short) if self.kind == "equal" else jnp.maximum(short, 0.0)

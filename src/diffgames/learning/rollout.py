@@ -4,12 +4,14 @@ Every role's policy acts on the observations of all its agents in all episodes a
 play, so that a later role observes the actions of the earlier ones. Leaves of what is collected are [time, episodes,
 agents, …]; with several devices the episodes are spread over them.
 
+Episodes play one game, or each its own (`PerEpisode`), in one compiled function.
+
 The game's randomness and each role's have keys of their own, so that equal keys give the same types, connections and
 exogenous noise whoever plays: a deviation and the profile are compared with common random numbers.
 """
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import equinox as eqx
@@ -32,18 +34,36 @@ class Experience(eqx.Module):
     reward: Float[Array, "*time episodes agents"]
 
 
+class PerEpisode(eqx.Module):
+    """A game that differs by episode: episode b plays `install(game, laws[b])`, which has the shapes of `game`."""
+
+    game: AbstractMarkovGame
+    laws: Any  # arrays with a leading axis of episodes
+    install: Callable[[Any, Any], Any] = eqx.field(static=True)
+
+
 Explore = bool | Mapping[str, bool | Bool[Array, ""]]
 
 
 def play(
-    game: AbstractMarkovGame, profile: Profile, key: PRNGKeyArray, episodes: int, explore: Explore = True
+    game: AbstractMarkovGame | PerEpisode,
+    profile: Profile,
+    key: PRNGKeyArray,
+    episodes: int,
+    explore: Explore = True,
+    keep: Callable[[Any], Any] = lambda record: record,
 ) -> tuple[dict[str, Experience], Any]:
     """Play `episodes` episodes; returns each role's experience and the game's records, [time, episodes, …].
 
     With `explore=False` every agent takes its most likely action; a mapping says so role by role (others explore).
+    `keep` takes from the record of a step what is wanted of it.
     """
+    game, laws, install = (
+        (game.game, game.laws, game.install) if isinstance(game, PerEpisode) else (game, None, lambda same, _: same)
+    )
     reset_key, play_key = jax.random.split(key)
-    state = jax.vmap(game.reset)(devices.spread(jax.random.split(reset_key, episodes)))
+    reset_keys = devices.spread(jax.random.split(reset_key, episodes))
+    state = jax.vmap(lambda law, k: install(game, law).reset(k))(laws, reset_keys)
     carries = {role.name: profile[role.name].initial_carry(episodes * role.count) for role in game.roles}
 
     def body(memory, key):
@@ -51,13 +71,17 @@ def play(
         game_key, draw_key = jax.random.split(key)
         actions, lived, carried = {}, {}, {}
         for role in game.roles:
-            seen = jax.vmap(lambda s, a, name=role.name: game.observe(s, a, name))(state, actions)
+            seen = jax.vmap(lambda law, s, a, name=role.name: install(game, law).observe(s, a, name))(
+                laws, state, actions
+            )
             flat = seen.reshape(episodes * role.count, -1)
             carried[role.name], head, value = profile[role.name](carries[role.name], flat)
             draw = _draw(role, head, draw_key, explore)
             actions[role.name] = _to_game(role, draw).reshape(episodes, role.count, *draw.shape[1:])
             lived[role.name] = (seen, draw, head, value)
-        state, rewards, record = jax.vmap(game.step)(state, actions, jax.random.split(game_key, episodes))
+        state, rewards, record = jax.vmap(lambda law, s, a, k: install(game, law).step(s, a, k))(
+            laws, state, actions, jax.random.split(game_key, episodes)
+        )
         experience = {}
         for role in game.roles:
             seen, draw, head, value = lived[role.name]
@@ -69,7 +93,7 @@ def play(
                 value=value.reshape(shape),
                 reward=rewards[role.name],
             )
-        return (state, carried), (experience, record)
+        return (state, carried), (experience, keep(record))
 
     _, collected = jax.lax.scan(body, (state, carries), jax.random.split(play_key, game.horizon))
     return collected

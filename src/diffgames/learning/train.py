@@ -122,7 +122,7 @@ def train(
     """
     state = start(game, profile, config, key, updates, learn)
     frozen = devices.replicate(profile)
-    state = _loop(lambda s: update(game, frozen, s, config), state, updates, checkpoint, save_every, progress)
+    state = take_updates(lambda s: update(game, frozen, s, config), state, updates, checkpoint, save_every, progress)
     result = _result(profile, state)
     for note in value_clip_notes(result.history, config):
         warnings.warn(note, LearningWarning, stacklevel=2)
@@ -151,19 +151,24 @@ def train_seeds(
     runs = list(zip(games, profiles, keys, strict=True))
     state = _stacked([start(game, profile, config, key, updates, learn) for game, profile, key in runs])
     played, frozen = devices.replicate((_stacked(games), _stacked(profiles)))
-    state = _loop(lambda s: _update_seeds(played, frozen, s, config), state, updates, checkpoint, save_every, progress)
+    state = take_updates(
+        lambda s: _update_seeds(played, frozen, s, config), state, updates, checkpoint, save_every, progress
+    )
     return [_result(p, jax.tree.map(lambda leaf, i=i: leaf[i], state)) for i, p in enumerate(profiles)]
 
 
-def _loop(
-    step: Callable[[LearnerState], tuple[LearnerState, dict[str, Any]]],
-    state: LearnerState,
+def take_updates(
+    step: Callable[[Any], tuple[Any, dict[str, Any]]],
+    state: Any,
     updates: int,
     checkpoint: Checkpoint | None,
     save_every: int,
     progress: ProgressCallback | None,
-) -> LearnerState:
-    """Take steps until all are done or nothing sound is left to improve (of one run, or of any of several)."""
+) -> Any:
+    """Take steps until all are done or nothing sound is left to improve (of one run, or of any of several).
+
+    `state` has `index` and `outcome` like `LearnerState`, which it mostly is.
+    """
     if checkpoint is not None:
         state = devices.replicate(checkpoint.load(state) or state)
     while _done(state) < updates and not np.all(np.asarray(state.outcome)):
@@ -176,7 +181,7 @@ def _loop(
     return state
 
 
-def _done(state: LearnerState) -> int:
+def _done(state: Any) -> int:
     return int(np.max(np.asarray(state.index)))
 
 

@@ -1,0 +1,183 @@
+"""Calibration of a shared equilibrium while it is learned (CALSHEQ; Vadori et al., Algorithm 1).
+
+Every episode b has its own supertype profile Λᵇ, a particle that is carried from update to update. One update is
+
+    δΛᵇ ~ π^Λ(·|Λᵇ),   Λᵇ ← clip(Λᵇ + δΛᵇ),   play episode b with Λᵇ,   r^b from its statistics (`targets`),
+    improve the agents' shared policies from all steps, and π^Λ from the B samples (Λᵇ, δΛᵇ, r^b), each by its PPO.
+
+π^Λ is a Gaussian over the raw increments whose mean and deviation are networks of Λ. With `increments=False` it draws
+Λ itself and sees a constant (the ablation *no state*). Assumption 4.1 wants the calibrator's rate to be of lower order
+than the agents'; the paper's experiments take equal ones. A calibrator's `PPOConfig` with a `final_learning_rate` below
+the agents' makes the ratio decay.
+
+Without a calibrator the law of Λ is frozen: every episode draws its profile from given ones. New agents learn so under
+a calibrated law, and under the single proposal of Bayesian optimization. What the agents learn from is the same.
+"""
+
+import dataclasses
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from diffgames.calibration.supertype_profile import SupertypeProfile
+from diffgames.calibration.targets import Statistics, Target, percentiles, reward
+from diffgames.errors import RunFailed
+from diffgames.learning import distribution
+from diffgames.learning.policy import Profile, actor_critic
+from diffgames.learning.ppo import Learner, PPOConfig, improve, new_learner
+from diffgames.learning.rollout import Experience, PerEpisode, play
+from diffgames.learning.train import OUTCOMES, SAVE_EVERY, Checkpoint, Outcome, ProgressCallback, take_updates
+from diffgames.markets.environment import OTCMarket
+from diffgames.markets.market_state import StepRecord
+
+LEARNING = "provider"  # the takers of a calibration are fixed
+
+
+class Problem(eqx.Module):
+    """What is calibrated to what; taker supertype k trades the size `market.takers.quantity.mean[k]`."""
+
+    market: OTCMarket
+    space: SupertypeProfile = eqx.field(static=True)
+    targets: tuple[Target, ...]
+    increments: bool = eqx.field(static=True, default=True)
+
+
+class CalibrationState(eqx.Module):
+    """All that is carried from update to update; `laws` are the particles, or the frozen law where no calibrator is."""
+
+    agents: Learner
+    calibrator: Learner | None
+    laws: Float[Array, "laws components"]
+    key: PRNGKeyArray
+    index: Int[Array, ""]
+    outcome: Int[Array, ""]
+    history: dict[str, Any]
+
+
+def new_calibrator(problem: Problem, key: PRNGKeyArray, width: int, config: PPOConfig) -> Learner:
+    """A calibrator whose increments are zero on average, whatever Λ."""
+    return new_learner(actor_critic(problem.space.role(problem.increments), key, width), config)
+
+
+def start(
+    problem: Problem,
+    fixed: Profile,
+    agents: Learner,
+    calibrator: Learner | None,
+    laws: Float[Array, "laws components"],
+    key: PRNGKeyArray,
+    config: tuple[PPOConfig, PPOConfig],
+    updates: int,
+) -> CalibrationState:
+    """The state before the first update, its history as long as it will get."""
+    state = CalibrationState(agents, calibrator, laws, key, jnp.int32(0), jnp.int32(0), {})
+    shapes = eqx.filter_eval_shape(_advance, problem, fixed, state, config)[1]
+    history = jax.tree.map(lambda leaf: jnp.full((updates, *leaf.shape), jnp.nan, jnp.float32), shapes)
+    return dataclasses.replace(state, history=history)
+
+
+def calibrate(
+    problem: Problem,
+    fixed: Profile,
+    state: CalibrationState,
+    config: tuple[PPOConfig, PPOConfig],
+    updates: int,
+    *,
+    checkpoint: Checkpoint | None = None,
+    progress: ProgressCallback | None = None,
+) -> CalibrationState:
+    """Make updates until `updates` are done; `config` is the agents' and the calibrator's.
+
+    The history holds per update: "reward" (mean of r^b), "share", "percentiles", "earned" (mean episode return per
+    provider), "law" and "law_deviation" (mean and standard deviation of Λᵇ over episodes). Raises `RunFailed` where a
+    policy is no longer finite.
+    """
+    state = take_updates(lambda s: update(problem, fixed, s, config), state, updates, checkpoint, SAVE_EVERY, progress)
+    outcome = OUTCOMES[int(state.outcome)]
+    if outcome is not Outcome.COMPLETED:
+        raise RunFailed(f"{outcome.value} (after {int(state.index)} of {updates} updates)", outcome.remedy)
+    return state
+
+
+@eqx.filter_jit
+def update(
+    problem: Problem, fixed: Profile, state: CalibrationState, config: tuple[PPOConfig, PPOConfig]
+) -> tuple[CalibrationState, dict[str, Any]]:
+    """One update of Algorithm 1, or of the agents alone under a frozen law; and its metrics (see `calibrate`)."""
+    following, metrics = _advance(problem, fixed, state, config)
+    history = jax.tree.map(lambda past, now: past.at[state.index].set(now.astype(jnp.float32)), state.history, metrics)
+    learned = jax.tree.leaves((following.agents, following.calibrator))
+    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in learned]))
+    outcome = jnp.where(finite, state.outcome, OUTCOMES.index(Outcome.DIVERGED)).astype(jnp.int32)
+    return dataclasses.replace(following, history=history, outcome=outcome), metrics
+
+
+@eqx.filter_jit
+def measure(
+    problem: Problem,
+    profile: Profile,
+    laws: Float[Array, "laws components"],
+    key: PRNGKeyArray,
+    episodes: int,
+) -> tuple[Statistics, Float[Array, " episodes"], Float[Array, "episodes providers"]]:
+    """Statistics, rewards and the providers' returns of episodes that draw their Λ from `laws`."""
+    law_key, play_key = jax.random.split(key)
+    drawn = laws[jax.random.randint(law_key, (episodes,), 0, laws.shape[0])]
+    lived, seen = _play(problem, profile, drawn, play_key, episodes)
+    return seen, reward(problem.targets, seen), jnp.sum(lived[LEARNING].reward, axis=0)
+
+
+def statistics(problem: Problem, flow: Array, share: Array) -> Statistics:
+    """From the lots that providers traded with each taker supertype [episodes, providers, sizes], and their shares."""
+    member = jax.nn.one_hot(jnp.asarray(problem.market.provider_supertype), 2, dtype=jnp.float32)
+    sizes = problem.market.takers.quantity.mean
+    trades = jnp.einsum("epq,pj->ejq", flow, member, precision="highest") / sizes[None, None, :]
+    return Statistics(share=jnp.matmul(share, member, precision="highest"), percentiles=percentiles(trades, sizes))
+
+
+def _advance(
+    problem: Problem, fixed: Profile, state: CalibrationState, config: tuple[PPOConfig, PPOConfig]
+) -> tuple[CalibrationState, dict[str, Any]]:
+    key, law_key, play_key, agent_key, calibrator_key = jax.random.split(state.key, 5)
+    episodes, role = config[0].episodes, problem.space.role(problem.increments)
+    seen_law, head, value, raw = problem.space.seen(state.laws, problem.increments), None, None, None
+    if state.calibrator is None:
+        laws = state.laws[jax.random.randint(law_key, (episodes,), 0, state.laws.shape[0])]
+    else:
+        _, head, value = state.calibrator.policy((), seen_law)
+        raw = distribution.sample(role.action, head, law_key)
+        laws = problem.space.moved(state.laws, raw, problem.increments)
+    lived, seen = _play(problem, {**fixed, LEARNING: state.agents.policy}, laws, play_key, episodes)
+    earned = reward(problem.targets, seen)
+    agents, _ = improve(state.agents, problem.market.role(LEARNING), lived[LEARNING], config[0], agent_key)
+    calibrator, carried = state.calibrator, state.laws
+    if calibrator is not None and raw is not None and head is not None and value is not None:
+        single = (leaf[None, :, None] for leaf in (seen_law, raw, head, value, earned))
+        calibrator, _ = improve(calibrator, role, Experience(*single), config[1], calibrator_key)
+        carried = laws
+    following = dataclasses.replace(
+        state, agents=agents, calibrator=calibrator, laws=carried, key=key, index=state.index + 1
+    )
+    metrics = {
+        "reward": jnp.mean(earned),
+        "share": jnp.mean(seen.share, axis=0),
+        "percentiles": jnp.mean(seen.percentiles, axis=0),
+        "earned": jnp.mean(jnp.sum(lived[LEARNING].reward, axis=0), axis=0),
+        "law": jnp.mean(laws, axis=0),
+        "law_deviation": jnp.std(laws, axis=0),
+    }
+    return following, metrics
+
+
+def _play(problem: Problem, profile: Profile, laws: Array, key: PRNGKeyArray, episodes: int):
+    """Every role's experience, and the statistics of every episode."""
+
+    def keep(record: StepRecord) -> tuple[Array, Array]:
+        return jnp.sum(record.flow, axis=2), record.running_share
+
+    games = PerEpisode(problem.market, laws, problem.space.install)
+    lived, (flow, share) = play(games, profile, key, episodes, keep=keep)
+    return lived, statistics(problem, jnp.sum(flow, axis=0), share[-1])
