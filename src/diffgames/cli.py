@@ -1,4 +1,4 @@
-"""The command line: `diffgames list | run | compare | verify | report | export | bench`.
+"""The command line: `diffgames list | run | compare | verify | report | export | what-if | bench`.
 
 Exit codes: 0 done; 1 the study ran and failed (result.json says why and what to try); 2 bad usage, bad input or a
 damaged run folder, in one line; 130 interrupted (resumable). JAX is imported only by the commands that need it, so
@@ -75,6 +75,12 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--out", required=True, metavar="DIR", help="a new folder")
     export.set_defaults(act=_export)
 
+    what_if = commands.add_parser("what-if", help="play a market run's policies in other markets: one table")
+    what_if.add_argument("run", metavar="RUN")
+    what_if.add_argument("--grid", nargs="+", action="extend", required=True, metavar="KEY=V1,V2,…", help="parameters")
+    what_if.add_argument("--out", required=True, metavar="DIR", help="a new folder for table.csv")
+    what_if.set_defaults(act=_what_if)
+
     bench = commands.add_parser("bench", help="run a benchmark")
     bench.add_argument("name", metavar="NAME")
     bench.add_argument("--json", action="store_true", help="print JSON only")
@@ -85,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    commands = ("list", "run", "compare", "verify", "report", "export", "bench")
+    commands = ("list", "run", "compare", "verify", "report", "export", "what-if", "bench")
     if words and not words[0].startswith("-") and words[0] not in commands:
         return _refuse(InvalidInput("COMMAND", words[0], suggestion(words[0], commands)))
     try:
@@ -297,6 +303,17 @@ def _export(options: argparse.Namespace) -> int:
 
     for path in export(open_run(options.run), options.out, options.format):
         print(path)
+    return DONE
+
+
+def _what_if(options: argparse.Namespace) -> int:
+    from diffgames.runtime import prepare_jax
+
+    prepare_jax()
+    from diffgames.records import open_run
+    from diffgames.studies.what_if import parse_grid, what_if
+
+    print(what_if(open_run(options.run), parse_grid(options.grid), options.out))
     return DONE
 
 

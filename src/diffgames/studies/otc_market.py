@@ -152,6 +152,14 @@ def _finish(
     )
 
 
+def play(config: OTCConfig, context: RunContext) -> StepRecord:
+    """The episodes in which a run evaluates the profile that `config.profile` names."""
+    task = _prepare(config, context)
+    record = evaluate(task.game, task.start, jax.random.split(context.key, 4)[2], config.evaluation_episodes)[1]
+    check_walls(task.game, record)
+    return record
+
+
 def verify(config: OTCConfig, profile: Profile, context: RunContext) -> Certificate:
     """The certificate of a stored profile, recomputed from its parameters and seed."""
     market, _ = _market(config, context)
