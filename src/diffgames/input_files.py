@@ -1,11 +1,12 @@
 """Files that parameters name: what they contained when a run started, so that it does not go on with other data.
 
 `inputs` of config.json holds, for every text among the parameters, the absolute path and digest of the file or finished
-run folder that it named when the run started, or null where it named none. A run that goes on elsewhere, or is
-verified, opens the files at these paths, after their digests were compared.
+run folder that it named when the run started, or null where it named none; FILE.py:NAME names the file. A run that goes
+on elsewhere, or is verified, opens the files at these paths, after their digests were compared.
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 from diffgames.errors import InvalidInput
 from diffgames.headline import numbers
 from diffgames.manifest import MANIFEST
+
+MEMBER = re.compile(r"(.+\.py):\w+", re.DOTALL)
 
 Inputs = Mapping[str, Mapping[str, str] | None]
 
@@ -102,6 +105,8 @@ def _found(text: str) -> dict[str, str] | None:
     try:
         path = Path(text).resolve()
         content = path / MANIFEST if path.is_dir() else path
+        if not content.is_file() and (member := MEMBER.match(str(path))):  # FILE.py:NAME
+            content = Path(member[1])
         if not content.is_file():
             return None
     except (OSError, ValueError, RuntimeError):

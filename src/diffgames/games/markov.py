@@ -106,6 +106,20 @@ class AbstractMarkovGame(eqx.Module):
         """
         return {}
 
+    def observe_by_name(self, state: State, actions: Actions, role: str) -> dict[str, Float[Array, " agents"]]:
+        """What agents written by hand are told, by name: the observations here, in natural units where a game has them.
+
+        Such agents stand in for the profile's (`games.fixed_agents`).
+        """
+        seen = self.observe(state, actions, role)
+        return {name: seen[:, column] for column, name in enumerate(self.role(role).observation_names)}
+
+    def action_of(self, state: State, role: str, index: int, answer: Float[Array, " components"]) -> Array:
+        """The continuous action of an agent written by hand that answered with these components: cut to the box."""
+        space = self.role(role).action
+        assert isinstance(space, Continuous)
+        return jnp.clip(answer, jnp.asarray(space.low, answer.dtype), jnp.asarray(space.high, answer.dtype))
+
     def role(self, name: str) -> Role:
         """The role called `name`; a `KeyError` lists the roles there are."""
         for role in self.roles:

@@ -23,12 +23,13 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from diffgames.errors import InvalidInput, RunFailed
+from diffgames.games.fixed_agents import Fixed, FixedAgents, fix_agents
 from diffgames.games.markov import AbstractMarkovGame
 from diffgames.games.names import check_names
 from diffgames.learning import devices, distribution
 from diffgames.learning.policy import DEFAULT_WIDTH, FixedProbabilities, Profile, actor_critic
 from diffgames.learning.ppo import Learner, PPOConfig, improve, new_learner
-from diffgames.learning.rollout import play
+from diffgames.learning.rollout import Experience, play
 
 History = dict[str, Any]
 SAVE_EVERY = 10
@@ -108,6 +109,7 @@ def train(
     updates: int,
     *,
     learn: Sequence[str],
+    fixed: Fixed | None = None,
     checkpoint: Checkpoint | None = None,
     save_every: int = SAVE_EVERY,
     progress: ProgressCallback | None = None,
@@ -115,11 +117,14 @@ def train(
 ) -> TrainResult:
     """Improve the policies of the roles in `learn` for `updates` updates, starting from `profile`.
 
+    `fixed` are agents {(role, index): function} that do not learn while the others of their role do: they play by their
+    functions (`games.fixed_agents`), and nothing is learned from what they live through.
     `progress(update, metrics)` is called after every update with the metrics of that update (see `advance`);
     `checkpoint` is read at the start and written every `save_every` updates. Unsound training stops with the last good
     state kept; with `throw` (the default) it raises `RunFailed` instead of returning it. Warns with
     `LearningWarning` where the value loss ends at its clip.
     """
+    game = fix_agents(game, fixed) if fixed else game
     state = start(game, profile, config, key, updates, learn)
     frozen = devices.replicate(profile)
     state = take_updates(lambda s: update(game, frozen, s, config), state, updates, checkpoint, save_every, progress)
@@ -196,6 +201,8 @@ def start(
     for name in learn:
         if isinstance(profile[name], FixedProbabilities):
             raise InvalidInput("learn", name, "a role whose policy can learn (this one's probabilities are fixed)")
+        if isinstance(game, FixedAgents) and not len(game.learning(name)):
+            raise InvalidInput("learn", name, "a role of which not every agent is fixed")
     state = LearnerState(
         learners={name: new_learner(profile[name], config) for name in learn},
         key=key,
@@ -257,7 +264,8 @@ def advance(
     experience, records = play(game, playing, play_key, config.episodes)
     learners, reports = {}, {}
     for (name, learner), improve_key in zip(state.learners.items(), improve_keys, strict=True):
-        learners[name], reports[name] = improve(learner, game.role(name), experience[name], config, improve_key)
+        lived = _learning(game, name, experience[name])
+        learners[name], reports[name] = improve(learner, game.role(name), lived, config, improve_key)
     returns = {name: jnp.sum(lived.reward, axis=0) for name, lived in experience.items()}
     metrics = {
         "reward": {name: jnp.mean(earned, axis=0) for name, earned in returns.items()},
@@ -270,6 +278,13 @@ def advance(
     }
     following = eqx.tree_at(lambda s: (s.learners, s.key, s.index), state, (learners, key, state.index + 1))
     return devices.whole((following, metrics))
+
+
+def _learning(game: AbstractMarkovGame, role: str, experience: Experience) -> Experience:
+    """What the agents of a role lived through whom the profile plays."""
+    if not isinstance(game, FixedAgents) or all(name != role for name, _ in game.places):
+        return experience
+    return jax.tree.map(lambda leaf: leaf[:, :, game.learning(role)], experience)
 
 
 # Compiled by itself so that `start`, which asks for the shapes of the metrics, and `update` trace the game once.

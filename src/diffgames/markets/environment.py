@@ -134,6 +134,8 @@ class OTCMarket(AbstractMarkovGame):
             books=books,
             exchange_carry=carry,
             price=self._reference(books),
+            price_change=jnp.zeros((), jnp.float32),
+            volume=jnp.zeros((), jnp.float32),
             providers=Account.empty(n_providers),
             takers=Account.empty(n_takers),
             exchanges=Account.empty(self.n_exchanges),
@@ -162,6 +164,21 @@ class OTCMarket(AbstractMarkovGame):
             jnp.min(selling, axis=0),
             self._scales(self.takers.normalizer),
         )
+
+    def observe_by_name(self, state: MarketState, actions: Actions, role: str) -> dict[str, Float[Array, " agents"]]:
+        law = self.providers.normalizer if role == "provider" else self.takers.normalizer
+        names, seen = self.role(role).observation_names, self.observe(state, actions, role)
+        return observations.by_name(names, seen, state, self._scales(law))
+
+    def action_of(self, state: MarketState, role: str, index: int, answer: Float[Array, "3"]) -> Float[Array, "3"]:
+        """A provider's answer: the spread ask − bid of the first lot and its skew in ticks, and lots to hedge.
+
+        They are not cut to what policies can quote; spreads below 0 are 0, hedges at most the inventory.
+        """
+        market = jnp.min(jax.vmap(market_spread)(jax.vmap(self.engine.depth)(state.books)))
+        held = jnp.maximum(jnp.abs(state.providers.inventory[index]), 1e-6)
+        spread, skew, hedge = answer
+        return jnp.stack([jnp.maximum(spread, 0.0) / market - 1.0, skew / market, jnp.clip(hedge, 0.0, held) / held])
 
     def step(
         self, state: MarketState, actions: Actions, key: PRNGKeyArray

@@ -39,6 +39,8 @@ class MarketState(eqx.Module):
     books: Any  # the engine's books, one per exchange on the leading axis
     exchange_carry: Any  # what each exchange agent remembers, likewise
     price: Float[Array, ""]  # reference price P_t
+    price_change: Float[Array, ""]  # P_t − P_{t−1}, 0 at the start
+    volume: Float[Array, ""]  # lots that takers have traded so far, exchanges included
     providers: Account
     takers: Account
     exchanges: Account

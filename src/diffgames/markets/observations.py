@@ -52,6 +52,32 @@ def taker_features(provider_supertypes: int) -> tuple[str, ...]:
     )
 
 
+def by_name(
+    names: tuple[str, ...], seen: Float[Array, "agents features"], state: MarketState, scales: Scales
+) -> dict[str, Float[Array, " agents"]]:
+    """What agents written by hand are told: observations in ticks, lots and steps, and what is public.
+
+    `steps_left`, `volatility` (ticks per √step), `price_change` (ticks, in the last step) and `market_volume` (lots
+    that takers traded so far) come on top. Costs and spreads are in ticks and stay capped at `COST_CAP` median spreads.
+    """
+    unit = {"price": scales.price, "inventory": scales.inventory, "market_spread": scales.spread}
+    unit |= {"normalizer": scales.normalizer, "quantity": scales.quantity}
+    unit |= {name: scales.volume for name in names if "_volume_" in name}
+    unit |= {name: scales.spread for name in names if name.startswith("hedge_cost") or name.endswith("_cost")}
+    told = {name: seen[:, column] * unit.get(name, 1.0) for column, name in enumerate(names)}
+    one = jnp.ones_like(seen[:, 0])
+    if "sold_fraction" in told:  # a taker: its own affairs, whatever its clock shows
+        own = {"sold_fraction": state.sold_fraction, "bought_fraction": state.bought_fraction}
+        told |= {**own, "inventory": state.takers.inventory}
+    return told | {
+        "time": one * state.time.astype(jnp.float32),
+        "steps_left": one * (scales.steps - state.time).astype(jnp.float32),
+        "volatility": one * scales.price / scales.steps**0.5,
+        "price_change": one * state.price_change,
+        "market_volume": one * state.volume,
+    }
+
+
 def observe_providers(
     state: MarketState, depth: DepthBook, levels: int, scales: Scales
 ) -> Float[Array, "providers features"]:

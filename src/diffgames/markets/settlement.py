@@ -72,6 +72,8 @@ def settle(
         books=books,
         exchange_carry=state.exchange_carry,
         price=next_price,
+        price_change=next_price - state.price,
+        volume=state.volume + volume,
         providers=providers,
         takers=takers,
         exchanges=exchanges,

@@ -6,12 +6,13 @@ measured on held-out episodes and the profile is certified: for one agent of eve
 against everyone else's frozen policies, and what the best gains on paired held-out episodes is reported with its
 interval, its budget and its learning curve.
 
+Agents named by `provider.0=…`, `taker.3=…` play by a function instead (`own_agents`), and the others learn beside them.
 With `taker_probabilities` takers are fixed: they hold, buy and sell at random, whatever they see (Section 5.1's flow),
 and only the providers learn. With `profile=RUN` nothing is trained: the profile of an earlier run plays the market that
 the parameters describe, its observations scaled by that market's own units.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +23,7 @@ import xarray as xr
 from jaxtyping import PRNGKeyArray
 
 from diffgames.errors import InvalidInput
+from diffgames.games.fixed_agents import FixedAgents
 from diffgames.input_files import input_files, other_inputs
 from diffgames.learning.policy import FixedProbabilities, Profile
 from diffgames.learning.rollout import evaluate
@@ -47,15 +49,16 @@ from diffgames.studies.market_parameters import (
     fit_exchanges,
     snapshots_of,
 )
+from diffgames.studies.own_agents import OwnAgents, fixed_market, named, pnl_by_agent
 from diffgames.studies.parameters import text_values
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
-from diffgames.verification.certificate import Certificate
+from diffgames.verification.certificate import LOWER_BOUND, Certificate
 
 ROLES = ("provider", "taker")
 
 
 @dataclass(frozen=True, kw_only=True)
-class OTCConfig(CertificateParameters, MarketParameters):
+class OTCConfig(CertificateParameters, MarketParameters, OwnAgents):
     """The market, how it is learned, and how it is judged."""
 
     taker_probabilities: Annotated[
@@ -69,14 +72,15 @@ class OTCConfig(CertificateParameters, MarketParameters):
 
 def run(config: OTCConfig, context: RunContext) -> StudyResult:
     """Fit, learn (or take the profile that is given), measure, certify."""
-    if config.profile is None:
-        return run_learned(_prepare, _finish, config, context)
-    return _finish(config, context, _prepare(config, context), None, None)
+    task = _prepare(config, context)
+    if task.roles:
+        return run_learned(lambda config, context: task, _finish, config, context)
+    return _finish(config, context, task, None, None)
 
 
 def run_seeds(config: OTCConfig, context: RunContext, seeds: Sequence[int]) -> list[StudyResult]:
     """Several seeds, learned together; each fits its own exchange."""
-    if config.profile is None:
+    if config.profile is None and not named(config):
         return run_learned_seeds(_prepare, _finish, config, context, seeds)
     return [run(config, context.of_seed(seed)) for seed in seeds]
 
@@ -89,22 +93,26 @@ def _prepare(config: OTCConfig, context: RunContext) -> Task:
         start = initial_profile(market, start_key, config.width, config.recurrent)
     else:
         start = _loaded(config.profile, market)
-    return Task(market, start | fixed, train_key, tuple(role for role in ROLES if role not in fixed), notes=reports)
+    played, roles = fixed_market(market, config), tuple(role for role in ROLES if role not in fixed)
+    learning = tuple(role for role in roles if config.profile is None and _learning(config, market, role).any())
+    return Task(played, start | fixed, train_key, learning, notes=reports)
 
 
 def _finish(
     config: OTCConfig, context: RunContext, task: Task, result: TrainResult | None, speed: float | None
 ) -> StudyResult:
     """Measure the profile that was learned or given, and certify it."""
-    market, reports, keys = task.game, task.notes, jax.random.split(context.key, 4)
+    reports, keys = task.notes, jax.random.split(context.key, 4)
+    market: OTCMarket = task.game.game if isinstance(task.game, FixedAgents) else task.game
+    learns = {role: _learning(config, market, role) for role in ROLES}
     profile, history = (task.start, {}) if result is None else (result.profile, result.history)
-    returns, record = evaluate(market, profile, keys[2], config.evaluation_episodes)
+    returns, record = evaluate(task.game, profile, keys[2], config.evaluation_episodes)
     check_walls(market, record)
     path = config.data if isinstance(config.data, str | None) else config.data[0]
     seen = look(record, market, snapshots_of(path, context.seed), reports[0].step)
-    certificate = _certify(config, context, market, profile, keys[3])
+    certificate = _certify(config, context, task.game, profile, keys[3])
     rewards = {name: np.asarray(value) for name, value in history.get("reward", {}).items()}
-    curves = by_supertype(market, rewards)
+    curves = by_supertype(market, rewards, learns)
     judged = verdict(curves, _exchange_share(history)) if curves else None
     headline = {
         "converged": None if judged is None else int(judged.converged),
@@ -114,19 +122,21 @@ def _finish(
         "reward_first": {name: tenth(curve, first=True) for name, curve in curves.items()} or None,
         "reward_last": {name: tenth(curve, first=False) for name, curve in curves.items()}
         or {name: float(value.mean()) for name, value in by_supertype(market, returns).items()},
-        "updates": config.updates if config.profile is None else 0,
+        "updates": 0 if result is None else config.updates,
         "agent_steps_per_second": speed,
         "imbalance": float(np.abs(np.asarray(record.imbalance)).max()),
         "facts": seen.facts,
         **measurements(record),
+        "pnl_by_agent": pnl_by_agent(market, record, named(config)),
     }
     figures: dict[str, Any] = {
         "market_day": otc_figures.market_day(record),
         "skew": otc_figures.skew_against_inventory(record),
         "shares": otc_figures.market_shares(*_per_provider(record)),
         "connectivity": otc_figures.connectivity_graph(record, market.taker_supertype),
-        "deviators": otc_figures.deviation_curves(certificate),
     }
+    if certificate.entries:
+        figures["deviators"] = otc_figures.deviation_curves(certificate)
     if curves:
         share = np.asarray(history["market_share"])
         figures = {"learning": otc_figures.learning_curves(curves, share), **figures}
@@ -163,7 +173,7 @@ def play(config: OTCConfig, context: RunContext) -> StepRecord:
 def verify(config: OTCConfig, profile: Profile, context: RunContext) -> Certificate:
     """The certificate of a stored profile, recomputed from its parameters and seed."""
     market, _ = _market(config, context)
-    return _certify(config, context, market, profile, jax.random.split(context.key, 4)[3])
+    return _certify(config, context, fixed_market(market, config), profile, jax.random.split(context.key, 4)[3])
 
 
 def measurements(record: StepRecord, provider: int = 0) -> dict[str, Any]:
@@ -186,14 +196,25 @@ def _exchange_share(history: dict[str, Any]) -> dict[str, np.ndarray]:
     return {"the exchange's share": 1.0 - np.asarray(history["market_share"], np.float64).sum(axis=-1)}
 
 
-def by_supertype(market: OTCMarket, values: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Means over the agents (last axis) of each supertype, labelled role_supertype."""
+def by_supertype(
+    market: OTCMarket, values: dict[str, Any], among: Mapping[str, np.ndarray] | None = None
+) -> dict[str, np.ndarray]:
+    """Means over the agents (last axis) of each supertype, labelled role_supertype; over those of `among` alone."""
     members = {"provider": np.asarray(market.provider_supertype), "taker": np.asarray(market.taker_supertype)}
+    counted = {role: np.ones(len(one), bool) if among is None else among[role] for role, one in members.items()}
     return {
-        f"{role}_{supertype}": np.asarray(value, np.float64)[..., members[role] == supertype].mean(axis=-1)
+        f"{role}_{supertype}": np.asarray(value, np.float64)[..., (members[role] == supertype) & counted[role]].mean(
+            axis=-1
+        )
         for role, value in values.items()
-        for supertype in np.unique(members[role])
+        for supertype in np.unique(members[role][counted[role]])
     }
+
+
+def _learning(config: OTCConfig, market: OTCMarket, role: str) -> np.ndarray:
+    """Which agents of a role the profile plays."""
+    fixed = [index for name, index in named(config) if name == role]
+    return ~np.isin(np.arange(market.role(role).count), fixed)
 
 
 def _market(config: OTCConfig, context: RunContext) -> tuple[OTCMarket, list[FitReport]]:
@@ -239,15 +260,21 @@ def _other_data(config: OTCConfig) -> list[str]:
 
 
 def _certify(
-    config: OTCConfig, context: RunContext, market: OTCMarket, profile: Profile, key: PRNGKeyArray
+    config: OTCConfig, context: RunContext, game: OTCMarket | FixedAgents, profile: Profile, key: PRNGKeyArray
 ) -> Certificate:
-    """Deviators for the first agent of every supertype of both roles."""
-    agents = {
-        f"{role} of supertype {supertype}": (role, members.index(supertype))
-        for role, members in (("provider", market.provider_supertype), ("taker", market.taker_supertype))
-        for supertype in sorted(set(members))
-    }
-    return certify(config, context, market, profile, agents, key)
+    """Deviators for the first agent of every supertype of both roles that the profile plays."""
+    market: OTCMarket = game.game if isinstance(game, FixedAgents) else game  # pyright: ignore[reportAssignmentType]
+    agents = {}
+    for role, members in (("provider", market.provider_supertype), ("taker", market.taker_supertype)):
+        for supertype in sorted(set(members)):
+            own = np.flatnonzero((np.asarray(members) == supertype) & _learning(config, market, role))
+            if len(own):
+                agents[f"{role} of supertype {supertype}"] = (role, int(own[0]))
+    if not agents:
+        return Certificate(
+            entries=(), how=LOWER_BOUND, unseen="all agents are fixed: nobody's deviation was looked for"
+        )
+    return certify(config, context, game, profile, agents, key)
 
 
 def _per_provider(record: StepRecord) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -376,6 +403,11 @@ STUDY = Study(
         ),
         "mean_abs_inventory": Headline(unit="lots", meaning="first provider's mean |inventory|"),
         "holding_time": Headline(unit="steps", meaning="first provider's mean time until its inventory changes sign"),
+        "pnl_by_agent": Headline(
+            shape="{agent: mean and half-width}",
+            unit="ticks × lots",
+            meaning="PnL per episode of an agent of every kind, and half-width of its 95% interval, held out",
+        ),
         "imbalance": Headline(
             unit="lots or ticks × lots", meaning="largest sum over all accounts, zero up to rounding"
         ),

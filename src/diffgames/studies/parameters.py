@@ -164,7 +164,7 @@ def build_config(study: Study, preset: str, settings: Mapping[str, Any]) -> tupl
     known = {field.name: field for field in fields_of(study.config)}
     merged: dict[str, Any] = {}
     for source in (study.presets[preset], settings):
-        merged.update(_flatten(source, known))
+        merged.update(_gathered(_flatten(source, known), known, merged))
     for key, value in merged.items():
         if key in OPTIONS:
             raise InvalidInput(key, value, f"no parameter: it is the option --{key}")
@@ -213,6 +213,22 @@ def _flatten(source: Mapping[str, Any], known: Mapping[str, FieldWords]) -> dict
         else:
             flat[key] = value
     return flat
+
+
+def _gathered(flat: Mapping[str, Any], known: Mapping[str, FieldWords], before: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of one entry of a dictionary, `provider.0`, put into the dictionary, `provider`."""
+    found: dict[str, Any] = {}
+    for key, value in flat.items():
+        name, dot, entry = key.partition(".")
+        hint = known[name].type if name in known else None
+        bare = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+        if key in known or not dot or get_origin(bare) is not dict:
+            found[key] = value
+        else:
+            given = found.get(name, before.get(name, {}))
+            given = _parsed(given) if isinstance(given, Text) else given
+            found[name] = {**(given if isinstance(given, Mapping) else {}), entry: str(value)}
+    return found
 
 
 def _construct(config: type, values: Mapping[str, Any], base: Any = None) -> Any:
