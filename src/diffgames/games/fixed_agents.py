@@ -158,7 +158,9 @@ def fix_agents(
 
 def _hashable(act: Agent) -> Agent:
     """A module of arrays as it is; of anything else its call, which is compared by identity."""
-    return act if isinstance(act, eqx.Module) else lambda observation, key: act(observation, key)
+    if isinstance(act, eqx.Module):
+        return act  # pyright: ignore[reportReturnType] - a module that is called
+    return lambda observation, key: act(observation, key)
 
 
 def _try(act: Agent, role: Role, index: int, seen: Mapping[str, Any], key: PRNGKeyArray, label: str) -> None:

@@ -28,7 +28,7 @@ from scipy.linalg import expm
 from diffgames.errors import InvalidInput
 from diffgames.markets.environment import OTCMarket
 
-Quoter = Callable[[dict[str, Float[Array, ""]], Any], tuple[Array, Array, float]]
+Quoter = Callable[[dict[str, Float[Array, ""]], Any], tuple[Array | float, Array | float, float]]
 LARGEST = 40  # trades that a quoter from a table is long or short at most
 
 

@@ -103,7 +103,7 @@ def _finish(
 ) -> StudyResult:
     """Measure the profile that was learned or given, and certify it."""
     reports, keys = task.notes, jax.random.split(context.key, 4)
-    market: OTCMarket = task.game.game if isinstance(task.game, FixedAgents) else task.game
+    market: Any = task.game.game if isinstance(task.game, FixedAgents) else task.game
     learns = {role: _learning(config, market, role) for role in ROLES}
     profile, history = (task.start, {}) if result is None else (result.profile, result.history)
     returns, record = evaluate(task.game, profile, keys[2], config.evaluation_episodes)
