@@ -27,6 +27,13 @@ from diffgames.plotting import COLOURS, axes_or_new, label
 from diffgames.simulation.as_markov import as_markov_game
 from diffgames.studies.context import RunContext
 from diffgames.studies.drawing import Drawing
+from diffgames.studies.market_components import (
+    SITUATIONS,
+    MarketTraining,
+    market_dataset,
+    market_weights,
+    over_training,
+)
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.verification.decomposition import (
     DifferentiableGame,
@@ -64,6 +71,22 @@ class ComponentsConfig:
         int, Parameter(unit="episodes", meaning="episodes behind the score functions' weights", minimum=32)
     ] = 262_144
     groups: Annotated[int, Parameter(unit="groups", meaning="groups of episodes behind every interval", minimum=5)] = 16
+    trainings: Annotated[
+        int,
+        Parameter(unit="trainings", meaning="independent trainings of every small market; 0: no markets", minimum=0),
+    ] = 2
+    market_updates: Annotated[int, Parameter(unit="updates", meaning="policy updates of a training", minimum=1)] = 20
+    checkpoints: Annotated[int, Parameter(unit="checkpoints", meaning="weights after the first", minimum=1)] = 1
+    market_episodes: Annotated[
+        int, Parameter(unit="episodes", meaning="episodes behind a weight of a market", minimum=32)
+    ] = 8_192
+    market_steps: Annotated[int, Parameter(unit="steps", meaning="episode length of the markets", minimum=1)] = 5
+    width: Annotated[int, Parameter(unit="units", meaning="units per hidden layer (two, tanh)", minimum=1)] = 8
+    risk_aversion: Annotated[float, Parameter(meaning="γ of the providers", minimum=0.0)] = 0.5
+    learning_rate: Annotated[
+        float, Parameter(meaning="Adam's learning rate in the markets", minimum=1e-9, plausible=(1e-6, 1e-2))
+    ] = 5e-4
+    data: Annotated[str | None, Parameter(meaning="level-2 file behind the reference price; null: synthetic")] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +95,12 @@ class ComponentsHeadline:
 
     hamiltonian_weight: Annotated[
         dict[str, float | None],
-        Headline(shape="{situation: number}", meaning="ω_A; null where no interaction is seen", optional=True),
+        Headline(
+            shape="{situation: number}",
+            meaning="ω_A, of the markets after the last update; null where no interaction is seen",
+            optional=True,
+            published="Figure 6",
+        ),
     ]
     lower: Annotated[Numbers, Headline(shape="{situation: number}", meaning="lower end of its 95% interval")]
     upper: Annotated[Numbers, Headline(shape="{situation: number}", meaning="upper end of its 95% interval")]
@@ -242,8 +270,9 @@ def run(config: ComponentsConfig, context: RunContext) -> StudyResult:
     """Exact weights, the crowd's weights by both routes, and the adjustments."""
     if config.weights[0] == config.weights[1] == 0.0:
         raise InvalidInput("weights", config.weights, "two numbers that are not both zero")
-    if config.scored_episodes % config.groups:
-        raise InvalidInput("scored_episodes", config.scored_episodes, f"a multiple of groups = {config.groups}")
+    for key in ("scored_episodes", "market_episodes"):
+        if getattr(config, key) % config.groups:
+            raise InvalidInput(key, getattr(config, key), f"a multiple of groups = {config.groups}")
     exact = exact_weights()
     estimates = crowd_weights(config, context)
     known = {
@@ -256,17 +285,43 @@ def run(config: ComponentsConfig, context: RunContext) -> StudyResult:
     known |= {name: closed(*config.weights) for name in estimates if "own states" in name}
     middle: dict[str, float | None] = {name: None if np.isnan(e.weight) else e.weight for name, e in estimates.items()}
     paths = spirals()
+    lower = {**exact, **{name: one.lower for name, one in estimates.items()}}
+    upper = {**exact, **{name: one.upper for name, one in estimates.items()}}
+    arrays = {"weights": _weights(exact, estimates, known), "play": _play(paths)}
+    if config.trainings:
+        sizes = _sizes(config)
+        arrays["market"] = market = market_dataset(sizes, market_weights(sizes, context))
+        for name in market.situation.values.tolist():
+            value, *ends = (float(market[field].sel(situation=name)[-1]) for field in ("weight", "lower", "upper"))
+            middle[name] = None if np.isnan(value) else value
+            lower[name], upper[name] = ends
     return StudyResult(
         ComponentsHeadline(
             hamiltonian_weight={**exact, **middle},
-            lower={**exact, **{name: one.lower for name, one in estimates.items()}},
-            upper={**exact, **{name: one.upper for name, one in estimates.items()}},
+            lower=lower,
+            upper=upper,
             closed_form=known,
             quadratic_weight=quadratic_weights(),
             cross_block=two_step_blocks(),
             distance={how: float(np.linalg.norm(path[-1])) for how, path in zip(ADJUSTMENTS, paths, strict=True)},
         ),
-        arrays={"weights": _weights(exact, estimates, known), "play": _play(paths)},
+        published={"hamiltonian_weight": {name: SITUATIONS[name].published for name in SITUATIONS if name in middle}},
+        arrays=arrays,
+    )
+
+
+def _sizes(config: ComponentsConfig) -> MarketTraining:
+    return MarketTraining(
+        trainings=config.trainings,
+        updates=config.market_updates,
+        checkpoints=config.checkpoints,
+        episodes=config.market_episodes,
+        groups=config.groups,
+        steps=config.market_steps,
+        width=config.width,
+        risk_aversion=config.risk_aversion,
+        learning_rate=config.learning_rate,
+        data=config.data,
     )
 
 
@@ -310,6 +365,11 @@ def memory(config: ComponentsConfig) -> dict[str, float]:
         "scored_episodes, steps": 4.0 * 20 * config.scored_episodes * config.steps,
         "paths, steps": 8.0 * 20 * config.paths * config.steps,
         "groups": 8.0 * 3 * config.groups**4,
+        "market_episodes, market_steps": 4.0 * 100 * config.market_episodes * config.market_steps,
+        "width": 4.0 * 6 * config.width**2 * config.groups**2,
+        "trainings, width": 4.0 * 12 * config.width**2 * config.trainings,
+        "market_updates": 4.0 * 20 * config.market_updates,
+        "checkpoints": 4.0 * 20 * config.checkpoints,
     }
 
 
@@ -320,13 +380,24 @@ STUDY = Study(
     config=ComponentsConfig,
     run=run,
     memory=memory,
-    presets={"quick": {}, "paper": {"scored_episodes": 2_097_152, "paths": 1024}},
+    presets={
+        "quick": {},
+        "paper": {
+            "scored_episodes": 2_097_152,
+            "paths": 1024,
+            "market_updates": 100,
+            "trainings": 5,
+            "checkpoints": 10,
+            "market_episodes": 131_072,
+        },
+    },
     minutes={"quick": 1.0, "paper": 4.0},
     headline=ComponentsHeadline,
     example="diffgames run game-components --set weights=[1,-0.5]",
-    published="no table",
+    published="ω_A read off Figure 6, whose market is not stated: about .6, .2, .6 and 1",
     uncertified="no profile is offered as an equilibrium: weights are measured where the players stand",
     figures={
+        "market": Drawing("weights with their bands, beside the paper's as dashed lines", "market", over_training),
         "weights": Drawing("measured weights lie on the closed forms, within their intervals", "weights", _bars),
         "play": Drawing(
             "plain gradient play spirals out; consensus and symplectic adjustment, here the same, spiral in",
