@@ -391,7 +391,7 @@ STUDY = Study(
             "market_episodes": 131_072,
         },
     },
-    minutes={"quick": 1.0, "paper": 4.0},
+    minutes={"quick": 2.0, "paper": 40.0},
     headline=ComponentsHeadline,
     example="diffgames run game-components --set weights=[1,-0.5]",
     published="ω_A read off Figure 6, whose market is not stated: about .6, .2, .6 and 1",
