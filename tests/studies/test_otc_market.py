@@ -46,12 +46,23 @@ def test_the_run_folder_holds_what_was_promised(folder):
     assert headline["updates"] == 2 and headline["imbalance"] < 1e-2
     assert headline["skew_standard_error"] > 0 and headline["agent_steps_per_second"] > 0
     entries = result["certificate"]["entries"]
-    assert len(entries) == 4
-    for entry in entries.values():
+    trained = {name: entry for name, entry in entries.items() if entry["curves"]}
+    assert len(trained) == 4 and set(entries) == set(trained) | set(headline["gap_by_type"])
+    for entry in trained.values():
         assert entry["interval"][0] <= entry["gain"] <= entry["interval"][1]
         assert entry["budget"]["updates"] == 2 and entry["curves"]["fresh"]["updates"][-1] == 2
     figures = {path.stem for path in (folder / "figures").glob("*.png")}
-    assert figures == {"learning", "market_day", "skew", "shares", "connectivity", "deviators", "facts", "costs"}
+    assert figures == {
+        "learning",
+        "market_day",
+        "skew",
+        "shares",
+        "connectivity",
+        "deviators",
+        "types",
+        "facts",
+        "costs",
+    }
 
 
 def test_a_profile_plays_another_market_without_learning(folder, tmp_path):

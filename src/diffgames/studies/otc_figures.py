@@ -181,8 +181,9 @@ def connectivity_graph(record: StepRecord, taker_supertype: Sequence[int], episo
 
 def deviation_curves(certificate: Certificate) -> Figure:
     """What the certificate's deviators gained on validation episodes while they were trained, one panel per agent."""
-    figure, axes = new_figure(columns=len(certificate.entries), width=3.6)
-    for axis, entry in zip(axes, certificate.entries, strict=True):
+    trained = [entry for entry in certificate.entries if entry.curves]
+    figure, axes = new_figure(columns=len(trained), width=3.6)
+    for axis, entry in zip(axes, trained, strict=True):
         for name, curve in entry.curves.items():
             updates, gain = [p.updates for p in curve], np.asarray([p.gain for p in curve])
             half = 1.96 * np.asarray([p.standard_error for p in curve])

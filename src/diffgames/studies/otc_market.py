@@ -20,7 +20,6 @@ from typing import Annotated, Any
 import jax
 import numpy as np
 import xarray as xr
-from jaxtyping import PRNGKeyArray
 
 from diffgames.errors import InvalidInput
 from diffgames.games.fixed_agents import FixedAgents
@@ -37,7 +36,7 @@ from diffgames.markets.fit_report import FitReport
 from diffgames.markets.market_state import StepRecord
 from diffgames.records import load_profile, open_run
 from diffgames.studies import otc_figures
-from diffgames.studies.certificate_parameters import CertificateParameters, certify, learning_memory
+from diffgames.studies.certificate_parameters import CertificateParameters, learning_memory
 from diffgames.studies.context import RunContext
 from diffgames.studies.learned import Task, run_learned, run_learned_seeds
 from diffgames.studies.learning_parameters import ppo_config, tenth
@@ -52,7 +51,8 @@ from diffgames.studies.market_parameters import (
 from diffgames.studies.own_agents import OwnAgents, fixed_market, named, pnl_by_agent
 from diffgames.studies.parameters import text_values
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
-from diffgames.verification.certificate import LOWER_BOUND, Certificate
+from diffgames.studies.type_certificate import certify_market, gains_by_type, headline_by_type
+from diffgames.verification.certificate import Certificate
 
 ROLES = ("provider", "taker")
 
@@ -110,7 +110,7 @@ def _finish(
     check_walls(market, record)
     path = config.data if isinstance(config.data, str | None) else config.data[0]
     seen = look(record, market, snapshots_of(path, context.seed), reports[0].step)
-    certificate = _certify(config, context, task.game, profile, keys[3])
+    certificate = certify_market(config, context, task.game, profile, learns, keys[3])
     rewards = {name: np.asarray(value) for name, value in history.get("reward", {}).items()}
     curves = by_supertype(market, rewards, learns)
     judged = verdict(curves, _exchange_share(history)) if curves else None
@@ -126,6 +126,7 @@ def _finish(
         "agent_steps_per_second": speed,
         "imbalance": float(np.abs(np.asarray(record.imbalance)).max()),
         "facts": seen.facts,
+        "gap_by_type": headline_by_type(certificate),
         **measurements(record),
         "pnl_by_agent": pnl_by_agent(market, record, named(config)),
     }
@@ -137,6 +138,7 @@ def _finish(
     }
     if certificate.entries:
         figures["deviators"] = otc_figures.deviation_curves(certificate)
+        figures["types"] = gains_by_type(certificate)
     if curves:
         share = np.asarray(history["market_share"])
         figures = {"learning": otc_figures.learning_curves(curves, share), **figures}
@@ -173,7 +175,9 @@ def play(config: OTCConfig, context: RunContext) -> StepRecord:
 def verify(config: OTCConfig, profile: Profile, context: RunContext) -> Certificate:
     """The certificate of a stored profile, recomputed from its parameters and seed."""
     market, _ = _market(config, context)
-    return _certify(config, context, fixed_market(market, config), profile, jax.random.split(context.key, 4)[3])
+    learns = {role: _learning(config, market, role) for role in ROLES}
+    key = jax.random.split(context.key, 4)[3]
+    return certify_market(config, context, fixed_market(market, config), profile, learns, key)
 
 
 def measurements(record: StepRecord, provider: int = 0) -> dict[str, Any]:
@@ -257,24 +261,6 @@ def _other_data(config: OTCConfig) -> list[str]:
     before, now = open_run(str(config.profile)).config.get("inputs", {}), input_files(text_values(config))
     before, now = ({name: file for name, file in one.items() if name != "profile"} for one in (before, now))
     return [f"the profile was learned from other data; {words}" for words in other_inputs(before, now)]
-
-
-def _certify(
-    config: OTCConfig, context: RunContext, game: OTCMarket | FixedAgents, profile: Profile, key: PRNGKeyArray
-) -> Certificate:
-    """Deviators for the first agent of every supertype of both roles that the profile plays."""
-    market: OTCMarket = game.game if isinstance(game, FixedAgents) else game  # pyright: ignore[reportAssignmentType]
-    agents = {}
-    for role, members in (("provider", market.provider_supertype), ("taker", market.taker_supertype)):
-        for supertype in sorted(set(members)):
-            own = np.flatnonzero((np.asarray(members) == supertype) & _learning(config, market, role))
-            if len(own):
-                agents[f"{role} of supertype {supertype}"] = (role, int(own[0]))
-    if not agents:
-        return Certificate(
-            entries=(), how=LOWER_BOUND, unseen="all agents are fixed: nobody's deviation was looked for"
-        )
-    return certify(config, context, game, profile, agents, key)
 
 
 def _per_provider(record: StepRecord) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -384,6 +370,10 @@ STUDY = Study(
         ),
         "reward_last": Headline(
             shape="{role_supertype: number}", meaning="mean episode reward, last tenth of training (or evaluated)"
+        ),
+        "gap_by_type": Headline(
+            shape="{agent and type: gain and half-width}",
+            meaning="gain of the best rule given the agent's type, and half-width of its 95% interval",
         ),
         "market_share": Headline(
             shape="providers", unit="1", meaning="share of all takers' volume, exchanges included"
