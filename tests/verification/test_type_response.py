@@ -9,8 +9,8 @@ import pytest
 from diffgames.errors import InvalidInput
 from diffgames.learning.policy import AbstractPolicy, FixedProbabilities
 from diffgames.markets.agents import constant
-from diffgames.markets.free_deviators import provider_rules, taker_rules
 from diffgames.markets.given_type import GivenType, complete
+from diffgames.verification.market_rules import provider_rules, taker_rules
 from diffgames.verification.type_response import gaps_given_types
 
 

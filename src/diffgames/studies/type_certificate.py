@@ -17,12 +17,12 @@ from matplotlib.figure import Figure
 from diffgames.games.fixed_agents import FixedAgents
 from diffgames.learning.policy import Profile
 from diffgames.markets.environment import OTCMarket
-from diffgames.markets.free_deviators import RULES
 from diffgames.markets.given_type import GivenType, complete, type_grid
 from diffgames.plotting import label, new_figure
 from diffgames.studies.certificate_parameters import CertificateParameters, certify
 from diffgames.studies.context import RunContext
 from diffgames.verification.certificate import Certificate, Gap
+from diffgames.verification.market_rules import RULES
 from diffgames.verification.type_response import gaps_given_types
 
 HOW = "lower bound: trained deviators over all types, and rules given the type"

@@ -1,4 +1,4 @@
-"""Deviators that cost no training: rules of few numbers, which any profile of the market must withstand.
+"""Rules of the over-the-counter market: deviators of few numbers, without training, that a profile must withstand.
 
 A provider that quotes by a line in its inventory q (in inventory scales), with market spreads ε and a hedge fraction h,
 

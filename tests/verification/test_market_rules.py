@@ -11,7 +11,7 @@ from diffgames.learning.policy import FixedProbabilities
 from diffgames.learning.rollout import evaluate
 from diffgames.markets.agents import constant
 from diffgames.markets.environment import OTCMarket
-from diffgames.markets.free_deviators import provider_rules, taker_rules
+from diffgames.verification.market_rules import provider_rules, taker_rules
 
 
 @pytest.fixture(scope="module")
