@@ -230,3 +230,14 @@ def test_a_prescribed_path_is_followed_within_half_a_tick(build_market):
     _, (_, record, _) = random_play(build_market(price_path=path), jax.random.key(8))
     deviation = np.abs(np.asarray(record.next_price) - np.asarray(path)[1:])
     assert deviation.max() <= 0.5 + 1e-5
+
+
+def test_shares_of_all_volume_or_of_what_providers_trade(build_market):
+    """Equal keys, equal trades: the two shares differ by the factor of the exchange's part alone."""
+    key = jax.random.key(5)
+    _, (_, all_, _) = random_play(build_market(), key, 8)
+    _, (_, own, _) = random_play(build_market(share="providers"), key, 8)
+    flow, volume = np.asarray(own.flow).sum(axis=(2, 3, 4)), np.asarray(own.taker_volume)
+    np.testing.assert_allclose(np.asarray(own.market_share).sum(axis=-1), flow > 0, atol=1e-5)
+    np.testing.assert_allclose(np.asarray(all_.market_share).sum(axis=-1), flow / np.maximum(volume, 1e-6), atol=1e-5)
+    assert (flow < volume - 0.5).any()

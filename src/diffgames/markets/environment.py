@@ -74,6 +74,7 @@ class OTCMarket(AbstractMarkovGame):
         steps: horizon T. grid: ticks of the price grid.
         quote_granularity: quote grid ξ_LP in ticks (0.1 bp against a tick of 0.5 bp is 0.2).
         spread_bounds, skew_bound: range of ε_spread and |ε_skew| that a policy's outputs cover.
+        share: what market shares are fractions of, the volume of "all" takers or what they trade with "providers".
         sizes_vary: whether trade sizes differ between takers of one supertype (then every taker has its price row).
     """
 
@@ -96,6 +97,7 @@ class OTCMarket(AbstractMarkovGame):
     spread_bounds: tuple[float, float] = eqx.field(static=True, default=(-1.0, 1.0))
     skew_bound: float = eqx.field(static=True, default=1.0)
     sizes_vary: bool = eqx.field(static=True, default=False)
+    share: str = eqx.field(static=True, default="all")
 
     @property
     def horizon(self) -> int:
@@ -192,7 +194,7 @@ class OTCMarket(AbstractMarkovGame):
         books, carry = self._move_exchanges(books, state, exchange_key)
         next_price = self._reference(books)
         settled = settle(
-            dataclasses.replace(state, exchange_carry=carry), self.penalty, routes, fills, books, next_price
+            dataclasses.replace(state, exchange_carry=carry), self.penalty, routes, fills, books, next_price, self.share
         )
         return settled.state, settled.rewards, self._record(state, actions["provider"], quotes, routes, fills, settled)
 

@@ -47,8 +47,12 @@ def settle(
     fills: ExchangeTrades,
     books,
     next_price: Float[Array, ""],
+    share_of: str = "all",
 ) -> Settlement:
-    """Book the step's trades, mark them at the next reference price, and reward everyone."""
+    """Book the step's trades, mark them at the next reference price, and reward everyone.
+
+    Market shares are of all takers' volume, or with `share_of="providers"` of what they traded with providers.
+    """
     providers_venue = routes.venue[: state.providers.inventory.shape[0]]
     with_provider = jnp.sum(providers_venue, axis=0)  # 1 where the taker traded with a provider
     signed = routes.quantity * routes.direction * with_provider
@@ -63,8 +67,9 @@ def settle(
     exchanges = state.exchanges.add(fills.exchanges.inventory, fills.exchanges.cash)
 
     volume = jnp.sum(jnp.abs(bought_by.inventory))
-    share = _per_provider(providers_venue, jnp.abs(signed)) / jnp.maximum(volume, 1e-6)
-    traded = (volume > 0).astype(jnp.float32)
+    shared = jnp.sum(jnp.abs(signed)) if share_of == "providers" else volume
+    share = _per_provider(providers_venue, jnp.abs(signed)) / jnp.maximum(shared, 1e-6)
+    traded = (shared > 0).astype(jnp.float32)
     trading_steps = state.trading_steps + traded
     played = (state.time + 1).astype(jnp.float32)
     next_state = MarketState(

@@ -147,6 +147,10 @@ class MarketParameters(ExchangeParameters):
     quote_granularity: Annotated[float, Parameter(unit="ticks", meaning="quote grid ξ_LP: 0.1 bp on a 0.5 bp tick")] = (
         0.2
     )
+    share: Annotated[
+        Literal["all", "providers"],
+        Parameter(meaning="what market shares are of: all takers' volume, or what takers trade with providers"),
+    ] = "all"
     steps: Annotated[int, Parameter(unit="steps", meaning="episode length T", minimum=1)] = 100
     grid: Annotated[
         int | None,
@@ -262,6 +266,7 @@ def build_market(parameters: MarketParameters, exchange: AbstractExchange | Sequ
         spread_bounds=parameters.spread_bounds,
         skew_bound=parameters.skew_bound,
         sizes_vary=quantity.varies,
+        share=parameters.share,
     )
 
 

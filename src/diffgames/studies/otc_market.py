@@ -375,9 +375,7 @@ STUDY = Study(
             shape="{agent and type: gain and half-width}",
             meaning="gain of the best rule given the agent's type, and half-width of its 95% interval",
         ),
-        "market_share": Headline(
-            shape="providers", unit="1", meaning="share of all takers' volume, exchanges included"
-        ),
+        "market_share": Headline(shape="providers", unit="1", meaning="share of the takers' volume that `share` names"),
         "pnl_spread": Headline(unit="ticks × lots", meaning="first provider's spread PnL per episode"),
         "pnl_inventory": Headline(unit="ticks × lots", meaning="first provider's inventory PnL per episode"),
         "hedge_fraction": Headline(unit="1", meaning="first provider's mean hedge fraction while it holds inventory"),
