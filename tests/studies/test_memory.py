@@ -34,6 +34,7 @@ HUGE = [
     ("alpha-decay", ["players=[7,15,31,1000000]"], "players, draws"),
     ("mean-field-benchmark", ["game=garnet", "states=10000"], "states, actions, draws"),
     ("game-components", ["scored_episodes=100000000"], "scored_episodes, steps"),
+    ("shared-equilibria", [f"rewards=[{','.join(map(str, range(9000)))}]", "updates=1000000"], "updates, rewards"),
     ("cvar", ["samples=100000000"], "samples, replications"),
     ("mean-field-learning", ["agents=[100000000]"], "agents, together, steps"),
     ("routing", ["nodes=10000000", "links=100"], "nodes, links"),
