@@ -243,8 +243,12 @@ def improvement_probability(
     The noise of every coordinate has the finite law `values`, `chances`; its third absolute moment is exact.
     """
     noise, chance = np.asarray(values, float), np.asarray(chances, float)
+
+    def moment(power: int) -> float:
+        return float(chance @ noise**power)
+
     parts = (1 - alpha_beta) * noise - 0.5 * alpha_beta * (noise**2 - chance @ noise**2)
-    fourth = noise_variance(alpha_beta, (chance @ noise**2, chance @ noise**3, chance @ noise**4))
+    fourth = noise_variance(alpha_beta, (moment(2), moment(3), moment(4)))
     squares = np.asarray(gradient, float).reshape(-1) ** 2
     size = math.sqrt(float(np.sum(squares**2)))
     if fourth <= 0 or size == 0:

@@ -198,5 +198,5 @@ def decision(reward: np.ndarray, discount: float = 0.5, name: str = "decision") 
 
 
 def _game(reward: np.ndarray, kernel: np.ndarray, start: np.ndarray, supertypes: np.ndarray, **rest) -> TabularGame:
-    arrays = (jnp.asarray(x, float) for x in (reward, kernel, start, supertypes))
-    return checked(TabularGame(*arrays, **rest))
+    paid, moved, first, drawn = (jnp.asarray(x, float) for x in (reward, kernel, start, supertypes))
+    return checked(TabularGame(paid, moved, first, drawn, **rest))

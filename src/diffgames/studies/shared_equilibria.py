@@ -37,8 +37,8 @@ from diffgames.equilibria.shared import (
 )
 from diffgames.equilibria.transitivity import Transitivity, extended_transitivity
 from diffgames.errors import InvalidInput
-from diffgames.games.tabular import Policy, TabularGame, decision, matrix_game, skill_game
-from diffgames.learning.tabular import NoiseLaw, Payoff, projected_ascent, softmax_ascent
+from diffgames.games.tabular import TabularGame, decision, matrix_game, skill_game
+from diffgames.learning.tabular import NoiseLaw, Path, Payoff, projected_ascent, softmax_ascent
 from diffgames.numerics.precision import in_double
 from diffgames.plotting import COLOURS, axes_or_new, label
 from diffgames.studies.context import RunContext
@@ -121,7 +121,7 @@ class Case:
     """One ascent: game, policies, and its bound; `printed` where that differs from the corrected one."""
 
     game: TabularGame
-    path: Policy
+    path: Path
     bound: IterationBound | None = None
     printed: float | None = None
 
@@ -183,7 +183,7 @@ def run(config: SharedConfig, context: RunContext) -> StudyResult:
             cycle_length={name: len(one.cycle) for name, one in found.items()},
             bounds_printed=printed,
             bounds=bounds,
-            observations=observed,
+            observations=dict(observed),
             exploitability={name: float(gain[-1]) for name, gain in gains.items()},
             distance={str(n): float(away[n]) for n in sorted({0, 100, 500, config.updates}) if n < len(away)},
             **taken,
@@ -222,7 +222,7 @@ def _decision_cases(config: SharedConfig, game: TabularGame, key: Array) -> tupl
     """The decision under the three theorems, and what the rule of the third takes with and without α."""
     law = NoiseLaw((-config.noise, config.noise), (0.5, 0.5)) if config.noise else NoiseLaw()
     diameter = (max(config.rewards) - min(config.rewards)) * game.normalizer
-    known = _sizes(game) | {"epsilon": config.epsilon, "mismatch": 1.0, "diameter": diameter}
+    known: dict[str, Any] = _sizes(game) | {"epsilon": config.epsilon, "mismatch": 1.0, "diameter": diameter}
     start, payoff, half = _uniform(game), _payoff(game), config.eta / 2
     first = iteration_bound(**known)
     cases = {
@@ -251,7 +251,9 @@ def _decision_cases(config: SharedConfig, game: TabularGame, key: Array) -> tupl
         cases[name], shares[name] = Case(game, path, bound), float(jnp.mean(taken))
     del cases["printed rule"]
     slope = np.asarray(jax.grad(lambda theta: payoff(jax.nn.softmax(theta), start))(jnp.log(start)))
-    least = improvement_probability(law.values, law.chances, slope, moments.step * moments.smoothness, config.eta, half)
+    least = improvement_probability(
+        law.values, law.chances, slope.reshape(-1), moments.step * moments.smoothness, config.eta, half
+    )
     return cases, {
         "improvement_probability": least,
         "taken": shares["decision bounded moments"],
@@ -273,7 +275,7 @@ def _projected_cases(config: SharedConfig, games: dict[str, TabularGame]) -> dic
     }
     cases = {}
     for name, (game, visited, diameter, modulus) in bounds.items():
-        known = _sizes(game) | {"epsilon": config.epsilon, "diameter": diameter, "modulus": modulus}
+        known: dict[str, Any] = _sizes(game) | {"epsilon": config.epsilon, "diameter": diameter, "modulus": modulus}
         bound = iteration_bound(mismatch=visited, **known)
         near = _printed_mismatch(game, config.epsilon) if name == UNVISITED else visited
         start = stuck if name == UNVISITED else _uniform(game)
@@ -302,7 +304,7 @@ def _printed_mismatch(game: TabularGame, epsilon: float) -> float:
     return max(mismatch(game, jnp.asarray(one), types_summed=True) for one in policies[near])
 
 
-def _transitivity(game: TabularGame, path: Policy) -> tuple[Transitivity, Array]:
+def _transitivity(game: TabularGame, path: Path) -> tuple[Transitivity, Array]:
     """The test on CHECKPOINTS policies along the path, evenly spaced, and all pure ones."""
     chosen = np.unique(np.linspace(0, len(path) - 1, CHECKPOINTS).astype(int))
     policies = jnp.concatenate([path[chosen], jnp.asarray(pure_policies(game))])
