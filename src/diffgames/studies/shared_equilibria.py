@@ -99,7 +99,8 @@ class SharedHeadline:
         PerCase, Headline(shape="{case: number}", unit="updates", optional=True, meaning="corrected; null: none")
     ]
     observations: Annotated[
-        PerCase, Headline(shape="{case: number}", unit="updates", optional=True, meaning="observed; null: not met")
+        dict[str, int | None],
+        Headline(shape="{case: number}", unit="updates", optional=True, meaning="observed; null: not met"),
     ]
     exploitability: Annotated[
         dict[str, float],
@@ -183,7 +184,7 @@ def run(config: SharedConfig, context: RunContext) -> StudyResult:
             cycle_length={name: len(one.cycle) for name, one in found.items()},
             bounds_printed=printed,
             bounds=bounds,
-            observations=dict(observed),
+            observations=observed,
             exploitability={name: float(gain[-1]) for name, gain in gains.items()},
             distance={str(n): float(away[n]) for n in sorted({0, 100, 500, config.updates}) if n < len(away)},
             **taken,
