@@ -54,7 +54,7 @@ def test_a_missing_extra_is_named(monkeypatch):
 
 def test_the_readme_lists_every_study():
     rows = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("|")]
-    assert set(STUDIES) <= set(re.findall(r"`([a-z-]+)`", "\n".join(rows)))
+    assert set(STUDIES) <= set(re.findall(r"`([a-z0-9-]+)`", "\n".join(rows)))
 
 
 def test_the_page_of_the_market_says_the_updates_of_its_preset():
