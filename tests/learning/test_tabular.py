@@ -10,9 +10,17 @@ from diffgames.errors import InvalidInput
 from diffgames.games.tabular import decision, matrix_game
 from diffgames.learning.tabular import NoiseLaw, projected_ascent, softmax_ascent
 
-GAME = decision(np.array([0.0, 0.5, 1.0]))
-UNIFORM = jnp.full((1, 1, 3), 1 / 3, jnp.float64)
+with jax.enable_x64(True):
+    GAME = decision(np.array([0.0, 0.5, 1.0]))
+    UNIFORM = jnp.full((1, 1, 3), 1 / 3, jnp.float64)
 KNOWN = {"epsilon": 0.1, "actions": 3, "diameter": 2.0}
+
+
+@pytest.fixture(autouse=True)
+def double():
+    """The digits are those of double precision, whatever JAX's flag says."""
+    with jax.enable_x64(True):
+        yield
 
 
 def payoff(first, second):

@@ -167,7 +167,10 @@ def test_everything_at_once(tmp_path):
     headline, entries = result_of(folder)["headline"], result_of(folder)["certificate"]["entries"]
     assert headline["imbalance"] < 0.1 and sum(headline["market_share"]) <= 1 + 1e-6
     assert set(headline["reward_last"]) == {"provider_0", "provider_1", "taker_0", "taker_1", "taker_2"}
-    assert len(entries) == 5 and all(np.isfinite(entry["gain"]) for entry in entries.values())
+    assert len(entries) == 5 + len(headline["gap_by_type"])  # trained deviators, and rules given the type
+    assert len(headline["gap_by_type"]) == 5 + 1 + 1 + 1 + 33 and all(
+        np.isfinite(entry["gain"]) for entry in entries.values()
+    )
     np.testing.assert_allclose(np.exp(load_profile(folder)["taker"].logits), [0.2, 0.5, 0.3], rtol=1e-5)
 
 

@@ -160,19 +160,18 @@ def flattened(
     return DifferentiableGame(on_vector, tuple(ravel_pytree(own)[0].size for own in moved)), point
 
 
-@in_double
 def matrix_game(payoffs: Any) -> DifferentiableGame:
     """A matrix game on the logits of mixed strategies, exactly; `payoffs[i]` [actions of 1, …, actions of n] is V_i's.
 
     V_i = Σ payoffs[i][a] Π_j softmax(θ_j)[a_j].
     """
-    table = jnp.asarray(payoffs, float)
+    table = np.asarray(payoffs, float)
     if table.ndim < 2 or table.shape[0] != table.ndim - 1:
         raise InvalidInput("payoffs", f"shape {table.shape}", "an array with one axis of actions for each player")
     sizes = table.shape[1:]
 
     def values(logits: Vector) -> Float[Array, " players"]:
-        mixed = table
+        mixed = jnp.asarray(table, logits.dtype)
         for own in reversed(jnp.split(logits, np.cumsum(sizes)[:-1])):
             mixed = mixed @ jax.nn.softmax(own)
         return mixed
