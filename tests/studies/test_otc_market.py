@@ -14,6 +14,7 @@ from diffgames.markets.level2 import Level2
 from diffgames.markets.synthetic import synthetic_level2
 from diffgames.records import load_profile
 from diffgames.studies.market_parameters import MarketParameters, build_market
+from diffgames.studies.otc_market import OTCConfig, _exchange_share
 
 TINY = ["updates=2", "episodes=4", "steps=20", "width=16", "passes=2", "evaluation_episodes=8", "taker_counts=[5,2]"]
 TINY += ["deviator_updates=2", "deviator_passes=1", "validation_episodes=4", "certificate_episodes=8"]
@@ -185,3 +186,10 @@ def test_quick_learning_raises_rewards_and_skews(tmp_path):
         first, last = headline["reward_first"], headline["reward_last"]
         assert all(last[name] > first[name] for name in ("provider_0", "provider_1", "taker_0"))
         assert headline["skew_intensity"] + 2 * headline["skew_standard_error"] < 0
+
+
+def test_shares_among_providers_say_nothing_of_the_exchange():
+    """They sum to one whatever the exchange has: no curve, not one that never moves."""
+    history = {"market_share": np.full((40, 3), 1 / 3)}
+    assert _exchange_share(OTCConfig(share="providers"), history) == {}
+    assert list(_exchange_share(OTCConfig(), history)) == ["the exchange's share"]

@@ -14,7 +14,7 @@ from diffgames.learning.train import initial_profile
 from diffgames.markets import executors, quoters
 from diffgames.solvers.market_making import solve_market_maker
 from diffgames.studies.otc_market import STUDY, OTCConfig
-from diffgames.studies.own_agents import agent, fixed_market, market_making, pnl_by_agent
+from diffgames.studies.own_agents import agent, check_sources, fixed_market, market_making, pnl_by_agent
 from diffgames.studies.parameters import Text, build_config
 
 FILE = """
@@ -162,3 +162,11 @@ def test_a_function_of_a_file_takes_keywords(market, tmp_path):
     (tmp_path / "two.py").write_text("def flat(observation, key, spread=1.0):\n    return spread, 0.0, 0.0\n")
     act = agent(market, ("provider", 0), f"{tmp_path / 'two.py'}:flat(spread=3)")
     assert act({}, jax.random.key(0)) == (3, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    "words", ["no_such_quoter", "absent.py:Quoter", "gueant(0.5)"], ids=["name", "file", "unnamed argument"]
+)
+def test_a_wrong_agent_is_refused_before_a_market_is_fitted(words):
+    with pytest.raises(InvalidInput, match=r"provider\.0"):
+        check_sources(OTCConfig(provider={"0": words}))

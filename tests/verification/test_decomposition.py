@@ -13,7 +13,7 @@ from diffgames.games.crowd import crowd_game
 from diffgames.games.differential import DifferentialGame, PointLaw
 from diffgames.games.jumps import FixedMark, JumpLaw
 from diffgames.games.kernels import Quadratic
-from diffgames.studies.game_components import bilinear, closed, exact_weights, quadratic_weights, two_step_blocks
+from diffgames.studies.exact_components import bilinear, closed, exact_weights, quadratic_weights, two_step_blocks
 from diffgames.verification.decomposition import (
     DifferentiableGame,
     LinearFeedback,

@@ -123,7 +123,10 @@ def _accrued(game: TabularGame, chain: Array, gain: Array) -> Array:
     """V with V = gain + ζ chain V, or its T + 1 first terms."""
     if game.horizon is None:
         return jnp.linalg.solve(jnp.eye(len(chain), dtype=chain.dtype) - game.discount * chain, gain)
-    step = lambda _, value: gain + game.discount * (chain @ value)  # noqa: E731
+
+    def step(_: Array, value: Array) -> Array:
+        return gain + game.discount * (chain @ value)
+
     return jax.lax.fori_loop(0, game.horizon + 1, step, jnp.zeros_like(gain))
 
 

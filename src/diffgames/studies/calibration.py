@@ -32,13 +32,12 @@ from diffgames.calibration.targets import Statistics, experiment_targets, reward
 from diffgames.learning.policy import FixedProbabilities, Profile
 from diffgames.learning.ppo import PPOConfig, new_learner
 from diffgames.learning.train import initial_profile
-from diffgames.studies.calibration_figures import dataset, percentiles, rewards, shares, target_name
+from diffgames.studies.calibration_figures import dataset, target_name
 from diffgames.studies.calibration_words import CalibrationConfig, CalibrationHeadline
 from diffgames.studies.context import RunContext
-from diffgames.studies.drawing import Drawing
 from diffgames.studies.learning_parameters import ppo_config, tenth
 from diffgames.studies.market_parameters import MarketParameters, build_market, fit_from
-from diffgames.studies.study import Study, StudyResult
+from diffgames.studies.study import StudyResult
 
 SIZES, NEAR, EXACT, RANDOM_DRAWS = 10, 0.01, 1e-3, 67
 PROVIDERS = {1: (1, 4), 2: (1, 4), 3: (1, 9), 4: (1, 9)}
@@ -320,91 +319,3 @@ def memory(config: CalibrationConfig, experiment: int) -> dict[str, float]:
         "width": 4.0 * 3 * config.width**2,
         "updates": 4.0 * 80 * config.updates,
     }
-
-
-QUICK = {
-    "takers_of_each_size": 10,
-    "steps": 10,
-    "updates": 300,
-    "episodes": 128,
-    "width": 64,
-    "passes": 3,
-    "learning_rate": 3e-3,
-    "gae_lambda": 0.9,
-    "kl_target": 0.02,
-    "calibrator_learning_rate": 5e-3,
-    "calibrator_passes": 20,
-    "calibrator_kl_target": 0.1,
-    "bayesian_every": 15,
-    "training_updates": 100,
-}
-LONG = {"exchange": "mixture", "updates": 6667, "trainings": 2}
-SHARED: dict[str, Any] = {
-    "headline": CalibrationHeadline,
-    "published": "its targets and, as curves without numbers, how near it comes",
-    "uncertified": "a calibration is judged by its targets, measured again with new agents under the frozen law",
-    "figures": {
-        "calibration": Drawing(
-            "CALSHEQ's reward rises above Bayesian optimization's; whether the targets are met is seen in the "
-            "shares and trade sizes, of the calibrated agents and of new ones",
-            "calibration",
-            rewards,
-            shares,
-            percentiles,
-            width=4.6,
-            height=3.6,
-        )
-    },
-}
-# The words are literals: `diffgames list` reads them without importing a solver.
-CALIBRATION_1 = Study(
-    name="calibration-1",
-    source="Vadori et al., arXiv 2210.07184, Section 5.1, experiment 1",
-    shows="supertypes are calibrated while agents learn: share of supertype 1 ≥ .15, of all ≥ .8, "
-    "supertype 1's percentiles 8, 8, 8, 9, 9, 9, 10, 10, 10",
-    config=CalibrationConfig,
-    run=functools.partial(run, experiment=1),
-    memory=functools.partial(memory, experiment=1),
-    presets={"quick": QUICK, "paper": LONG},
-    minutes={"quick": 4.0, "paper": 3000.0},
-    example="diffgames run calibration-1 --set updates=600 --set bayesian_every=30",
-    **SHARED,
-)
-CALIBRATION_2 = Study(
-    name="calibration-2",
-    source="Vadori et al., arXiv 2210.07184, Section 5.1, experiment 2",
-    shows="supertypes are calibrated while agents learn: those of experiment 1, and supertype 2's "
-    "percentiles 2, 3, 3, 4, 5, 5, 6, 6, 7",
-    config=CalibrationConfig,
-    run=functools.partial(run, experiment=2),
-    memory=functools.partial(memory, experiment=2),
-    presets={"quick": QUICK, "paper": LONG},
-    minutes={"quick": 4.0, "paper": 3000.0},
-    example="diffgames run calibration-2 --set updates=600 --set bayesian_every=30",
-    **SHARED,
-)
-CALIBRATION_3 = Study(
-    name="calibration-3",
-    source="Vadori et al., arXiv 2210.07184, Section 5.1, experiment 3",
-    shows="supertypes are calibrated while agents learn: those of experiment 2, with ten providers",
-    config=CalibrationConfig,
-    run=functools.partial(run, experiment=3),
-    memory=functools.partial(memory, experiment=3),
-    presets={"quick": QUICK, "paper": LONG | {"updates": 3333}},
-    minutes={"quick": 4.0, "paper": 3000.0},
-    example="diffgames run calibration-3 --set updates=600 --set bayesian_every=30",
-    **SHARED,
-)
-CALIBRATION_4 = Study(
-    name="calibration-4",
-    source="Vadori et al., arXiv 2210.07184, Section 5.1, experiment 4",
-    shows="supertypes are calibrated while agents learn: share of supertype 1 = .25, of all ≥ .8, "
-    "with ten providers whose risk aversion is calibrated too",
-    config=CalibrationConfig,
-    run=functools.partial(run, experiment=4),
-    memory=functools.partial(memory, experiment=4),
-    presets={"quick": QUICK, "paper": LONG | {"updates": 3333}},
-    minutes={"quick": 4.0, "paper": 3000.0},
-    example="diffgames run calibration-4 --set updates=600 --set bayesian_every=30",
-    **SHARED,
-)

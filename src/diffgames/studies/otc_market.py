@@ -19,7 +19,6 @@ from typing import Annotated, Any
 
 import jax
 import numpy as np
-import xarray as xr
 
 from diffgames.errors import InvalidInput
 from diffgames.games.fixed_agents import FixedAgents
@@ -29,7 +28,6 @@ from diffgames.learning.rollout import evaluate
 from diffgames.learning.train import TrainResult, initial_profile, value_clip_notes
 from diffgames.learning.verdict import verdict
 from diffgames.markets import behaviour
-from diffgames.markets.ecn_samples import PARTS
 from diffgames.markets.environment import OTCMarket
 from diffgames.markets.exchange import LEAST_GRID
 from diffgames.markets.fit_report import FitReport
@@ -48,7 +46,8 @@ from diffgames.studies.market_parameters import (
     fit_exchanges,
     snapshots_of,
 )
-from diffgames.studies.own_agents import OwnAgents, fixed_market, named, pnl_by_agent
+from diffgames.studies.otc_arrays import evaluation_of, learning_of, scores_of
+from diffgames.studies.own_agents import OwnAgents, check_sources, fixed_market, named, pnl_by_agent
 from diffgames.studies.parameters import text_values
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.studies.type_certificate import certify_market, gains_by_type, headline_by_type
@@ -86,6 +85,7 @@ def run_seeds(config: OTCConfig, context: RunContext, seeds: Sequence[int]) -> l
 
 
 def _prepare(config: OTCConfig, context: RunContext) -> Task:
+    check_sources(config)
     market, reports = _market(config, context)
     start_key, train_key, _, _ = jax.random.split(context.key, 4)
     fixed = _fixed_takers(config)
@@ -113,7 +113,7 @@ def _finish(
     certificate = certify_market(config, context, task.game, profile, learns, keys[3])
     rewards = {name: np.asarray(value) for name, value in history.get("reward", {}).items()}
     curves = by_supertype(market, rewards, learns)
-    judged = verdict(curves, _exchange_share(history)) if curves else None
+    judged = verdict(curves, _exchange_share(config, history)) if curves else None
     headline = {
         "converged": None if judged is None else int(judged.converged),
         "reward_slope": {name: [judged.trends[name].change, judged.trends[name].change_error] for name in curves}
@@ -154,9 +154,9 @@ def _finish(
             *(_other_data(config) if config.profile is not None else ()),
         ],
         arrays={
-            "evaluation": _dataset(record),
-            "learning": _history(curves, history),
-            "exchange_fit": _scores(reports),
+            "evaluation": evaluation_of(record),
+            "learning": learning_of(curves, history),
+            "exchange_fit": scores_of(reports),
             **seen.arrays,
         },
         profile=profile,
@@ -195,8 +195,13 @@ def measurements(record: StepRecord, provider: int = 0) -> dict[str, Any]:
     }
 
 
-def _exchange_share(history: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The exchanges' share of the takers' volume at the end of the episodes of each update."""
+def _exchange_share(config: OTCConfig, history: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The exchanges' share of the takers' volume at the end of the episodes of each update.
+
+    Nothing where providers' shares are of each other's volume: they sum to one then, whatever the exchanges have.
+    """
+    if config.share == "providers":
+        return {}
     return {"the exchange's share": 1.0 - np.asarray(history["market_share"], np.float64).sum(axis=-1)}
 
 
@@ -279,45 +284,6 @@ def _warnings(record: StepRecord) -> list[str]:
     return notes
 
 
-def _dataset(record: StepRecord) -> xr.Dataset:
-    """The recorded episodes that the figures show: [step, episode] and [step, episode, provider]."""
-    units = {
-        "price": "ticks",
-        "provider_ask": "ticks",
-        "provider_bid": "ticks",
-        "spread_tweak": "market spreads",
-        "skew_tweak": "market spreads",
-        "hedge_fraction": "1",
-        "inventory": "lots",
-        "hedged": "lots",
-        "pnl_spread": "ticks lots",
-        "pnl_inventory": "ticks lots",
-        "running_share": "1",
-    }
-    axes = ("step", "episode", "provider")
-    arrays = {name: np.asarray(getattr(record, name)) for name in units}
-    return xr.Dataset({name: (axes[: a.ndim], a, {"units": units[name]}) for name, a in arrays.items()})
-
-
-def _history(curves: dict[str, np.ndarray], history: dict[str, Any]) -> xr.Dataset:
-    variables = {f"reward_{name}": ("update", curve) for name, curve in curves.items()}
-    for field in ("kl", "entropy", "value_loss", "kl_coefficient"):
-        variables |= {f"{field}_{role}": ("update", np.asarray(v)) for role, v in history.get(field, {}).items()}
-    return xr.Dataset(variables)
-
-
-def _scores(reports: list[FitReport]) -> xr.Dataset:
-    """The fits' scores on their training, validation and test parts."""
-    rows = [vars(report) for report in reports]
-    names = [name for name, value in rows[0].items() if isinstance(value, dict) and set(value) == set(PARTS)]
-    values = {name: [[float(row[name][part]) for part in PARTS] for row in rows] for name in names}
-    sources = [report.source for report in reports]
-    return xr.Dataset(
-        {name: (("data", "part"), value) for name, value in values.items()},
-        coords={"data": sources, "part": list(PARTS)},
-    )
-
-
 def memory(config: OTCConfig) -> dict[str, float]:
     """What learning holds, connections, and the books of all episodes."""
     agents = sum(config.provider_counts) + sum(config.taker_counts)
@@ -357,7 +323,7 @@ STUDY = Study(
     minutes={"quick": 3.0, "paper": 900.0},
     headline={
         "converged": Headline(
-            meaning="1 where rewards and the exchange's share have settled and nobody is below withdrawing, else 0",
+            meaning="1 where rewards (and the exchange's share, if counted) settled, nobody below withdrawing; else 0",
             optional=True,
         ),
         "reward_slope": Headline(

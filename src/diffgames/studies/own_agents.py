@@ -120,19 +120,31 @@ def pnl_by_agent(market: OTCMarket, record: StepRecord, fixed: Mapping[tuple[str
     }
 
 
+def check_sources(config: OwnAgents) -> None:
+    """Raise `InvalidInput` where an agent's words, file or name cannot be: before a market is fitted for it."""
+    for place, words in named(config).items():
+        _source(place, words)
+
+
 def agent(market: OTCMarket, place: tuple[str, int], words: str) -> Agent:
     """The function that `words` mean for the agent at `place`, (role, index)."""
-    key = f"{place[0]}.{place[1]}"
+    found, keywords = _source(place, words)
+    if isinstance(found, type) or ".py:" not in words:
+        return _made(f"{place[0]}.{place[1]}", words, found, keywords, market)
+    return functools.partial(found, **keywords) if keywords else found
+
+
+def _source(place: tuple[str, int], words: str) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """The maker, class or function that `words` name, and its arguments."""
+    key, shipped = f"{place[0]}.{place[1]}", SHIPPED[place[0]]
     parts = SPEC.fullmatch(words.strip())
     if parts is None:
         raise InvalidInput(key, words, "NAME or FILE.py:NAME, with arguments as in twap(share=-0.25)")
     keywords, name = _keywords(key, words, parts["arguments"]), parts["name"]
-    shipped = SHIPPED[place[0]]
     if ".py:" not in name:
         if name not in shipped:
             raise InvalidInput(key, words, f"{suggestion(name, shipped)}, or FILE.py:NAME")
-        numbers = {name: float(value) if type(value) is int else value for name, value in keywords.items()}
-        return _made(key, words, shipped[name], numbers, market)
+        return shipped[name], {name: float(value) if type(value) is int else value for name, value in keywords.items()}
     path, _, member = name.rpartition(":")
     try:
         module = load_file(Path(path))
@@ -142,9 +154,7 @@ def agent(market: OTCMarket, place: tuple[str, int], words: str) -> Agent:
     if not callable(found):
         own = [n for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == module.__name__]
         raise InvalidInput(key, words, f"a function or class of {path}; {suggestion(member, own)}")
-    if isinstance(found, type):
-        return _made(key, words, found, keywords, market)
-    return functools.partial(found, **keywords) if keywords else found
+    return found, keywords
 
 
 def _made(key: str, words: str, maker: Callable[..., Any], keywords: Mapping[str, Any], market: OTCMarket) -> Agent:
