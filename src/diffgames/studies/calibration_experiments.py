@@ -55,7 +55,7 @@ CALIBRATION_1 = Study(
     run=functools.partial(run, experiment=1),
     memory=functools.partial(memory, experiment=1),
     presets={"quick": QUICK, "paper": LONG},
-    minutes={"quick": 4.0, "paper": 3000.0},
+    minutes={"quick": 2.5, "paper": 3000.0},
     example="diffgames run calibration-1 --set updates=600 --set bayesian_every=30",
     **SHARED,
 )
@@ -68,7 +68,7 @@ CALIBRATION_2 = Study(
     run=functools.partial(run, experiment=2),
     memory=functools.partial(memory, experiment=2),
     presets={"quick": QUICK, "paper": LONG},
-    minutes={"quick": 4.0, "paper": 3000.0},
+    minutes={"quick": 2.5, "paper": 3000.0},
     example="diffgames run calibration-2 --set updates=600 --set bayesian_every=30",
     **SHARED,
 )
@@ -80,7 +80,7 @@ CALIBRATION_3 = Study(
     run=functools.partial(run, experiment=3),
     memory=functools.partial(memory, experiment=3),
     presets={"quick": QUICK, "paper": LONG | {"updates": 3333}},
-    minutes={"quick": 4.0, "paper": 3000.0},
+    minutes={"quick": 2.5, "paper": 3000.0},
     example="diffgames run calibration-3 --set updates=600 --set bayesian_every=30",
     **SHARED,
 )
@@ -93,7 +93,7 @@ CALIBRATION_4 = Study(
     run=functools.partial(run, experiment=4),
     memory=functools.partial(memory, experiment=4),
     presets={"quick": QUICK, "paper": LONG | {"updates": 3333}},
-    minutes={"quick": 4.0, "paper": 3000.0},
+    minutes={"quick": 2.5, "paper": 3000.0},
     example="diffgames run calibration-4 --set updates=600 --set bayesian_every=30",
     **SHARED,
 )
