@@ -15,8 +15,10 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import jax
 import pytest
 
-from diffgames.runtime import compilation_cache, compiler_flags
+from diffgames.runtime import NO_CALLBACK, compilation_cache, compiler_flags
 
+for name, value in NO_CALLBACK.items():  # read when equinox is imported
+    os.environ.setdefault(name, value)
 os.environ["XLA_FLAGS"] = compiler_flags()  # read when the first program is compiled
 jax.config.update("jax_enable_x64", os.environ.get("JAX_ENABLE_X64", "1").lower() in ("1", "true"))
 jax.config.update("jax_numpy_dtype_promotion", "strict")

@@ -42,12 +42,17 @@ def compiler_flags() -> str:
     return stated if level in stated else f"{stated} {level}=2".strip()
 
 
+# A program that can raise from inside calls Python back, and XLA keeps no such program: errors become NaN instead,
+# which every solver and headline is checked for.
+NO_CALLBACK = {"EQX_ON_ERROR": "nan"}
+
+
 def prepare_jax(compile_fast: bool = True) -> None:
     """Make float64 available and keep compiled programs; what the user has set stands.
 
     Without `compile_fast` programs are compiled as XLA does by default: for long steady work, as in benchmarks.
     """
-    settings = {"JAX_ENABLE_X64": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    settings = {"JAX_ENABLE_X64": "1", "TF_CPP_MIN_LOG_LEVEL": "2", **NO_CALLBACK}
     if compile_fast:
         os.environ["XLA_FLAGS"] = compiler_flags()
     cache = compilation_cache()

@@ -1,5 +1,6 @@
 """The front door: every family goes to its own solver, what needs a choice is refused by name."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -34,6 +35,12 @@ def test_a_regulator_is_solved_and_verified_in_two_words():
     np.testing.assert_allclose(solution.gain("controller", "x"), [[-np.tanh(2.0)]], rtol=1e-8)
     found = verify(solution).certificate
     assert abs(found.gap) < 1e-8 and not found.significant  # rounding is no gain
+
+
+def test_a_solvers_program_calls_no_python_back_and_is_kept():
+    """XLA's cache keeps no program that can call Python back; `runtime.NO_CALLBACK` is what tests and commands set."""
+    program = eqx.filter_jit(lambda game: solve(game).value(0.0)).lower(lqr())
+    assert "while" in program.as_text() and "callback" not in program.as_text()
 
 
 def test_a_market_maker_a_portfolio_and_a_crowd_are_solved_by_their_own():
