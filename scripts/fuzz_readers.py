@@ -18,12 +18,17 @@ from diffgames.errors import InvalidInput
 from diffgames.games.price_calibration import calibrate, read_prices
 from diffgames.markets.level2 import read_level2
 from diffgames.markets.lobster import read_pair
+from diffgames.markets.snapshots import read_snapshots
+from diffgames.markets.top_of_book import as_events, read_quotes, read_trades
 
 BOOK = [f"{10100 + 100 * (n % 2)},5,{9900 + 100 * (n % 2)},7,10300,6,9800,8" for n in range(8)]
 EVENTS = [
     f"{34200 + n / 7:.6f},{1 + n % 5},{n + 1},{10 + n},{9900 + 100 * (n % 3)},{1 - 2 * (n % 2)}" for n in range(8)
 ]
 PRICES = [f"2024-01-{n + 1:02d},{100 + n * n % 7},{50 + n * n % 5}" for n in range(10)]
+QUOTES = ["time,bid,ask", *(f"2024-03-31T0{n}:30:00.25Z,1{n}.25,1{n + 1}.5" for n in range(8))]
+TRADES = ["time;price;size;side", *(f"2024-03-31T0{n}:30:01Z;1{n}.75;{n + 1};{'BS'[n % 2]}" for n in range(8))]
+NAMED = ["time,bid_1,bid_size_1,ask_1,ask_size_1", *(f"{n},10.{n},5,10.{n + 1},{n}" for n in range(8))]
 PIECES = [b"", b"nan", b"inf", b"1e300", b"-1", b"9" * 25, b"$1", b'"', b",", b";", b"\t", b"\n", b"\r", b"\0", b"\xff",
           b"\xef\xbb\xbf", b"1e-320", b"0", b"1_0", b"0x1", b"\x1f\x8b", b"9999999999", b"1e9", b"--"]  # fmt: skip
 
@@ -54,6 +59,14 @@ def read_all(folder: Path, kind: int, raw: bytes) -> list[np.ndarray]:
         prices = read_prices(path, periods_per_year=252.0)
         market = calibrate(prices.table, periods_per_year=252.0, rate=0.01, names=prices.names)
         return [prices.table, market.excess_at(0.0), market.total_at(0.0)]
+    if kind in (4, 5):
+        quotes, trades = (path, folder / "trades.csv") if kind == 4 else (folder / "quotes.csv", path)
+        events, book = as_events(read_quotes(quotes), read_trades(trades))
+        record = record_of(events, book, 60.0, unit=4.0, tick=0.25)
+        return [events.time, events.price, record.mid, record.depth, record.size, record.moves]
+    if kind == 6:
+        data = read_snapshots(path)
+        return [data.ask_price, data.spread, data.seconds, np.array([data.price_unit])]
     events, book = read_pair(*((path, folder / "book.csv") if kind == 2 else (folder / "events.csv", path)))
     record = record_of(events, book, 0.1)
     return [events.time, record.mid, record.depth, record.trade_time, record.moves]
@@ -64,10 +77,13 @@ def fuzz(files: int, seed: int, folder: Path) -> list[str]:
     rng, wrong = np.random.default_rng(seed), []
     (folder / "book.csv").write_text("\n".join(BOOK) + "\n")
     (folder / "events.csv").write_text("\n".join(EVENTS) + "\n")
+    (folder / "quotes.csv").write_text("\n".join(QUOTES) + "\n")
+    (folder / "trades.csv").write_text("\n".join(TRADES) + "\n")
     seconds = [f"{n},{row}" for n, row in enumerate(BOOK)]
     for n in range(files):
-        kind = n % 4
-        rows = (seconds if n % 8 else BOOK, ["date,A,B", *PRICES], EVENTS, BOOK)[kind]
+        kind = n % 7
+        plain = seconds if n % 2 else BOOK
+        rows = (plain, ["date,A,B", *PRICES], EVENTS, BOOK, QUOTES, TRADES, NAMED)[kind]
         raw = mutated(rows, rng)
         try:
             if not all(np.isfinite(values).all() for values in read_all(folder, kind, raw)):

@@ -6,6 +6,8 @@ separated by tabs, semicolons or commas, whichever the first line has. A first r
 A number is decimal and finite; nothing else is taken for one, so `NaN`, `$100`, `3,000` and an empty cell are refused.
 Lines are numbered as an editor numbers them, blank ones too. Only regular files are read (a link to one is followed),
 and sizes are bounded before memory is asked for.
+
+A table whose columns have names is read by `read_columns`, from a file or a pandas data frame alike.
 """
 
 import codecs
@@ -16,13 +18,14 @@ import os
 import re
 import stat
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from diffgames.errors import InvalidInput
+from diffgames.errors import InvalidInput, suggestion
 
 TEXT_LIMIT = 2**29  # bytes of text, uncompressed
 LINE_LIMIT = 2**20  # characters in a line
@@ -31,6 +34,7 @@ BLANK = "a blank line"
 _CHUNK = 2**20
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _PLAIN = b"0123456789+-.eE,;\t\n "
+_UNIT = "\x1f"  # between the cells of a data frame's row
 
 
 def number(cell: str) -> float | None:
@@ -122,6 +126,82 @@ def read_table(key: str, path: str | Path, *, blank: bool = False) -> Table:
         if not kept:
             raise InvalidInput(key, str(path), "a file with at least one row below its header")
     return Table(str(path), separator, names, np.asarray(number_of), tuple(kept), len(first))
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Columns of a table by our names, as text; `optional` ones that are not there are absent."""
+
+    table: Table
+    cells: Mapping[str, tuple[str, ...]]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.cells
+
+    def numbers(self, name: str) -> np.ndarray:
+        """A column as float64; raises `InvalidInput` naming the first cell that holds no number."""
+        column = self.cells[name]
+        joined = "\n".join(column)
+        if joined.isascii() and not joined.encode().translate(None, _PLAIN.translate(None, b",;\t ")):
+            try:
+                values = np.array(column, float)
+                if np.isfinite(values).all():
+                    return values
+            except ValueError:
+                pass
+        return np.array([self.table.value(row, cell) for row, cell in enumerate(column)], float)
+
+
+def read_columns(
+    key: str, source: Any, names: Sequence[str], optional: Sequence[str] = (), columns: Mapping[str, Any] | None = None
+) -> Columns:
+    """The columns called `names`, and those of `optional` that are there, of a file or a pandas data frame.
+
+    `columns` maps our names to those of the header, or to positions counted from 0. Without a header, and without
+    `columns`, they stand in the order of `names` and `optional`. A number in a data frame is read as its shortest
+    decimal, NaN and None as empty cells. Raises `InvalidInput` for what is missing, there twice, or unknown.
+    """
+    table = table_of(key, source)
+    known, given = (*names, *optional), {} if columns is None else dict(columns)
+    for name in given:
+        if name not in known:
+            raise InvalidInput("columns", name, suggestion(str(name), known))
+    header = table.names
+    places = {}
+    for order, name in enumerate(known):
+        theirs = str(given.get(name, name))
+        if header is not None and header.count(theirs) > 1:
+            raise InvalidInput("columns", theirs, f"a column that {table.source} has once")
+        if header is not None and theirs in header:
+            places[name] = header.index(theirs)
+        elif name in given and theirs.isascii() and theirs.isdecimal() and len(theirs) < 8:
+            if (place := int(theirs)) >= table.columns:
+                raise InvalidInput("columns", {name: place}, f"a position from 0 to {table.columns - 1}")
+            places[name] = place
+        elif name not in given and header is None and not given and order < table.columns:
+            places[name] = order
+        elif name in given or name in names:
+            listed = f"positions from 0 to {table.columns - 1}" if header is None else suggestion(theirs, header)
+            raise InvalidInput("columns", {name: theirs}, f"a column of {table.source}: {listed}")
+    rows = table.cells()
+    return Columns(table, {name: tuple(row[place] for row in rows) for name, place in places.items()})
+
+
+def table_of(key: str, source: Any) -> Table:
+    """The table of a file or of a pandas data frame, as the text that a file of it would hold, rows counted from 1."""
+    if isinstance(source, Table):
+        return source
+    if isinstance(source, str | os.PathLike):
+        return read_table(key, Path(source))
+    frame = source
+    if not hasattr(frame, "columns") or not hasattr(frame, "itertuples"):
+        raise InvalidInput(key, type(frame).__name__, "the path of a file, or a pandas data frame")
+    if len(frame) == 0 or len(frame) > ROW_LIMIT:
+        raise InvalidInput(key, f"{len(frame)} rows", f"a data frame with 1 to {ROW_LIMIT} rows")
+    written = [["" if x is None or x != x else str(x) for x in row] for row in frame.itertuples(index=False)]
+    text = tuple(_UNIT.join(row) for row in written)
+    names = tuple(map(str, frame.columns))
+    return Table("data frame", _UNIT, names, np.arange(1, len(text) + 1), text, len(names))
 
 
 def _numeric(cell: str) -> bool:

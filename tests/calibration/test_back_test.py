@@ -63,3 +63,26 @@ def test_a_planted_impact_is_found_with_an_interval_that_holds_it():
     part = synthetic_record(seconds=600.0).part(100, 200)
     assert part.mid.size == 100 and np.all(np.isnan(part.markout[part.trade_time > 95.0]))
     assert replace(part, spread=np.ones(100)).part(0, 50).spread.size == 50
+
+
+def test_orders_take_their_lots_and_every_fill_pays_the_fee(record):
+    """Orders of 1½, 1, 1 and 4 lots meet a quoter with room for two: 1½ are sold, 1 bought back, 1½ sold."""
+    offset = np.full((1, 5), 0.02)
+    quoter = Quoter(offset, offset, np.array([0.005]))
+    sized = replace(record, size=np.array([150.0, 100.0, 100.0, 400.0]))
+    fills = play(sized, np.zeros(5, int), quoter, most=2, lot=100.0, fee=0.003)
+    np.testing.assert_allclose(fills.lots, [1.5, 1.0, 1.5])
+    np.testing.assert_allclose(fills.offset, 0.017)
+    assert fills.wealth[-1] == pytest.approx(4.0 * 0.017 - 2.0 * 1.0)
+    edge = fills.edge()
+    assert edge["realised"] == pytest.approx((1.5 * 0.007 - 0.003) / 2.5) and edge["promised"] == pytest.approx(0.012)
+    rebate = play(sized, np.zeros(5, int), quoter, most=2, lot=100.0, fee=-0.003)
+    assert rebate.wealth[-1] - fills.wealth[-1] == pytest.approx(4.0 * 0.006)
+
+
+def test_a_weighted_batch_mean_is_that_of_the_values_repeated():
+    value, weight = np.random.default_rng(0).normal(size=400), np.tile([1.0, 2.0], 200)
+    mean, error = batch_mean(np.arange(400.0), value, weight)
+    assert mean == pytest.approx(np.repeat(value, weight.astype(int)).mean())
+    parts = np.split(weight * (value - mean), 20)
+    assert error == pytest.approx(np.std([part.sum() for part in parts], ddof=1) * np.sqrt(20) / 600)

@@ -1,5 +1,6 @@
 """The tape adds up to the accounts, its quotes are those that lost, and it can be exported; on random play."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -114,6 +115,20 @@ def test_no_more_episodes_are_kept_than_memory_holds(played, monkeypatch):
     kept = tape.dataset(record, market.provider_supertype, market.taker_supertype)
     assert kept.attrs["episodes_kept"] == kept.sizes["episode"] == 1 and kept.attrs["episodes_played"] == 3
     assert "price_currency" not in tape.tables(kept)["trades"]
+
+
+def test_lots_are_named_and_money_is_theirs(played, tables):
+    """A hundred shares a lot: sizes in shares, money a hundred times as much, prices as they are."""
+    market, _, record = played
+    data = dataclasses.replace(synthetic_level2(seconds=50), lot=100.0, size_name="shares")
+    named = tape.tables(tape.dataset(record, market.provider_supertype, market.taker_supertype, data))
+    trades, accounts = named["trades"], named["accounts"]
+    np.testing.assert_allclose(trades.shares, 100 * trades.lots)
+    np.testing.assert_allclose(named["books"].shares, 100 * named["books"].lots)
+    np.testing.assert_allclose(accounts.inventory_shares, 100 * accounts.inventory)
+    np.testing.assert_allclose(accounts.cash_currency, 100 * tables["accounts"].cash_currency)
+    np.testing.assert_allclose(trades.price_currency, tables["trades"].price_currency)
+    assert "shares" not in tables["trades"]
 
 
 STUDY = """

@@ -6,6 +6,10 @@ import numpy as np
 import pytest
 
 from diffgames.cli import main
+from diffgames.errors import InvalidInput
+from diffgames.markets.synthetic import synthetic_level2
+from diffgames.markets.synthetic_tables import snapshot_frame
+from diffgames.studies.market_parameters import LevelTwoParameters, snapshots_of
 
 SMALL = ["levels=2", "components=2", "paths=16", "steps=400", "draws=20000"]
 
@@ -59,3 +63,43 @@ def test_malformed_data_are_one_line(tmp_path, capsys, content, words):
     assert main(["run", "exchange-fit", "--out", str(tmp_path / "run"), "--set", f"data={data}"]) == 2
     error = capsys.readouterr().err.strip().splitlines()
     assert words in error[-1] and "data.csv" in error[-1]
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """Snapshots in a table with names of its own, as a vendor writes them, and those behind it."""
+    data, path = synthetic_level2(seconds=1200, seed=2), tmp_path_factory.mktemp("table") / "book.csv.gz"
+    frame = snapshot_frame(data).rename(columns=lambda name: name.replace("bid_size", "bq").replace("time", "ts"))
+    frame.to_csv(path, index=False, sep=";")
+    return data, path
+
+
+def test_a_table_with_names_is_read_as_the_parameters_say(table, tmp_path):
+    data, path = table
+    found = snapshots_of(
+        str(path), 0, LevelTwoParameters(columns={"time": "ts", "bid_size": "bq_{}"}, size_name="contracts")
+    )
+    assert (found.levels, found.price_unit, found.size_name) == (10, 4.0, "contracts")
+    np.testing.assert_array_equal(found.bid_size, data.bid_size)
+    snapshot_frame(data).to_csv(tmp_path / "ours.csv", index=False)
+    ours = snapshots_of(str(tmp_path / "ours.csv"), 0)
+    np.testing.assert_array_equal(ours.ask_size, data.ask_size)
+    (tmp_path / "lobster.csv").write_text("0,10100,5,10000,7\n1,10200,5,10100,7\n")
+    assert snapshots_of(str(tmp_path / "lobster.csv"), 0, LevelTwoParameters(tick=0.01)).tick == 100
+    for name, value in (("lot", 100.0), ("zone", "Europe/London"), ("size_name", "price"), ("tick", 0.03)):
+        with pytest.raises(InvalidInput, match=name):
+            snapshots_of(str(tmp_path / "lobster.csv"), 0, LevelTwoParameters(**{name: value}))
+
+
+def test_a_bad_column_ends_the_command_with_one_line(table, tmp_path, capsys):
+    words = [f"data={table[1]}", "columns.time=when"]
+    assert main(["run", "exchange-fit", "--out", str(tmp_path / "no"), "--set", *words]) == 2
+    assert "one of ts, bid_1" in capsys.readouterr().err and not (tmp_path / "no").exists()
+
+
+@pytest.mark.slow
+def test_the_agent_is_fitted_to_a_table_with_names(table, tmp_path):
+    words = [f"data={table[1]}", "columns.time=ts", "columns.bid_size=bq_{}", "levels=2", "paths=4", "steps=200"]
+    assert main(["run", "exchange-fit", "--out", str(tmp_path / "run"), "--set", *words, "draws=2000"]) == 0
+    headline = json.loads((tmp_path / "run" / "result.json").read_text())["headline"]
+    assert headline["recorded_mean"][0] == pytest.approx(table[0].bid_size[:840, 0].mean(), rel=0.1)

@@ -1,10 +1,13 @@
 """Quotes played on a record that they were not estimated from, by the fill rule of the model.
 
 At a market order on a side the quoter shows the offset u of its inventory and of the regime it takes the market to be
-in. The order fills one unit of inventory where its depth reaches u. The fill earns u against the mid before it, and
-loses the mark-out y, the mid's move to the order's side within `MARK_AFTER` seconds:
+in. The order fills one unit of inventory (as many as it has lots, where a lot is given) where its depth reaches u. The
+fill earns u against the mid before it, pays the fee c (a rebate is negative), and loses the mark-out y, the mid's move
+to the order's side within `MARK_AFTER` seconds:
 
-    edge = u − y,      promised by a model of impact ζ (games.market_making):  u − ζ.
+    edge = u − c − y,      promised by a model of impact ζ (games.market_making):  u − c − ζ,
+
+per lot.
 
 What a quote would have changed in the record (who trades, and when) is not in it. The regime is the likeliest one given
 the moves before the interval of the order alone. Standard errors are of batch means (`calibration.market_maker`).
@@ -32,10 +35,14 @@ class Quoter:
 
 @dataclass(frozen=True)
 class Fills:
-    """A quoter's fills, one array entry each, in the record's money; and its wealth, marked to the mid, over time."""
+    """A quoter's fills, one array entry each, in the record's money; and its wealth, marked to the mid, over time.
+
+    `offset` is net of the fee.
+    """
 
     time: np.ndarray
     regime: np.ndarray
+    lots: np.ndarray
     offset: np.ndarray
     markout: np.ndarray
     promised: np.ndarray
@@ -45,10 +52,10 @@ class Fills:
     def edge(self, regime: int | None = None) -> dict[str, float]:
         """Fills with a mark-out, promised and realised edge per fill and their standard errors; NaN where unknown."""
         there = np.isfinite(self.markout) & (True if regime is None else self.regime == regime)
-        time, offset, lost = self.time[there], self.offset[there], self.markout[there]
-        realised, error = batch_mean(time, offset - lost)
-        markout, markout_error = batch_mean(time, lost)
-        promised = float(self.promised[there].mean()) if there.any() else float("nan")
+        time, lots, offset, lost = (part[there] for part in (self.time, self.lots, self.offset, self.markout))
+        realised, error = batch_mean(time, offset - lost, lots)
+        markout, markout_error = batch_mean(time, lost, lots)
+        promised = batch_mean(time, self.promised[there], lots)[0]
         return {
             "fills": float(there.sum()),
             "promised": promised,
@@ -83,36 +90,45 @@ def filtered_regime(
 
 
 def play(
-    record: MarketRecord, regime: Int[np.ndarray, " intervals"], quoter: Quoter | None, *, grid: float = 0.0, most: int
+    record: MarketRecord,
+    regime: Int[np.ndarray, " intervals"],
+    quoter: Quoter | None,
+    *,
+    grid: float = 0.0,
+    most: int,
+    lot: float | None = None,
+    fee: float = 0.0,
 ) -> Fills:
     """Play a quoter on the record; `None` quotes the book's own half spread and expects no impact.
 
     `grid` is the distance of prices that may be quoted (0: any); quotes are moved away from the mid to the next one.
-    Inventories stay within `most`, the Q of the quoter's tables.
+    Inventories stay within `most`, the Q of the quoter's tables. An order takes as many lots as it has, up to there;
+    tables are read at the nearest whole inventory. A `fee` is paid per lot filled.
     """
     at = np.minimum((record.trade_time / record.interval).astype(int), len(regime) - 1)
-    inventory, cash = 0, 0.0
+    inventory, cash, wanted = 0.0, 0.0, record.lots(lot)
     rows, steps = [], []
     for order, side in enumerate(record.side):
-        state, after = int(regime[at[order]]), inventory - int(side)
-        if abs(after) > most:
+        state, lots = int(regime[at[order]]), min(wanted[order], most + side * inventory)
+        if lots <= 0:
             continue
-        offset, expected = _offset(record, order, quoter, state, inventory)
+        offset, expected = _offset(record, order, quoter, state, round(inventory))
         before = float(record.before[order])
         if grid > 0:
             price = side * np.ceil(side * (before + side * offset) / grid - 1e-9) * grid
             offset = side * (price - before)
         if not record.depth[order] >= offset - 1e-9:
             continue
-        inventory, cash = after, cash + side * (before + side * offset)
-        rows.append((record.trade_time[order], state, offset, record.markout[order], offset - expected))
+        inventory, cash = inventory - side * lots, cash + lots * (side * (before + side * offset) - fee)
+        net = offset - fee
+        rows.append((record.trade_time[order], state, lots, net, record.markout[order], net - expected))
         steps.append((record.trade_time[order], inventory, cash))
-    time, state, offset, markout, promised = np.asarray(rows, float).reshape(-1, 5).T
+    time, state, taken, offset, markout, promised = np.asarray(rows, float).reshape(-1, 6).T
     clock = np.arange(len(record.mid)) * record.interval
     moments, held, paid = np.asarray([(-1.0, 0.0, 0.0), *steps], float).T
     last = np.searchsorted(moments, clock, side="right") - 1
     wealth = paid[last] + held[last] * record.mid
-    return Fills(time, state.astype(int), offset, markout, promised, wealth, float(clock[-1]))
+    return Fills(time, state.astype(int), taken, offset, markout, promised, wealth, float(clock[-1]))
 
 
 def _offset(record: MarketRecord, order: int, quoter: Quoter | None, state: int, inventory: int) -> tuple[float, float]:

@@ -8,7 +8,12 @@ beyond δ₀, the rate of fills at δ ≥ δ₀ is A e^{−kδ}, and
 
 maximum likelihood of a Poisson stream with exponential marks, per regime; δ₀ is a quantile of the depths. Volatility
 regimes come from the hidden Markov model of `hidden_markov`; a trade belongs to the likeliest regime of its time step.
-From LOBSTER files executions of one instant against one side make one market order, hidden ones included.
+Executions of one instant against one side make one market order, hidden ones included. A market order counts once, or,
+with a `lot`, as often as it has lots, parts included: A is then the rate of lots. Standard errors are those of a sum
+over orders (the sandwich), which needs no exponential law.
+
+Who fills at δ depends on the place in the queue. First in it (`reach`), an order that trades at δ fills; last in it
+(`queue`), only one that trades beyond δ or leaves nothing of the book at its deepest price. The truth lies in between.
 
 What a fill loses to the mid is its mark-out, y = side · (mid `MARK_AFTER` seconds later − mid before the order): the
 impact ζ of a regime is the mean of y over the orders that reach δ₀ there, with the standard error of batch means.
@@ -37,11 +42,12 @@ NORMAL = 1.96  # standard errors to either side of an estimate hold the truth in
 class MarketRecord:
     """Mid prices every `interval` seconds, and market orders: time, depth from the mid, side (+1 bought, −1 sold).
 
-    Prices and depths are in dollars, times in quoted seconds from the start of the record. `jump` is the part of each
+    Prices and depths are in currency, times in quoted seconds from the start of the record. `jump` is the part of each
     interval's move that happened while the book was not quoted; none where it always was. Its grid begins `wait`
     seconds after the first quote. `notes` say what was left out. `spread` is the book's at the times of `mid`. Per
     order, `before` is the mid before it, `touch` the half spread then (none in a synthetic record) and `markout` the
-    mid's move to its side within `MARK_AFTER` seconds, NaN where the record ends earlier or a cut lies in between.
+    mid's move to its side within `MARK_AFTER` seconds, NaN where the record ends earlier or a cut lies in between;
+    `behind` is the depth that fills the last in a queue (none: as `depth`), `size` the units executed.
     """
 
     interval: float
@@ -57,6 +63,23 @@ class MarketRecord:
     jump: np.ndarray | None = None
     wait: float = 0.0
     notes: tuple[str, ...] = ()
+    behind: np.ndarray | None = None
+    size: np.ndarray | None = None
+
+    def last_in_queue(self) -> "MarketRecord":
+        """The record as the last in every queue sees it: orders by the depth that they are sure to fill."""
+        if self.behind is None:
+            return self
+        return replace(self, depth=self.behind, behind=None)._kept(self.behind > 0)
+
+    def lots(self, lot: float | None) -> np.ndarray:
+        """Lots of every order; one each where no lot is given or no size recorded."""
+        return np.ones(len(self.depth)) if lot is None or self.size is None else self.size / lot
+
+    def _kept(self, orders: np.ndarray) -> "MarketRecord":
+        names = ("trade_time", "depth", "side", "before", "markout", "touch", "behind", "size")
+        values = {name: getattr(self, name) for name in names}
+        return replace(self, **{name: None if one is None else one[orders] for name, one in values.items()})
 
     @property
     def moves(self) -> np.ndarray:
@@ -68,23 +91,19 @@ class MarketRecord:
         low, high = start * self.interval, (stop - 1) * self.interval
         inside = (self.trade_time >= low) & (self.trade_time < high)
         marked = np.where(self.trade_time + MARK_AFTER <= high, self.markout, np.nan)
+        kept = replace(self, markout=marked)._kept(inside)
         return replace(
-            self,
+            kept,
             mid=self.mid[start:stop],
-            trade_time=self.trade_time[inside] - low,
-            depth=self.depth[inside],
-            side=self.side[inside],
-            before=self.before[inside],
-            markout=marked[inside],
+            trade_time=kept.trade_time - low,
             spread=None if self.spread is None else self.spread[start:stop],
-            touch=None if self.touch is None else self.touch[inside],
             jump=None if self.jump is None else self.jump[start : stop - 1],
         )
 
 
 @dataclass(frozen=True)
 class MarketFit:
-    """Fitted parameters per regime, in dollars and seconds; `misfit` is the largest distance between the distribution
+    """Fitted parameters per regime, in currency and seconds; `misfit` is the largest distance between the distribution
     of depths beyond δ₀ and the exponential one (Kolmogorov and Smirnov's statistic)."""
 
     sigma: np.ndarray
@@ -109,10 +128,19 @@ def record_from_lobster(messages: str | Path, orderbook: str | Path, interval: f
     return record_of(events, book, interval)
 
 
-def record_of(events: LobsterMessages, book: LobsterBook, interval: float, wait: float = 0.0) -> MarketRecord:
+def record_of(
+    events: LobsterMessages,
+    book: LobsterBook,
+    interval: float,
+    wait: float = 0.0,
+    *,
+    unit: float = DOLLAR,
+    tick: float = 0.01,
+) -> MarketRecord:
     """Mid prices on the grid of `interval` seconds and market orders with their depths.
 
-    The grid begins `wait` seconds after the first quote, less than an interval.
+    The grid begins `wait` seconds after the first quote, less than an interval. `unit` is the number of the files'
+    prices in a unit of currency, `tick` in currency.
     """
     if not interval > 0:
         raise InvalidInput("interval", interval, "a positive time in seconds")
@@ -122,7 +150,7 @@ def record_of(events: LobsterMessages, book: LobsterBook, interval: float, wait:
     rows = found.rows
     if rows.size < 2:
         raise InvalidInput("orderbook", book.source, "rows with a quote on both sides")
-    mid = 0.5 * (book.ask_price[rows, 0] + book.bid_price[rows, 0]) / DOLLAR
+    mid = 0.5 * (book.ask_price[rows, 0] + book.bid_price[rows, 0]) / unit
     cut = found.aligned(interval)
     raw, time = events.time[rows], cut.clock(events.time[rows])
     start = time[0] + wait
@@ -130,11 +158,11 @@ def record_of(events: LobsterMessages, book: LobsterBook, interval: float, wait:
         raise InvalidInput("interval", interval, f"at most 10⁷ intervals in {time[-1] - start:.6g} s")
     grid = np.arange(start, time[-1], interval)
     seen = np.searchsorted(time, grid, side="right") - 1
-    half = book.ask_price[rows, 0] / DOLLAR - mid
+    half = book.ask_price[rows, 0] / unit - mid
     jump = _jumps(found, raw, mid, time, grid)
     executed = (events.type == EventType.EXECUTION) | (events.type == EventType.HIDDEN_EXECUTION)
     executed &= (events.time > raw[0]) & ~found.inside(events.time)
-    when, price = events.time[executed], events.price[executed] / DOLLAR
+    when, price = events.time[executed], events.price[executed] / unit
     place = np.maximum(np.searchsorted(raw, when, side="left") - 1, 0)
     before, touch = mid[place], half[place]
     side = -events.direction[executed]
@@ -143,12 +171,16 @@ def record_of(events: LobsterMessages, book: LobsterBook, interval: float, wait:
     if hidden.any() and np.all(side[hidden] == -1):
         side = np.where(hidden, np.where(price < before, -1, 1), side)
         notes.append(f"{hidden.sum()} hidden executions give no side: it is that of the mid on which their price lies")
+    after = np.maximum(np.searchsorted(raw, when, side="right") - 1, 0)
+    best = np.where(side > 0, book.ask_price[rows[after], 0], book.bid_price[rows[after], 0]) / unit
     when = cut.clock(when)
     depth = side * (price - before)
     orders, first, member = np.unique(np.column_stack([when, side]), axis=0, return_index=True, return_inverse=True)
-    deepest = np.full(len(orders), -np.inf)
+    deepest, size = np.full(len(orders), -np.inf), np.zeros(len(orders))
     np.maximum.at(deepest, member.reshape(-1), depth)
-    beyond = deepest > 0  # a hidden order at the mid or across it reaches no quote
+    np.add.at(size, member.reshape(-1), events.size[executed])
+    emptied = orders[:, 1] * (best - before)[first] > deepest + 1e-3 * tick  # nothing is left at the deepest price
+    beyond = deepest > 1e-3 * tick  # a hidden order at the mid or across it reaches no quote
     until = orders[:, 0] + MARK_AFTER
     later = mid[np.searchsorted(time, until, side="right") - 1]
     broken = until > time[-1]
@@ -169,6 +201,8 @@ def record_of(events: LobsterMessages, book: LobsterBook, interval: float, wait:
         jump=jump if np.any(jump) else None,
         wait=wait,
         notes=tuple(notes),
+        behind=np.where(emptied, deepest, np.where(deepest < 1.001 * tick, 0.0, deepest - tick))[beyond],
+        size=size[beyond],
     )
 
 
@@ -250,29 +284,32 @@ def intervals(fits: Sequence[MarketFit]) -> dict[str, Float[np.ndarray, "N 2"]]:
     return found
 
 
-def fit_market(record: MarketRecord, regimes: int, *, cutoff: float = 0.25) -> MarketFit:
+def fit_market(record: MarketRecord, regimes: int, *, cutoff: float = 0.25, lot: float | None = None) -> MarketFit:
     """A, k, σ per regime and the generator; `cutoff` is the quantile of the depths that is δ₀.
 
-    Standard errors: of σ by the curvature of the likelihood (`observed_information`); of k and A those of n exponential
-    depths beyond δ₀ that arrive as a Poisson process, δ₀ and the regimes' times taken as known.
+    With a `lot` (units) an order counts as often as it has lots. Standard errors: of σ by the curvature of the
+    likelihood (`observed_information`); of k and A those of sums over orders that arrive as a Poisson process, δ₀ and
+    the regimes' times taken as known.
     """
     if not 0 <= cutoff < 1:
         raise InvalidInput("cutoff", cutoff, "a quantile in [0, 1)")
     found = fit_volatility_regimes(record.moves, record.interval, regimes)
     state = found.probability.argmax(axis=1)
     at = np.minimum((record.trade_time / record.interval).astype(int), state.size - 1)
-    rows = []
+    rows, weight = [], record.lots(lot)
     for i in range(regimes):
         depth, time = record.depth[state[at] == i], float((state == i).sum()) * record.interval
         if depth.size < 30:
             raise InvalidInput("regimes", regimes, f"fewer: regime {i} has {depth.size} market orders, 30 are needed")
         first = float(np.quantile(depth, cutoff))
-        tail = depth[depth >= first]
-        k = 1.0 / max(float((tail - first).mean()), 1e-12)
-        rate, share = np.exp(k * first) * tail.size / (2 * time), tail.size**-0.5
-        spread = (k * share, rate * share * math.hypot(1.0, k * first))
+        tail, lots = depth[depth >= first], weight[state[at] == i][depth >= first]
+        k = 1.0 / max(float(np.average(tail - first, weights=lots)), 1e-12)
+        rate = np.exp(k * first) * lots.sum() / (2 * time)
+        share = lots / lots.sum()
+        moved = -k * k * share * (tail - first - 1.0 / k)  # what each order moves k by
+        spread = (math.sqrt((moved**2).sum()), rate * math.sqrt(((first * moved + share) ** 2).sum()))
         reached = (state[at] == i) & (record.depth >= first)
-        lost = batch_mean(record.trade_time[reached], record.markout[reached])
+        lost = batch_mean(record.trade_time[reached], record.markout[reached], weight[reached])
         rows.append((k, rate, *spread, time, depth.size, first, _misfit(tail - first, k), *lost))
     k, A, k_error, A_error, time, orders, first, misfit, impact, impact_error = (
         np.asarray(column) for column in zip(*rows, strict=True)
@@ -295,18 +332,25 @@ def fit_market(record: MarketRecord, regimes: int, *, cutoff: float = 0.25) -> M
     )
 
 
-def batch_mean(time: Float[np.ndarray, " n"], value: Float[np.ndarray, " n"]) -> tuple[float, float]:
-    """The mean of the finite values and its standard error, from `BATCHES` stretches with as many values each.
+def batch_mean(
+    time: Float[np.ndarray, " n"], value: Float[np.ndarray, " n"], weight: Float[np.ndarray, " n"] | None = None
+) -> tuple[float, float]:
+    """The (weighted) mean of the finite values and its standard error, from `BATCHES` stretches with as many each.
 
     Mark-outs that overlap are not independent; means over stretches far longer than a mark-out nearly are. NaN for
     what fewer values than batches do not tell.
     """
-    value = value[np.argsort(time, kind="stable")]
-    value = value[np.isfinite(value)]
+    weight = np.ones(len(value)) if weight is None else weight
+    order = np.argsort(time, kind="stable")
+    value, weight = value[order], weight[order]
+    there = np.isfinite(value)
+    value, weight = value[there], weight[there]
+    mean = float(np.average(value, weights=weight)) if value.size else float("nan")
     if value.size < 2 * BATCHES:
-        return (float(value.mean()) if value.size else float("nan")), float("nan")
-    means = [float(part.mean()) for part in np.array_split(value, BATCHES)]
-    return float(value.mean()), float(np.std(means, ddof=1) / math.sqrt(BATCHES))
+        return mean, float("nan")
+    batches = zip(np.array_split(value - mean, BATCHES), np.array_split(weight, BATCHES), strict=True)
+    sums = np.array([float(w @ off) for off, w in batches])
+    return mean, float(np.std(sums, ddof=1) * math.sqrt(BATCHES) / weight.sum())
 
 
 def _misfit(excess: np.ndarray, k: float) -> float:

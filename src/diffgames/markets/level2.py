@@ -6,9 +6,9 @@ Two layouts are read, by `diffgames.tables`:
   (times are those of the message file beside it, whose name has `message` for `orderbook`, where there is one);
 * snapshots in time: the same after a leading column of seconds.
 
-Prices are integers (dollars × 10,000); 9999999999 and −9999999999 mark an empty level. Rows in which the book is
-crossed or locked (before the opening auction, for instance) are dropped and counted, and so are the seconds right after
-one, in which the book refills.
+Prices are integers (dollars × 10,000); 9999999999 and −9999999999 mark an empty level. Tables whose columns have names
+are read by `markets.snapshots`. Rows in which the book is crossed or locked (before the opening auction, for instance)
+are dropped and counted, and so are the seconds right after one, in which the book refills.
 """
 
 import glob
@@ -21,7 +21,7 @@ from diffgames.errors import InvalidInput
 from diffgames.tables import read_table
 
 EMPTY_PRICE = 9_999_999_999
-PRICE_UNIT = 10_000  # integer prices per unit of money
+PRICE_UNIT = 10_000.0  # integer prices per unit of money
 LATEST = 1e11  # seconds; beyond, a clock is of another unit
 MOST_INTERVALS = 10**7
 
@@ -43,6 +43,9 @@ class Level2:
         tick: tick size in the units of the prices.
         source: where the data come from.
         dropped: number of rows left out, by reason.
+        price_unit: integer prices per unit of currency.
+        lot: units per lot, in which sizes are counted.
+        size_name: what a unit is: shares, contracts; None where it was not said.
     """
 
     row: np.ndarray
@@ -54,6 +57,9 @@ class Level2:
     tick: int
     source: str
     dropped: dict[str, int] = field(default_factory=dict)
+    price_unit: float = PRICE_UNIT
+    lot: float = 1.0
+    size_name: str | None = None
 
     def __len__(self) -> int:
         return len(self.ask_price)
@@ -112,6 +118,17 @@ def read_level2(path: str | Path, *, tick: int | None = None, settle: float = 4.
     seconds, book = _table(Path(path))
     if seconds is None:
         seconds = _event_times(Path(path), len(book))
+    found = level2_of(str(path), seconds, book, settle=settle)
+    return replace(found, tick=_tick(Path(path), found.ask_price, found.bid_price, tick))
+
+
+def level2_of(
+    source: str, seconds: np.ndarray | None, book: np.ndarray, *, tick: int = 1, settle: float = 4.0
+) -> Level2:
+    """Snapshots from the levels of all rows, [rows, levels, 4] (ask price, ask size, bid price, bid size).
+
+    What is empty, crossed, or within `settle` seconds after a crossed row is dropped and counted.
+    """
     ask_price, ask_size, bid_price, bid_size = (book[:, :, column] for column in range(4))
 
     def absent(price):
@@ -128,7 +145,7 @@ def read_level2(path: str | Path, *, tick: int | None = None, settle: float = 4.
         after = ~crossed & ~empty & (seconds - last <= settle)
     keep = ~(empty | crossed | after)
     if not keep.any():
-        raise InvalidInput(str(path), f"{len(book)} rows", "at least one row with best bid below best ask")
+        raise InvalidInput(source, f"{len(book)} rows", "at least one row with best bid below best ask")
     reasons = {"one side empty": empty, "crossed or locked": crossed, f"within {settle:g} s after a crossed row": after}
     return Level2(
         row=np.flatnonzero(keep),
@@ -137,8 +154,8 @@ def read_level2(path: str | Path, *, tick: int | None = None, settle: float = 4.
         ask_size=ask_size[keep],
         bid_price=bid_price[keep],
         bid_size=bid_size[keep],
-        tick=_tick(Path(path), ask_price[keep], bid_price[keep], tick),
-        source=str(path),
+        tick=tick,
+        source=source,
         dropped={reason: int(rows.sum()) for reason, rows in reasons.items() if rows.any()},
     )
 
@@ -167,6 +184,9 @@ def _table(path: Path) -> tuple[np.ndarray | None, np.ndarray]:
         raise InvalidInput(
             f"{path}, line {table.line[0]}", f"{columns} columns", "4 per level, or 1 + 4 per level with a time column"
         )
+    sides = [side for name in table.names or () for side in ("ask", "bid") if side in name.lower()]
+    if sides[:1] == ["bid"]:
+        raise table.refused(0, "asks before bids in LOBSTER's layout; name a table's columns by columns=")
     values = table.numbers()
     seconds = values[:, 0].copy() if time else None
     book = table.whole(values[:, time:], "whole prices (dollars × 10,000) and sizes").reshape(len(table), -1, 4)

@@ -17,7 +17,8 @@
 
 Prices are in ticks from a tick within half a tick of the episode's initial mid, cash in ticks × lots. Where level-2
 data say what a tick is worth and where the record opens, tables also have prices in currency (`_currency`), counted
-from there, and their distance from it in basis points (`_bp`).
+from there, and their distance from it in basis points (`_bp`). Where they say what sizes count, `shares` say, tables
+have lots in that unit too.
 """
 
 from typing import Any
@@ -26,7 +27,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from diffgames.markets.level2 import PRICE_UNIT, Level2
+from diffgames.markets.level2 import Level2
 from diffgames.markets.market_state import StepRecord
 
 MEMORY = 64 * 2**20
@@ -54,7 +55,7 @@ def dataset(record: StepRecord, provider_supertype, taker_supertype, data: Level
     for name, value in named.items():
         values = np.asarray(value[:, :kept] if name in axes else value[0, :kept])
         variables[name] = (("step", "episode", *axes[name]) if name in axes else static[name], values)
-    tick = {} if data is None else {"tick_currency": data.tick / PRICE_UNIT, "opening_currency": _opening(data)}
+    tick = {} if data is None else _money(data)
     exchanges = record.best_bid.shape[-1]
     venues = [f"provider_{i}" for i in range(len(provider_supertype))] + [f"exchange_{e}" for e in range(exchanges)]
     coords = {
@@ -64,6 +65,13 @@ def dataset(record: StepRecord, provider_supertype, taker_supertype, data: Level
     }
     attrs = {"episodes_kept": kept, "episodes_played": episodes, "price_units": "ticks", **tick}
     return xr.Dataset(variables, coords=coords, attrs=attrs)
+
+
+def _money(data: Level2) -> dict[str, Any]:
+    """What a tick and a lot are: attributes of the tape."""
+    name = {} if data.size_name is None else {"size_name": data.size_name}
+    worth = data.tick / data.price_unit
+    return {"tick_currency": worth, "opening_currency": _opening(data), "lot": data.lot, **name}
 
 
 def tables(tape: xr.Dataset) -> dict[str, pd.DataFrame]:
@@ -196,19 +204,22 @@ def _account_rows(role: str, tape: xr.Dataset, parts: tuple[np.ndarray, ...]) ->
 def _in_money(table: pd.DataFrame, tape: xr.Dataset) -> pd.DataFrame:
     """Prices also in currency and basis points from the opening, cash and PnL also in currency."""
     tick, opening = tape.attrs.get("tick_currency"), tape.attrs.get("opening_currency")
+    lot, unit = tape.attrs.get("lot", 1.0), tape.attrs.get("size_name")
+    sizes = {"lots": unit, "inventory": f"inventory_{unit}"} if unit else {}
+    table = table.assign(**{theirs: lot * table[ours] for ours, theirs in sizes.items() if ours in table})
     if tick is None or opening is None:
         return table
     prices = [name for name in ("price", "mid_before", "mid_after", "bid", "ask") if name in table]
     money = [name for name in ("cash", "pnl_spread", "hedge_cost", "pnl_inventory") if name in table]
     added = {f"{name}_currency": opening + tick * table[name] for name in prices}
     added |= {f"{name}_bp": 1e4 * tick * table[name] / opening for name in prices}
-    return table.assign(**added, **{f"{name}_currency": tick * table[name] for name in money})
+    return table.assign(**added, **{f"{name}_currency": tick * lot * table[name] for name in money})
 
 
 def _opening(data: Level2) -> float:
     """The currency price of tick zero: a price of the first recorded book within half a tick of its mid."""
     half_spread = int(data.spread[0]) // 2 * data.tick
-    return float((data.bid_price[0, 0] + half_spread) / PRICE_UNIT)
+    return float((data.bid_price[0, 0] + half_spread) / data.price_unit)
 
 
 def _axes(record: StepRecord) -> dict[str, tuple[str, ...]]:

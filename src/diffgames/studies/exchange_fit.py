@@ -62,7 +62,7 @@ class ExchangeFitConfig(ExchangeParameters):
 def run(config: ExchangeFitConfig, context: RunContext) -> StudyResult:
     """Fit, simulate, compare with the data and with the theory."""
     context.progress.update("fitting", 0.0)
-    data = snapshots_of(config.data, context.seed)
+    data = snapshots_of(config.data, context.seed, config)
     mixture, mixture_report = fit_mixture_exchange(data, config, context.seed)
     model, report = (mixture, mixture_report) if config.exchange == "mixture" else fit_from(config, context.seed)
     context.log(str(report))

@@ -2,8 +2,9 @@
 
 Four quoters meet the same orders (`calibration.back_test`): the model's quotes at t = 0, those of the same model
 without adverse selection, a fixed spread (the first part's median; twice the mean depth where a record has no book) and
-the book's own spread. Edges are in ticks per fill, profits in ticks per second, both against the mid. The certificate
-says that the quotes are right for the model; this says whether the model is right for the record.
+the book's own spread; where quotes are rounded to a grid, the model's unrounded ones too. Edges are in ticks per fill,
+profits in ticks per second, both against the mid. The certificate says that the quotes are right for the model; this
+says whether the model is right for the record.
 """
 
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from diffgames.errors import InvalidInput, RunFailed
 from diffgames.plotting import COLOURS, axes_or_new, label
 
 MODEL, BLIND, FIXED, MARKET = "model", "no adverse selection", "fixed spread", "market spread"
+UNROUNDED = "model, any price"
 REACHES = (0.0, 0.25, 0.5, 0.75, 0.9)
 SHORTEST_DWELL = 3.0  # intervals: a regime that lasts less is hardly told from a fat tail of the moves
 Quotes = Callable[[MarketFit, bool], tuple[np.ndarray, np.ndarray]]
@@ -64,17 +66,20 @@ def back_test(
     tick: float,
     grid: float,
     adverse: bool,
+    lot: float | None = None,
+    fee: float = 0.0,
 ) -> tuple[BackTest | None, list[str]]:
     """The back-test with the first `share` of the record to estimate from; none, and why, where that cannot be done.
 
-    `quotes(fit, adverse)` gives ask and bid offsets at t = 0 per regime and inventory; `grid` counts in ticks.
+    `quotes(fit, adverse)` gives ask and bid offsets at t = 0 per regime and inventory; `grid` counts in ticks. Orders
+    take as many units as they have lots, where a `lot` is given; every fill pays the `fee`.
     """
     split = round(share * len(record.mid))
     if min(split, len(record.mid) - split) < 2:
         return None, ["there is no back-test: a part of the record has fewer than two mid prices"]
     first, second = record.part(0, split), record.part(split, len(record.mid))
     try:
-        fit = fit_market(first, regimes, cutoff=cutoff)
+        fit = fit_market(first, regimes, cutoff=cutoff, lot=lot)
         tables = {MODEL: quotes(fit, adverse), BLIND: quotes(fit, False)}
     except (InvalidInput, RunFailed) as error:
         return None, [f"there is no back-test: the first part of the record gives no quotes ({error})"]
@@ -92,7 +97,10 @@ def back_test(
     if second.touch is not None:
         players[MARKET] = None
     state = filtered_regime(fit.regimes, second.moves, second.interval)
-    played = {name: play(second, state, one, grid=grid * tick, most=most) for name, one in players.items()}
+    terms = {"most": most, "lot": lot, "fee": fee}
+    played = {name: play(second, state, one, grid=grid * tick, **terms) for name, one in players.items()}
+    if grid > 0:
+        played[UNROUNDED] = play(second, state, players[MODEL], **terms)
     return BackTest(played, regimes, tick), []
 
 

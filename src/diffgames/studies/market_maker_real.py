@@ -1,32 +1,28 @@
-"""Quotes from data: A, k, σ per volatility regime and the generator estimated from a LOBSTER day, then the game solved.
+"""Quotes from data: A, k, σ per volatility regime and the generator estimated from a record, then the game solved.
 
-Without files the record is drawn from the model itself with stated parameters (`calibration.market_maker.
-synthetic_record`), so that the estimates can be judged. Prices are dollars, times seconds, inventory in trades of
-typical size. The attacker of the game can multiply every rate into a more volatile regime by 1 + `attack_scale`, the
-stabilizer can take the share `stabilize_scale` of it away. What fills lose to the mid is estimated and quoted for,
-and the quotes are played on a part of the record held out from the estimates (`market_maker_back_test`).
+The record is a LOBSTER day, or quotes and trades (`market_maker_records`). Without files it is drawn from the model
+itself with stated parameters (`calibration.market_maker.synthetic_record`), so that the estimates can be judged. Prices
+are in the record's currency, times seconds, inventory in lots: `lot` units, or market orders of any size where it is
+null. A fee per unit (negative: a rebate) is to the market maker what the impact of a fill is. The attacker of the game
+can multiply every rate into a more volatile regime by 1 + `attack_scale`, the stabilizer can take the share
+`stabilize_scale` of it away. What fills lose to the mid is estimated and quoted for, and the quotes are played on a
+part of the record held out from the estimates (`market_maker_back_test`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import xarray
 from matplotlib.figure import Figure
 
-from diffgames.calibration.market_maker import (
-    MarketFit,
-    MarketRecord,
-    fit_market,
-    intervals,
-    record_of,
-    synthetic_record,
-)
+from diffgames.calibration.market_maker import MarketFit, MarketRecord, fit_market, intervals
 from diffgames.errors import InvalidInput, RunFailed
 from diffgames.games.market_making import MarketMakingGame
 from diffgames.games.market_making_input import market_making_game
 from diffgames.games.switching_graph import generator_of, spectral_gap
-from diffgames.markets.lobster import read_pair
 from diffgames.plotting import COLOURS, label, legends, new_figure
 from diffgames.solvers.market_making import solve_market_maker
 from diffgames.studies import market_maker_figures as figures
@@ -45,39 +41,40 @@ from diffgames.studies.market_maker_back_test import (
 )
 from diffgames.studies.market_maker_parameters import unit_warnings
 from diffgames.studies.market_maker_real_headline import RealHeadline
+from diffgames.studies.market_maker_records import RecordParameters, records
 from diffgames.studies.study import Parameter, Study, StudyResult
 from diffgames.verification.certificate import Certificate
-from diffgames.verification.market_maker import certify_market_maker
-
-CLOCKS = 5  # starts of the grid of times, a fifth of an interval apart
+from diffgames.verification.market_maker import certify_market_maker, profile_value
 
 
 @dataclass(frozen=True, kw_only=True)
-class RealConfig:
+class RealConfig(RecordParameters):
     """The record, what is estimated from it, and the game that is played on the estimates."""
 
-    messages: Annotated[str | None, Parameter(meaning="LOBSTER message file; null: a synthetic record")] = None
-    orderbook: Annotated[str | None, Parameter(meaning="LOBSTER order-book file of the same day")] = None
-    seconds: Annotated[
-        float, Parameter(unit="s", meaning="length of the synthetic record", minimum=60.0, plausible=(600, 1e5))
-    ] = 7200.0
-    interval: Annotated[
-        float, Parameter(unit="s", meaning="time between mid prices", minimum=0.01, plausible=(0.1, 300))
-    ] = 5.0
     regimes: Annotated[int, Parameter(meaning="volatility regimes", minimum=1, maximum=6)] = 2
     cutoff: Annotated[
         float, Parameter(meaning="quantile of the depths beyond which k is fitted", minimum=0.0, maximum=0.95)
     ] = 0.25
     adverse_selection: Annotated[bool, Parameter(meaning="quote for what fills lose to the mid")] = True
-    tick: Annotated[float, Parameter(unit="dollar", meaning="tick of the price", minimum=1e-9)] = 0.01
+    fills: Annotated[
+        Literal["reach", "queue"], Parameter(meaning="who fills at a price: the first in its queue, or the last")
+    ] = "reach"
+    lot: Annotated[
+        float | None,
+        Parameter(unit="shares or units", meaning="size of a lot; null: every order counts one", minimum=1e-12),
+    ] = None
+    fee: Annotated[float, Parameter(unit="currency/unit", meaning="fee per unit filled; negative: a rebate")] = 0.0
+    pip: Annotated[
+        float | None, Parameter(unit="currency", meaning="size of a pip, to print in; null: none", minimum=1e-12)
+    ] = None
     quote_grid: Annotated[
-        float, Parameter(unit="tick", meaning="distance of prices quoted in the back-test; 0: any price", minimum=0.0)
+        float, Parameter(unit="tick", meaning="distance of prices that may be quoted; 0: any price", minimum=0.0)
     ] = 0.0
     train_share: Annotated[
         float, Parameter(meaning="share of the record that back-tested quotes come from", minimum=0.1, maximum=0.9)
     ] = 0.5
-    gamma: Annotated[float, Parameter(unit="1/(dollar·inventory)", meaning="risk aversion γ", minimum=0.0)] = 0.5
-    xi: Annotated[float, Parameter(unit="dollar²/s", meaning="strength ξ of the predator", minimum=0.0)] = 0.0005
+    gamma: Annotated[float, Parameter(unit="1/(currency·inventory)", meaning="risk aversion γ", minimum=0.0)] = 0.5
+    xi: Annotated[float, Parameter(unit="currency²/s", meaning="strength ξ of the predator", minimum=0.0)] = 0.0005
     predator: Annotated[Literal["utility", "ce"], Parameter(meaning="units of the predator's cost")] = "utility"
     inventory_max: Annotated[
         int, Parameter(unit="inventory", meaning="largest |inventory|", minimum=1, maximum=1000)
@@ -100,10 +97,13 @@ class RealConfig:
 
 def run(config: RealConfig, context: RunContext) -> StudyResult:
     """Read, estimate, solve, certify."""
-    record, *others = _records(config, context.seed)
+    found, tick = records(config, context.seed)
     context.progress.update("estimating", 0.1)
-    fit = fit_market(record, config.regimes, cutoff=config.cutoff)
-    between, notes = _with_other_clocks(fit, others, config)
+    estimate = partial(fit_market, regimes=config.regimes, cutoff=config.cutoff, lot=config.lot)
+    rules = by_rule(found, estimate, config)
+    record, *others = [one.last_in_queue() if config.fills == "queue" else one for one in found]
+    fit = estimate(record)
+    between, notes = _with_other_clocks(fit, others, estimate, config)
     game = game_on(fit, config)
     context.progress.update("solving", 0.4)
     solution = solve_market_maker(game, steps=config.steps)
@@ -117,9 +117,11 @@ def run(config: RealConfig, context: RunContext) -> StudyResult:
         regimes=config.regimes,
         cutoff=config.cutoff,
         share=config.train_share,
-        tick=config.tick,
+        tick=tick,
         grid=config.quote_grid,
         adverse=config.adverse_selection,
+        lot=config.lot,
+        fee=config.fee,
     )
     notes += said if test is None else disagreements(test.table())
     notes += dwell_warnings(fit, config.interval)
@@ -130,7 +132,8 @@ def run(config: RealConfig, context: RunContext) -> StudyResult:
             "regimes may only tell moves from no moves; take a longer interval"
         )
     ask, bid = np.asarray(solution.ask)[0, :, :, 0], np.asarray(solution.bid)[0, :, :, 0]
-    middle = config.inventory_max
+    middle, cost = config.inventory_max, rounding_cost(game, profile, config.quote_grid * tick)
+    spread = ask[:, middle] + bid[:, middle]
     return StudyResult(
         RealHeadline(
             sigma=fit.sigma,
@@ -149,16 +152,19 @@ def run(config: RealConfig, context: RunContext) -> StudyResult:
             theta0=np.asarray(solution.theta)[0],
             ask=ask,
             bid=bid,
-            spread=(ask[:, middle] + bid[:, middle]) / config.tick,
+            spread=spread / tick,
+            rounding_cost=None if cost is None else cost[:, middle] / tick,
+            **rules,
             spectral_gap=spectral_gap(generator_of(np.asarray(solution.rates)[0, :, :, middle])),
-            impact=_known(fit.impact / config.tick),
-            impact_interval=_known(between["impact"] / config.tick),
-            market_spread=None if record.spread is None else float(np.median(record.spread)) / config.tick,
-            **_tested(test),
+            impact=_known(fit.impact / tick),
+            impact_interval=_known(between["impact"] / tick),
+            market_spread=None if record.spread is None else float(np.median(record.spread)) / tick,
+            **(tested := _tested(test)),
+            in_units=in_units(record, spread, tested, tick, config),
         ),
         certificate=certificate,
         warnings=warnings,
-        arrays={"record": _dataset(record, fit), "reach": reach_table(record, config.tick)}
+        arrays={"record": _dataset(record, fit), "reach": reach_table(record, tick)}
         | ({} if test is None else {"back_test": test.table()}),
         profile=profile,
         figures={
@@ -234,7 +240,7 @@ def _game(config: RealConfig, estimates: dict) -> MarketMakingGame:
         k=tuple(np.asarray(estimates["k"], float).tolist()),
         A=tuple(np.asarray(estimates["A"], float).tolist()),
         sigma=tuple(np.asarray(estimates["sigma"], float).tolist()),
-        impact=tuple(np.asarray(estimates["impact"], float).tolist()) if config.adverse_selection else 0.0,
+        impact=tuple((config.fee + config.adverse_selection * np.asarray(estimates["impact"], float)).tolist()),
         xi=config.xi,
         predator=config.predator,
         inventory_max=config.inventory_max,
@@ -249,13 +255,13 @@ def _game(config: RealConfig, estimates: dict) -> MarketMakingGame:
 
 
 def _with_other_clocks(
-    fit: MarketFit, others: list[MarketRecord], config: RealConfig
+    fit: MarketFit, others: list[MarketRecord], estimate: Callable[[MarketRecord], MarketFit], config: RealConfig
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """Intervals of the estimates, and what the moment at which the grid of times begins does to them, in words."""
     fits, notes = [fit], []
     for record in others:
         try:
-            fits.append(fit_market(record, config.regimes, cutoff=config.cutoff))
+            fits.append(estimate(record))
         except (InvalidInput, RunFailed):
             notes.append(f"with a grid of times that begins {record.wait:g} s later the regimes cannot be fitted")
     found = np.stack([one.sigma for one in fits])
@@ -270,23 +276,53 @@ def _with_other_clocks(
     return intervals(fits), notes
 
 
-def _records(config: RealConfig, seed: int) -> list[MarketRecord]:
-    """The record, and of a LOBSTER day the same on grids of times that begin later."""
-    if (config.messages is None) != (config.orderbook is None):
-        missing = "messages" if config.messages is None else "orderbook"
-        raise InvalidInput(missing, None, "both files of a LOBSTER day, or neither for a synthetic record")
-    if config.messages is None or config.orderbook is None:
-        return [synthetic_record(seconds=config.seconds, interval=config.interval, seed=seed)]
-    events, book = read_pair(config.messages, config.orderbook)
-    waits = [config.interval * number / CLOCKS for number in range(CLOCKS)]
-    return [record_of(events, book, config.interval, wait) for wait in waits]
+def by_rule(
+    found: list[MarketRecord], estimate: Callable[[MarketRecord], MarketFit], config: RealConfig
+) -> dict[str, Any]:
+    """A and k with their intervals by both rules of who fills, where the record tells them apart."""
+    if found[0].behind is None:
+        return dict.fromkeys(("A_by_fills", "k_by_fills"))
+    said: dict[str, Any] = {"A_by_fills": {}, "k_by_fills": {}}
+    for rule in ("reach", "queue"):
+        try:
+            fit = estimate(found[0] if rule == "reach" else found[0].last_in_queue())
+        except (InvalidInput, RunFailed):
+            fit = None
+        for name in ("A", "k"):
+            values = None if fit is None else np.stack([getattr(fit, name), *intervals([fit])[name].T], axis=1)
+            said[f"{name}_by_fills"][rule] = values
+    return said
+
+
+def rounding_cost(game: MarketMakingGame, profile: dict[str, Any], grid: float) -> np.ndarray | None:
+    """Certainty equivalent given up at t = 0, [regimes, inventories], by offsets rounded up to multiples of `grid`."""
+    if grid <= 0:
+        return None
+    rounded = {side: np.ceil(np.asarray(profile[side]) / grid - 1e-9) * grid for side in ("ask", "bid")}
+    return profile_value(game, profile) - profile_value(game, profile | rounded)
+
+
+def in_units(
+    record: MarketRecord, spread: np.ndarray, tested: dict[str, Any], tick: float, config: RealConfig
+) -> dict[str, Any]:
+    """Spreads and the realised edge in currency (per lot where there is one), basis points of the price, and pips."""
+    price, lot = float(np.median(record.mid)), config.lot or 1.0
+    units = {"currency": 1.0 / lot, "basis points": price / 1e4} | ({"pips": config.pip} if config.pip else {})
+    edge = tested["realised_edge"]
+    market = None if record.spread is None else float(np.median(record.spread))
+    found: dict[str, Any] = {}
+    for unit, size in units.items():
+        found[f"spread, {unit}"] = spread / size
+        found[f"market spread, {unit}"] = None if market is None else market / size
+        found[f"realised edge, {unit}"] = None if edge is None else edge * tick / size
+    return found
 
 
 def _dataset(record: MarketRecord, fit: MarketFit) -> xarray.Dataset:
     time = np.arange(record.mid.size) * record.interval
     return xarray.Dataset(
         {
-            "mid": ("time", record.mid, {"units": "dollar"}),
+            "mid": ("time", record.mid, {"units": "currency"}),
             "probability": (("step", "regime"), fit.regimes.probability, {"units": "1"}),
         },
         coords={"time": time},
@@ -335,7 +371,7 @@ def fill_figure(record: MarketRecord, fit: MarketFit) -> Figure:
 
 def memory(config: RealConfig) -> dict[str, float]:
     """The synthetic record's rows, and θ, U, quotes and efforts at all times."""
-    rows = config.seconds / config.interval if config.messages is None else 0.0
+    rows = config.seconds / config.interval if config.messages is None and config.quotes is None else 0.0
     cells = config.regimes * (2 * config.inventory_max + 1)
     return {"seconds, interval": 8.0 * 3 * rows, "steps, inventory_max": 8.0 * 6 * config.steps * cells}
 
@@ -343,7 +379,7 @@ def memory(config: RealConfig) -> dict[str, float]:
 STUDY = Study(
     name="market-maker-real",
     source="Avellaneda & Stoikov 2008 and Pan & Zhu 2025 on estimated parameters",
-    shows="quotes on A, k, σ per volatility regime and a generator estimated from a LOBSTER day",
+    shows="quotes on A, k, σ per volatility regime and a generator estimated from a LOBSTER day, or quotes and trades",
     config=RealConfig,
     run=run,
     memory=memory,

@@ -13,11 +13,11 @@ _GRID = "regimes × inventory −Q…Q"
 class RealHeadline:
     """Estimates, quotes and the back-test."""
 
-    sigma: Annotated[Any, Headline(shape=_N, unit="dollar/√s", meaning="volatility of each regime, rising")]
+    sigma: Annotated[Any, Headline(shape=_N, unit="currency/√s", meaning="volatility of each regime, rising")]
     sigma_interval: Annotated[
         Any,
         Headline(
-            shape=f"{_N} × low, high", unit="dollar/√s", meaning="95% interval, over the starts of the grid of times"
+            shape=f"{_N} × low, high", unit="currency/√s", meaning="95% interval, over the starts of the grid of times"
         ),
     ]
     A_interval: Annotated[
@@ -27,11 +27,11 @@ class RealHeadline:
     k_interval: Annotated[
         Any,
         Headline(
-            shape=f"{_N} × low, high", unit="1/dollar", meaning="95% interval given the regimes, over the same starts"
+            shape=f"{_N} × low, high", unit="1/currency", meaning="95% interval given the regimes, over the same starts"
         ),
     ]
     A: Annotated[Any, Headline(shape=_N, unit="1/s", meaning="fills at the mid per side")]
-    k: Annotated[Any, Headline(shape=_N, unit="1/dollar", meaning="decay of fills with the distance from the mid")]
+    k: Annotated[Any, Headline(shape=_N, unit="1/currency", meaning="decay of fills with the distance from the mid")]
     generator: Annotated[
         Any, Headline(shape="regimes × regimes", unit="1/s", meaning="switching rates, negative row sums")
     ]
@@ -43,14 +43,46 @@ class RealHeadline:
         Any, Headline(shape="1, 2, … regimes", meaning="BIC of the returns' models; the least is supported")
     ]
     regimes_supported: Annotated[Any, Headline(meaning="regimes that the criterion asks for; 1 says there are none")]
-    theta0: Annotated[Any, Headline(shape=_GRID, unit="dollar × inventory", meaning="certainty equivalent at t = 0")]
+    A_by_fills: Annotated[
+        Any,
+        Headline(
+            shape="{rule: regimes × (A, low, high)}",
+            unit="1/s",
+            meaning="A of quotes first (reach) and last (queue) in their queue, 95% interval",
+            optional=True,
+        ),
+    ]
+    k_by_fills: Annotated[
+        Any,
+        Headline(
+            shape="{rule: regimes × (k, low, high)}", unit="1/currency", meaning="k by the same rules", optional=True
+        ),
+    ]
+    theta0: Annotated[Any, Headline(shape=_GRID, unit="currency × inventory", meaning="certainty equivalent at t = 0")]
     ask: Annotated[
-        Any, Headline(shape=_GRID, unit="dollar", meaning="ask offset at t = 0, null where closed", optional=True)
+        Any, Headline(shape=_GRID, unit="currency", meaning="ask offset at t = 0, null where closed", optional=True)
     ]
     bid: Annotated[
-        Any, Headline(shape=_GRID, unit="dollar", meaning="bid offset at t = 0, null where closed", optional=True)
+        Any, Headline(shape=_GRID, unit="currency", meaning="bid offset at t = 0, null where closed", optional=True)
     ]
     spread: Annotated[Any, Headline(shape=_N, unit="tick", meaning="full spread at q = 0, t = 0")]
+    rounding_cost: Annotated[
+        Any,
+        Headline(
+            shape=_N,
+            unit="tick",
+            meaning="certainty equivalent given up at q = 0, t = 0 by offsets rounded up to the grid",
+            optional=True,
+        ),
+    ]
+    in_units: Annotated[
+        Any,
+        Headline(
+            shape="{quantity, unit: number or regimes}",
+            meaning="spreads and realised edge in currency per lot, basis points and pips",
+            optional=True,
+        ),
+    ]
     spectral_gap: Annotated[
         Any, Headline(unit="1/s", meaning="spectral gap of the equilibrium generator at q = 0, t = 0")
     ]

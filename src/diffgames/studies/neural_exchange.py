@@ -18,12 +18,11 @@ from diffgames.markets.ecn_fit import fit_exchange
 from diffgames.markets.ecn_samples import PARTS, transitions
 from diffgames.markets.ecn_scores import simulate_books
 from diffgames.markets.exchange import AbstractExchange
-from diffgames.markets.level2 import read_level2
 from diffgames.markets.neural_fit import NeuralReport, fit_neural_exchange
-from diffgames.markets.synthetic import synthetic_level2
 from diffgames.plotting import COLOURS, axes_or_new, label
 from diffgames.studies.context import RunContext
 from diffgames.studies.drawing import Drawing, lines
+from diffgames.studies.market_parameters import LevelTwoParameters, snapshots_of
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 
 SETTLING = 100
@@ -32,12 +31,9 @@ _scores = f"models × parts ({', '.join(PARTS)})"
 
 
 @dataclass(frozen=True, kw_only=True)
-class NeuralConfig:
+class NeuralConfig(LevelTwoParameters):
     """The record, the networks, and how much is simulated."""
 
-    data: Annotated[
-        str | None, Parameter(meaning="level-2 file (LOBSTER order book or 1-second) to fit; null: synthetic data")
-    ] = None
     levels: Annotated[int, Parameter(unit="levels", meaning="order-book levels per side, m", minimum=1)] = 5
     components: Annotated[int, Parameter(meaning="components of the mixtures", minimum=1)] = 5
     variance_floor: Annotated[
@@ -96,7 +92,7 @@ def run(config: NeuralConfig, context: RunContext) -> StudyResult:
     """Fit the mixture and the networks, score them, and let each play alone."""
     if not config.correlations or len(set(config.correlations)) < len(config.correlations):
         raise InvalidInput("correlations", config.correlations, "one or more of fixed, shared, full, each once")
-    data = synthetic_level2(seconds=3600, seed=context.seed) if config.data is None else read_level2(config.data)
+    data = snapshots_of(config.data, context.seed, config)
     base, _ = fit_exchange(
         data,
         levels=config.levels,

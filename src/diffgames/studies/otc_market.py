@@ -109,7 +109,7 @@ def _finish(
     returns, record = evaluate(task.game, profile, keys[2], config.evaluation_episodes)
     check_walls(market, record)
     path = config.data if isinstance(config.data, str | None) else config.data[0]
-    seen = look(record, market, snapshots_of(path, context.seed), reports[0].step)
+    seen = look(record, market, snapshots_of(path, context.seed, config), reports[0].step)
     certificate = certify_market(config, context, task.game, profile, learns, keys[3])
     rewards = {name: np.asarray(value) for name, value in history.get("reward", {}).items()}
     curves = by_supertype(market, rewards, learns)
