@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from diffgames.markets.agents import ProviderSupertypes, QuadraticPenalty, TakerSupertypes, constant, uniform
 from diffgames.markets.ecn import ExchangeModel
@@ -41,8 +42,8 @@ def market_builder(exchange: ExchangeModel):
             ),
             connectivity=Connectivity(
                 provider_taker=uniform([[probability] * m] * n, [[probability] * m] * n),
-                provider_exchange=jnp.full((n, exchanges), probability, jnp.float32),
-                taker_exchange=jnp.full((m, exchanges), probability, jnp.float32),
+                provider_exchange=constant(np.full((n, exchanges), probability)),
+                taker_exchange=constant(np.full((m, exchanges), probability)),
             ),
             exchanges=stack_exchanges([exchange] * exchanges),
             price_scale=number(5.0),

@@ -240,6 +240,45 @@ def test_several_devices_learn_the_same():
     np.testing.assert_allclose(rewards, other_rewards, atol=2e-3)
 
 
+def test_a_role_has_settings_of_its_own():
+    """Of two roles in one game, that whose rate is next to nothing stays where it was."""
+    game, still = Duopoly(), dataclasses.replace(FAST, learning_rate=1e-12)
+    leader, follower = (role.name for role in game.roles)
+    start = initial_profile(game, jax.random.key(0), 8)
+    found = train(game, start, {leader: FAST, follower: still}, jax.random.key(1), 2, learn=(leader, follower)).profile
+
+    def moved(role):
+        pairs = zip(jax.tree.leaves(start[role]), jax.tree.leaves(found[role]), strict=True)
+        return max(float(np.abs(np.asarray(a) - np.asarray(b)).max()) for a, b in pairs)
+
+    assert moved(leader) > 1e-2 and moved(follower) < 1e-9
+    with pytest.raises(InvalidInput, match=follower):
+        train(game, start, {leader: FAST}, jax.random.key(1), 1, learn=(leader, follower))
+    with pytest.raises(InvalidInput, match="episodes"):
+        other = {leader: FAST, follower: dataclasses.replace(FAST, episodes=8)}
+        train(game, start, other, jax.random.key(1), 1, learn=(leader, follower))
+
+
+def test_the_profile_that_stood_highest_is_handed_back_beside_the_last():
+    """A rate that grows until it throws off what was learned: the best on the way earns what the last has lost."""
+    config = dataclasses.replace(FAST, final_learning_rate=5.0, annealing_updates=60, episodes=32)
+    found = learned(Aim(), config, 60, throw=False)
+    rewards = np.asarray(found.history["reward"]["archer"], float).mean(axis=1)
+    standing = np.convolve(rewards, np.full(training.WINDOW, 1 / training.WINDOW), "valid")
+    assert found.best_updates == np.argmax(standing) + training.WINDOW - 1 < found.updates - 10
+    assert mean_return(Aim(), found.best, "archer") > mean_return(Aim(), found.profile, "archer") + 0.1
+
+
+def test_the_worst_off_group_decides_and_a_short_training_keeps_its_last():
+    rewards = {"a": jnp.asarray(np.r_[np.zeros(10), np.ones(10)][:, None] * [[1.0, -1.0]])}
+    groups = {"up": ("a", (0,)), "down": ("a", (1,))}
+    found = [float(training.standing(rewards, groups, jnp.int32(k))) for k in (8, 9, 14, 19)]
+    np.testing.assert_allclose(found, [-np.inf, 0.0, -0.5, -1.0])
+    assert float(training.standing(rewards, {"up": ("a", (0,))}, jnp.int32(19))) == 1.0
+    short = learned(Aim(steps=3), dataclasses.replace(FAST, episodes=4, passes=1), 3)
+    assert short.best_updates == 3 and same(short.best, short.profile)
+
+
 def test_values_cut_at_their_clip_are_told():
     """Squared value errors that sit at the clip have no gradient: rewards of that size teach the values nothing."""
     notes = value_clip_notes({"value_loss": {"far": np.array([2500.0, 10.0]), "near": np.array([10.0, 0.4])}}, FAST)

@@ -47,6 +47,14 @@ def test_a_share_that_drifts_is_told_and_no_level_is_asked_of_it():
     assert verdict({"a": -1 + 0.01 * rng.standard_normal(200)}, withdrawing=None).converged
 
 
+def test_a_share_is_judged_by_the_whole_and_a_reward_by_its_level():
+    """A share of .6% that falls by a point of the volume is no drift; a reward of that size is."""
+    curve = 0.006 - 0.01 * np.linspace(-1, 1, 200) + 1e-4 * np.random.default_rng(4).standard_normal(200)
+    assert verdict({}, {"the exchange's share": curve}).converged
+    assert not verdict({"provider_0": curve}, withdrawing=None).converged
+    assert not verdict({}, {"the exchange's share": 10 * curve}).converged
+
+
 def test_a_training_that_has_settled_is_called_so_nearly_always():
     rng = np.random.default_rng(3)
     u = np.arange(400)

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import kstest, norm
 
 from diffgames.errors import InvalidInput
-from diffgames.markets.agents import ProviderSupertypes, clipped_normal, constant, price_curves, ranges, uniform
+from diffgames.markets.agents import ProviderSupertypes, clipped_normal, constant, laws, price_curves, uniform
 
 
 def _draws(distribution, count=4000):
@@ -56,7 +56,20 @@ def test_the_tightest_quote_is_not_crossed():
     assert bool(jnp.all(ask >= bid))
 
 
-@pytest.mark.parametrize("values", [[1.0], [1.0, 2.0, 3.0], [[2.0, 1.0], 1.0], [-0.1, 0.5], [[0.1, 0.2, 0.3], 1.0]])
+def test_a_law_is_a_number_a_range_or_a_clipped_normal():
+    law = laws("provider_risk_aversion", [0.5, (0.0, 2.0), (0.0, 1.0, 0.9, 0.4)], 3, 0.0, 100.0)
+    drawn = np.asarray(jax.vmap(law.sample)(jax.random.split(jax.random.key(0), 20_000)), float)
+    assert (drawn[:, 0] == 0.5).all()
+    assert abs(drawn[:, 1].mean() - 1.0) < 4.5 * np.sqrt(1 / 3 / 20_000)
+    assert drawn[:, 2].min() >= 0.0 and drawn[:, 2].max() == 1.0
+    expected = 0.5987  # P(z > 0.25) is clipped to one: the rest lies below
+    assert abs((drawn[:, 2] < 1.0).mean() - expected) < 4.5 * 0.5 / np.sqrt(20_000)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[1.0], [1.0, 2.0, 3.0], [[2.0, 1.0], 1.0], [-0.1, 0.5], [[0.1, 0.2, 0.3], 1.0], [[0.0, 1.0, 2.0, 0.1], 1]],
+)
 def test_bad_supertypes_are_named(values):
     with pytest.raises(InvalidInput, match="provider_pnl_weight"):
-        ranges("provider_pnl_weight", values, 2, 0.0, 1.5)
+        laws("provider_pnl_weight", values, 2, 0.0, 1.5)

@@ -10,8 +10,11 @@ from diffgames.markets.network import Connectivity, draw_network, group_means
 PROVIDERS, TAKERS = jnp.asarray([0, 1, 1], jnp.int32), jnp.asarray([0, 0, 0, 1, 1], jnp.int32)
 
 
-def _networks(pair, count=4000):
-    connectivity = Connectivity(pair, jnp.full((2, 1), 0.25, jnp.float32), jnp.full((2, 1), 0.75, jnp.float32))
+TO_EXCHANGE = constant([[0.75], [0.75]])
+
+
+def _networks(pair, count=4000, exchange=TO_EXCHANGE):
+    connectivity = Connectivity(pair, constant([[0.25], [0.25]]), exchange)
     keys = jax.random.split(jax.random.key(0), count)
     return jax.vmap(lambda key: draw_network(connectivity, PROVIDERS, TAKERS, key))(keys)
 
@@ -33,6 +36,14 @@ def test_a_random_probability_is_shared_by_the_edges_of_a_provider():
     agree = np.mean(edges[:, 0, 0] == edges[:, 0, 1])
     assert abs(agree - 2 / 3) < 4.5 * np.sqrt(2 / 9 / len(edges))
     assert abs(np.mean(edges[:, 0, 0] == edges[:, 0, 3]) - 0.5) < 4.5 * np.sqrt(0.25 / len(edges))
+
+
+def test_a_connection_to_an_exchange_may_have_a_random_probability():
+    """U[0, 1] per taker and episode: the mean is a half, and takers of one supertype draw their own."""
+    edges = np.asarray(_networks(constant([[0.5] * 2] * 2), exchange=uniform([[0.0]] * 2, [[1.0]] * 2)).taker_exchange)
+    error = np.sqrt(0.25 / len(edges))
+    assert abs(edges.mean() - 0.5) < 4.5 * error
+    assert abs(np.corrcoef(edges[:, 0, 0], edges[:, 1, 0])[0, 1]) < 4.5 / np.sqrt(len(edges))
 
 
 def test_observed_fractions_are_empirical():

@@ -108,6 +108,9 @@ def test_a_profile_of_another_shape_is_refused(folder, tmp_path, capsys):
         ("variance_floor=0", "variance_floor"),
         ("profile=nowhere", "nowhere"),
         ('data=["a.csv","b.csv"]', "data"),
+        ("ppo.taker.width=-1", "ppo.taker.width"),
+        ("ppo.tkaer.width=8", "did you mean 'taker.width'"),
+        ("provider_risk_aversion=[[0,1,2,0.1],1]", "clipped normal"),
     ],
 )
 def test_what_does_not_fit_is_one_line_and_exit_2(setting, key, tmp_path, capsys):
@@ -124,7 +127,7 @@ def test_the_market_is_the_one_described(exchange):
         exchange,
     )
     for name, rows in reach.items():
-        np.testing.assert_allclose(getattr(given.connectivity, name), rows)
+        np.testing.assert_allclose(getattr(given.connectivity, name).mean, rows)
     np.testing.assert_allclose(given.providers.normalizer.low, [0.01, 0.1])
     np.testing.assert_allclose(given.providers.normalizer.high, [0.01, 0.2])
     np.testing.assert_allclose(given.takers.normalizer.mean, [0.3, 0.4])

@@ -7,13 +7,14 @@ import pytest
 from jaxtyping import Array, Float
 
 from diffgames.errors import InvalidInput
+from diffgames.games.fixed_agents import fix_agents
 from diffgames.learning.policy import FixedProbabilities, actor_critic
 from diffgames.learning.ppo import PPOConfig
 from diffgames.learning.rollout import evaluate
 from diffgames.learning.train import initial_profile
-from diffgames.verification.best_response import _begin, _remember, exploitability
+from diffgames.verification.best_response import _begin, _remember, best_response, exploitability
 from diffgames.verification.deviation import DEVIATOR, Deviation
-from toy_games import Cournot, Proportional
+from toy_games import Aim, Cournot, Proportional
 
 CONFIG = PPOConfig(learning_rate=5e-3, passes=8, minibatch=256, episodes=64)
 
@@ -61,6 +62,22 @@ def test_a_deviation_is_the_same_game_with_one_agent_apart():
         )[0]
         np.testing.assert_allclose(apart[DEVIATOR][:, 0], returns[:, index], rtol=1e-6)
         np.testing.assert_allclose(apart["firm"], np.delete(np.asarray(returns), index, axis=1), rtol=1e-6)
+
+
+def test_what_a_fixed_agent_could_gain_is_found():
+    """An archer that a function plays: nothing to gain for one that hits, what it loses for one that shoots past."""
+    game, key = Aim(), jax.random.key(0)
+    profile = initial_profile(game, jax.random.key(1), 8)
+
+    def gap(act):
+        fixed = fix_agents(game, {("archer", 0): act})
+        options = {"updates": 30, "validation_episodes": 64, "episodes": 128, "played": fixed}
+        found = best_response(fixed.without("archer", 0), profile, "archer", 0, CONFIG, key, **options).gap
+        return found, float(evaluate(fixed, profile, key, 128)[0]["archer"][:, 0].mean())
+
+    (good, most), (bad, least) = gap(lambda seen, key: (seen["target"],)), gap(lambda seen, key: (-1.0,))
+    assert good.gain <= 0.0
+    assert 0.8 * (most - least) < bad.lower and bad.gain < 1.2 * (most - least)
 
 
 def test_a_sure_gain_is_chosen_before_a_gamble():

@@ -76,10 +76,15 @@ class FixedAgents(AbstractMarkovGame):
         """Indices of the agents of `role` that the profile plays."""
         return jnp.asarray([i for i in range(self.role(role).count) if (role, i) not in self.places], jnp.int32)
 
+    def without(self, role: str, index: int) -> "FixedAgents":
+        """The game in which that agent is not fixed; with equal keys the others draw what they draw here."""
+        kept = [n for n, place in enumerate(self.places) if place != (role, index)]
+        return FixedAgents(self.game, tuple(self.acts[n] for n in kept), tuple(self.places[n] for n in kept))
+
     def _done(self, state: Watched, actions: Actions) -> Actions:
         """What is done in this step: the fixed agents' answers in the place of the profile's actions."""
         done: Actions = {}
-        for role in self.game.roles:
+        for position, role in enumerate(self.game.roles):
             if role.name not in actions:
                 continue
             mine = [(n, index) for n, (name, index) in enumerate(self.places) if name == role.name]
@@ -87,7 +92,7 @@ class FixedAgents(AbstractMarkovGame):
             if mine:
                 seen = self.game.observe_by_name(state.state, done, role.name)
                 for n, index in mine:
-                    key = jax.random.fold_in(state.key, n)
+                    key = jax.random.fold_in(jax.random.fold_in(state.key, position), index)
                     said = self.acts[n]({name: column[index] for name, column in seen.items()}, key)
                     action = self._action(state.state, role, index, said)
                     chosen = chosen.at[index].set(action.astype(chosen.dtype))

@@ -8,6 +8,13 @@ The learner's state (policies, optimisers, KL coefficients, random key, history)
 from a checkpoint continues bit for bit. An update that leaves the state unsound (see `Outcome`) is not taken: the last
 good state stays. With several devices the episodes are spread over all of them; several seeds are mapped
 (`train_seeds`).
+
+Training that has not settled may have passed what it should have kept. Among `groups` of agents (supertypes, say) the
+*standing* of a profile is what its worst-off group earns,
+
+    s_u = min_g  mean of the rewards of group g over the updates u−K+1 … u,       K = `WINDOW`,
+
+and the profile that played in the update of the highest standing is handed back beside the last one (`best`).
 """
 
 import dataclasses
@@ -32,7 +39,12 @@ from diffgames.learning.ppo import Learner, PPOConfig, improve, new_learner
 from diffgames.learning.rollout import Experience, play
 
 History = dict[str, Any]
+Groups = Mapping[str, tuple[str, tuple[int, ...]]]
+"""{label: (role, indices of its agents)}."""
+Configs = PPOConfig | Mapping[str, PPOConfig]
+"""PPO's settings for all roles, or those of every role that learns."""
 SAVE_EVERY = 10
+WINDOW = 10  # updates over which rewards are averaged before profiles are compared
 
 
 class Outcome(enum.Enum):
@@ -65,6 +77,14 @@ class Checkpoint(Protocol):
     def save(self, tree: Any) -> None: ...
 
 
+class Best(eqx.Module):
+    """The policies of the highest standing so far, that standing, and the updates they had been through."""
+
+    policies: Profile
+    standing: Float[Array, ""]
+    updates: Int[Array, ""]
+
+
 class LearnerState(eqx.Module):
     """All that training carries from update to update; `outcome` counts in `OUTCOMES`, 0 while all is well."""
 
@@ -73,15 +93,22 @@ class LearnerState(eqx.Module):
     index: Int[Array, ""]
     outcome: Int[Array, ""]
     history: History
+    best: Best | None = None
 
 
 class TrainResult(NamedTuple):
-    """The learned profile, what happened on the way (arrays over updates), and how it ended."""
+    """The learned profile, what happened on the way (arrays over updates), and how it ended.
+
+    `best` is the profile of the highest standing and `best_updates` the updates it had been through; both are those of
+    the last profile where training knew of no groups, or was shorter than `WINDOW`.
+    """
 
     profile: Profile
     history: dict[str, Any]
     outcome: Outcome
     updates: int
+    best: Profile
+    best_updates: int
 
 
 class LearningWarning(UserWarning):
@@ -94,22 +121,29 @@ ProgressCallback = Callable[[int, Mapping[str, Any]], None]
 
 
 def initial_profile(
-    game: AbstractMarkovGame, key: PRNGKeyArray, width: int = DEFAULT_WIDTH, recurrent: bool = False
+    game: AbstractMarkovGame,
+    key: PRNGKeyArray,
+    width: int | Mapping[str, int] = DEFAULT_WIDTH,
+    recurrent: bool = False,
 ) -> Profile:
-    """A new policy for every role."""
+    """A new policy for every role, of one width or of the widths {role: width}."""
     keys = jax.random.split(key, len(game.roles))
-    return {role.name: actor_critic(role, k, width, recurrent) for role, k in zip(game.roles, keys, strict=True)}
+    widths = width if isinstance(width, Mapping) else {role.name: width for role in game.roles}
+    return {
+        role.name: actor_critic(role, k, widths[role.name], recurrent) for role, k in zip(game.roles, keys, strict=True)
+    }
 
 
 def train(
     game: AbstractMarkovGame,
     profile: Profile,
-    config: PPOConfig,
+    config: Configs,
     key: PRNGKeyArray,
     updates: int,
     *,
     learn: Sequence[str],
     fixed: Fixed | None = None,
+    groups: Groups | None = None,
     checkpoint: Checkpoint | None = None,
     save_every: int = SAVE_EVERY,
     progress: ProgressCallback | None = None,
@@ -117,6 +151,8 @@ def train(
 ) -> TrainResult:
     """Improve the policies of the roles in `learn` for `updates` updates, starting from `profile`.
 
+    `config` is PPO's settings, for all roles or by role (the episodes of an update are common to all). `groups`, the
+    default being every role that learns, are compared where the best profile is looked for (see the module).
     `fixed` are agents {(role, index): function} that do not learn while the others of their role do: they play by their
     functions (`games.fixed_agents`), and nothing is learned from what they live through.
     `progress(update, metrics)` is called after every update with the metrics of that update (see `advance`);
@@ -126,8 +162,10 @@ def train(
     """
     game = fix_agents(game, fixed) if fixed else game
     state = start(game, profile, config, key, updates, learn)
-    frozen = devices.replicate(profile)
-    state = take_updates(lambda s: update(game, frozen, s, config), state, updates, checkpoint, save_every, progress)
+    frozen, groups = devices.replicate(profile), _groups(game, learn, groups)
+    state = take_updates(
+        lambda s: update(game, frozen, s, config, groups), state, updates, checkpoint, save_every, progress
+    )
     result = _result(profile, state)
     for note in value_clip_notes(result.history, config):
         warnings.warn(note, LearningWarning, stacklevel=2)
@@ -139,11 +177,12 @@ def train(
 def train_seeds(
     games: Sequence[AbstractMarkovGame],
     profiles: Sequence[Profile],
-    config: PPOConfig,
+    config: Configs,
     keys: Sequence[PRNGKeyArray],
     updates: int,
     *,
     learn: Sequence[str],
+    groups: Groups | None = None,
     checkpoint: Checkpoint | None = None,
     save_every: int = SAVE_EVERY,
     progress: ProgressCallback | None = None,
@@ -156,8 +195,9 @@ def train_seeds(
     runs = list(zip(games, profiles, keys, strict=True))
     state = _stacked([start(game, profile, config, key, updates, learn) for game, profile, key in runs])
     played, frozen = devices.replicate((_stacked(games), _stacked(profiles)))
+    groups = _groups(games[0], learn, groups)
     state = take_updates(
-        lambda s: _update_seeds(played, frozen, s, config), state, updates, checkpoint, save_every, progress
+        lambda s: _update_seeds(played, frozen, s, config, groups), state, updates, checkpoint, save_every, progress
     )
     return [_result(p, jax.tree.map(lambda leaf, i=i: leaf[i], state)) for i, p in enumerate(profiles)]
 
@@ -191,7 +231,7 @@ def _done(state: Any) -> int:
 
 
 def start(
-    game: AbstractMarkovGame, profile: Profile, config: PPOConfig, key: PRNGKeyArray, updates: int, learn: Sequence[str]
+    game: AbstractMarkovGame, profile: Profile, config: Configs, key: PRNGKeyArray, updates: int, learn: Sequence[str]
 ) -> LearnerState:
     """The state before the first update, its history empty (NaN) and as long as it will get."""
     known = [role.name for role in game.roles]
@@ -203,12 +243,15 @@ def start(
             raise InvalidInput("learn", name, "a role whose policy can learn (this one's probabilities are fixed)")
         if isinstance(game, FixedAgents) and not len(game.learning(name)):
             raise InvalidInput("learn", name, "a role of which not every agent is fixed")
+    _check_configs(config, learn)
+    own = {name: profile[name] for name in learn}
     state = LearnerState(
-        learners={name: new_learner(profile[name], config) for name in learn},
+        learners={name: new_learner(policy, config_of(config, name)) for name, policy in own.items()},
         key=key,
         index=jnp.int32(0),
         outcome=jnp.int32(0),
         history={},
+        best=Best(own, jnp.float32(-jnp.inf), jnp.int32(0)),
     )
     shapes = eqx.filter_eval_shape(_advance_once, game, profile, state, config)[1]
     history = jax.tree.map(lambda leaf: jnp.full((updates, *leaf.shape), jnp.nan, jnp.float32), shapes)
@@ -217,21 +260,76 @@ def start(
 
 @eqx.filter_jit
 def update(
-    game: AbstractMarkovGame, profile: Profile, state: LearnerState, config: PPOConfig
+    game: AbstractMarkovGame, profile: Profile, state: LearnerState, config: Configs, groups: Groups | None = None
 ) -> tuple[LearnerState, dict[str, Any]]:
     """One update, taken if it is sound and recorded in the history; metrics as in `advance`."""
-    bare = dataclasses.replace(state, history={})
+    bare = dataclasses.replace(state, history={}, best=None)
     following, metrics = _advance_once(game, profile, bare, config)
     history = jax.tree.map(lambda past, now: past.at[state.index].set(now.astype(jnp.float32)), state.history, metrics)
     outcome = jnp.where(state.outcome > 0, state.outcome, judge(game, following, metrics, history))
-    following = dataclasses.replace(following, history=history, outcome=outcome)
+    best = (
+        None
+        if state.best is None
+        else _better(state, state.best, standing(history["reward"], groups or {}, state.index))
+    )
+    following = dataclasses.replace(following, history=history, outcome=outcome, best=best)
     kept = eqx.tree_at(lambda s: s.outcome, state, outcome)
     return jax.tree.map(lambda new, old: jnp.where(outcome > 0, old, new), following, kept), metrics
 
 
 @eqx.filter_jit
-def _update_seeds(games, profiles, states, config):
-    return eqx.filter_vmap(lambda game, profile, state: update(game, profile, state, config))(games, profiles, states)
+def _update_seeds(games, profiles, states, config, groups):
+    def one(game, profile, state):
+        return update(game, profile, state, config, groups)
+
+    return eqx.filter_vmap(one)(games, profiles, states)
+
+
+def standing(
+    rewards: Mapping[str, Float[Array, "updates agents"]], groups: Groups, index: Int[Array, ""]
+) -> Float[Array, ""]:
+    """What the worst-off group earns on average over the `WINDOW` updates up to `index`; −∞ before there are so many.
+
+    −∞ without groups too: nothing is compared then.
+    """
+    row = jnp.arange(next(iter(rewards.values())).shape[0], dtype=jnp.int32)
+    inside = (row <= index) & (row > index - WINDOW)
+    means = [
+        jnp.sum(jnp.where(inside, jnp.mean(rewards[role][:, jnp.asarray(members)], axis=1), 0.0)) / WINDOW
+        for role, members in groups.values()
+    ]
+    lowest = jnp.min(jnp.stack(means)) if means else jnp.float32(-jnp.inf)
+    return jnp.where(index + 1 >= WINDOW, lowest, -jnp.inf).astype(jnp.float32)
+
+
+def _better(state: LearnerState, best: Best, now: Float[Array, ""]) -> Best:
+    """The best after an update: the policies that played in it, where their standing is the highest so far."""
+    playing = Best({name: learner.policy for name, learner in state.learners.items()}, now, state.index)
+    return jax.tree.map(lambda new, old: jnp.where(now > best.standing, new, old), playing, best)
+
+
+def _groups(game: AbstractMarkovGame, learn: Sequence[str], groups: Groups | None) -> Groups:
+    """The groups that are compared: those given, else the agents of every role that learns, fixed ones left out."""
+    if groups is not None:
+        return groups
+    places = game.places if isinstance(game, FixedAgents) else ()
+    return {name: (name, tuple(i for i in range(game.role(name).count) if (name, i) not in places)) for name in learn}
+
+
+def config_of(config: Configs, role: str) -> PPOConfig:
+    """The settings of a role."""
+    return config[role] if isinstance(config, Mapping) else config
+
+
+def _check_configs(config: Configs, learn: Sequence[str]) -> None:
+    """Settings by role: of every role that learns, and one number of episodes, which all roles play together."""
+    if not isinstance(config, Mapping):
+        return
+    if missing := [name for name in learn if name not in config]:
+        raise InvalidInput("config", sorted(config), f"settings for every role that learns: also {', '.join(missing)}")
+    counts = {name: config[name].episodes for name in learn}
+    if len(set(counts.values())) > 1:
+        raise InvalidInput("episodes", counts, "one number of episodes for all roles, who play them together")
 
 
 def _stacked(trees: Sequence[Any]) -> Any:
@@ -251,7 +349,7 @@ def _stacked(trees: Sequence[Any]) -> Any:
 
 
 def advance(
-    game: AbstractMarkovGame, profile: Profile, state: LearnerState, config: PPOConfig
+    game: AbstractMarkovGame, profile: Profile, state: LearnerState, config: Configs
 ) -> tuple[LearnerState, dict[str, Any]]:
     """One update as a pure function, to be compiled or mapped by the caller; history and outcome are left alone.
 
@@ -261,11 +359,11 @@ def advance(
     """
     key, play_key, *improve_keys = jax.random.split(state.key, 2 + len(state.learners))
     playing = {**profile, **{name: learner.policy for name, learner in state.learners.items()}}
-    experience, records = play(game, playing, play_key, config.episodes)
+    experience, records = play(game, playing, play_key, config_of(config, next(iter(state.learners))).episodes)
     learners, reports = {}, {}
     for (name, learner), improve_key in zip(state.learners.items(), improve_keys, strict=True):
         lived = _learning(game, name, experience[name])
-        learners[name], reports[name] = improve(learner, game.role(name), lived, config, improve_key)
+        learners[name], reports[name] = improve(learner, game.role(name), lived, config_of(config, name), improve_key)
     returns = {name: jnp.sum(lived.reward, axis=0) for name, lived in experience.items()}
     metrics = {
         "reward": {name: jnp.mean(earned, axis=0) for name, earned in returns.items()},
@@ -312,14 +410,15 @@ def judge(
     return jnp.where(_finite(played), code, OUTCOMES.index(Outcome.BAD_GAME)).astype(jnp.int32)
 
 
-def value_clip_notes(history: History, config: PPOConfig) -> list[str]:
+def value_clip_notes(history: History, config: Configs) -> list[str]:
     """A caution per role whose values did not learn, since most of their squared errors are cut at the clip."""
     losses = {role: float(np.mean(np.asarray(loss)[-1])) for role, loss in history["value_loss"].items() if len(loss)}
+    clips = {role: config_of(config, role).value_clip for role in losses}
     return [
-        f"the value loss of {role} sits at its clip ({loss:.3g} of {config.value_clip:g}): its values do not learn; "
+        f"the value loss of {role} sits at its clip ({loss:.3g} of {clips[role]:g}): its values do not learn; "
         "scale the rewards to order one, or raise value_clip"
         for role, loss in losses.items()
-        if loss >= CLIPPED * config.value_clip
+        if loss >= CLIPPED * clips[role]
     ]
 
 
@@ -334,5 +433,8 @@ def _standard_error(sample: Float[Array, " episodes"]) -> Float[Array, ""]:
 def _result(profile: Profile, state: LearnerState) -> TrainResult:
     done = int(state.index)
     history = jax.tree.map(lambda leaf: np.asarray(leaf)[:done], state.history)
-    learned = {**profile, **{name: learner.policy for name, learner in state.learners.items()}}
-    return TrainResult(profile=learned, history=history, outcome=OUTCOMES[int(state.outcome)], updates=done)
+    last = {**profile, **{name: learner.policy for name, learner in state.learners.items()}}
+    best, through = last, done
+    if state.best is not None and np.isfinite(float(state.best.standing)):
+        best, through = {**profile, **state.best.policies}, int(state.best.updates)
+    return TrainResult(last, history, OUTCOMES[int(state.outcome)], done, best, through)

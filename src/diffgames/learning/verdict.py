@@ -7,9 +7,10 @@ The last `WINDOW` of the updates is judged, curve by curve (the mean reward of a
 the coefficient of the second of orthonormal polynomials in u; those of the next `SHAPES` estimate its variance, and
 the interval is Student's t with as many degrees of freedom (as Lazarus, Lewis, Stock & Watson 2018 with cosines). That
 holds where e is correlated over stretches shorter than a polynomial bends, for neighbouring policies earn alike. A
-curve *moves* where the 95% interval of Δ leaves zero out and |Δ| exceeds `RELEVANT` of its level. A curve that does
-not move has settled as far as the record can say; the interval is handed back with the verdict. A supertype is *below
-withdrawing* where its mean reward in the window, with its interval, is below what doing nothing earns.
+curve *moves* where the 95% interval of Δ leaves zero out and |Δ| matters: a reward's by more than `RELEVANT` of its
+level, a share's by more than `RELEVANT_SHARE` of the whole, which is its unit. A curve that does not move has settled
+as far as the record can say; the interval is handed back with the verdict. A supertype is *below withdrawing* where
+its mean reward in the window, with its interval, is below what doing nothing earns.
 """
 
 from collections.abc import Mapping
@@ -19,23 +20,27 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import t
 
-WINDOW, RELEVANT, LEVEL, SHAPES = 0.25, 0.1, 0.95, 3
+WINDOW, RELEVANT, RELEVANT_SHARE, LEVEL, SHAPES = 0.25, 0.1, 0.02, 0.95, 3
 LEAST = 8  # updates of a window that can be judged
 
 
 @dataclass(frozen=True)
 class Trend:
-    """Change of a curve over the window and its half-width; the window's mean and its half-width."""
+    """Change of a curve over the window and its half-width; the window's mean and its half-width.
+
+    `relevant` is the least change that matters.
+    """
 
     change: float
     change_error: float
     level: float
     level_error: float
+    relevant: float
 
     @property
     def moves(self) -> bool:
-        """Whether the curve still rises or falls, beyond noise and by more than a tenth of its level."""
-        return abs(self.change) > self.change_error and abs(self.change) > RELEVANT * abs(self.level)
+        """Whether the curve still rises or falls, beyond noise and by more than what matters."""
+        return abs(self.change) > self.change_error and abs(self.change) > self.relevant
 
 
 @dataclass(frozen=True)
@@ -56,12 +61,15 @@ class Verdict:
         return "" if self.converged else "not converged: " + "; ".join(self.reasons)
 
 
-def trend(curve: Float[np.ndarray, " updates"]) -> Trend:
-    """The trend of the last quarter of a curve; NaN and infinite half-widths where it is too short to be judged."""
+def trend(curve: Float[np.ndarray, " updates"], relevant: float | None = None) -> Trend:
+    """The trend of the last quarter of a curve; NaN and infinite half-widths where it is too short to be judged.
+
+    `relevant` is the least change that matters, by default a tenth of the curve's level.
+    """
     curve = np.asarray(curve, float)
     size = int(np.ceil(WINDOW * len(curve)))
     if size < LEAST:
-        return Trend(float("nan"), float("inf"), float(curve[-size:].mean()), float("inf"))
+        return Trend(float("nan"), float("inf"), float(curve[-size:].mean()), float("inf"), relevant or 0.0)
     last = curve[-size:]
     shapes = np.linalg.qr(np.vander(np.linspace(-1.0, 1.0, size), SHAPES + 2, increasing=True))[0]
     _, rise, *others = shapes.T @ last
@@ -72,16 +80,18 @@ def trend(curve: Float[np.ndarray, " updates"]) -> Trend:
         change_error=float(deviation * abs(per_rise)),
         level=float(last.mean()),
         level_error=float(deviation / np.sqrt(size)),
+        relevant=RELEVANT * abs(float(last.mean())) if relevant is None else relevant,
     )
 
 
 def verdict(
     rewards: Mapping[str, Float[np.ndarray, " updates"]],
-    others: Mapping[str, Float[np.ndarray, " updates"]] | None = None,
+    shares: Mapping[str, Float[np.ndarray, " updates"]] | None = None,
     withdrawing: float | None = 0.0,
 ) -> Verdict:
-    """Judge the curves of rewards, which must not end below `withdrawing` (None: no such level), and other curves."""
-    trends = {name: trend(curve) for name, curve in {**rewards, **(others or {})}.items()}
+    """Judge the curves of rewards, which must not end below `withdrawing` (None: no such level), and of shares."""
+    trends = {name: trend(curve) for name, curve in rewards.items()}
+    trends |= {name: trend(curve, RELEVANT_SHARE) for name, curve in (shares or {}).items()}
     reasons = []
     for name, one in trends.items():
         if one.moves:

@@ -78,20 +78,27 @@ def clipped_normal(mean, std, low, high) -> TypeDistribution:
     )
 
 
-def ranges(key: str, values, supertypes: int, low: float, high: float) -> TypeDistribution:
-    """Uniform distributions from a user's list: one number or one [low, high] pair per supertype.
+def laws(key: str, values, supertypes: int, low: float, high: float) -> TypeDistribution:
+    """Distributions from a user's list, one entry per supertype.
 
+    An entry is a number, a pair [low, high] of a uniform law, or [low, high, mean, deviation] of a clipped normal one.
     Raises `InvalidInput` naming `key` when the length is not `supertypes` or a value lies outside [low, high].
     """
-    allowed = f"{supertypes} entries, one per supertype: a number or a pair [low, high] within [{low:g}, {high:g}]"
+    allowed = (
+        f"{supertypes} entries, one per supertype, within [{low:g}, {high:g}]: "
+        "a number, [low, high] (uniform), or [low, high, mean, deviation] (clipped normal)"
+    )
     values = list(values) if isinstance(values, list | tuple) else [values] * supertypes
-    pairs = [tuple(value) if isinstance(value, list | tuple) else (value, value) for value in values]
-    if len(pairs) != supertypes:
+    entries = [tuple(value) if isinstance(value, list | tuple) else (value, value) for value in values]
+    if len(entries) != supertypes:
         raise InvalidInput(key, values, allowed)
-    for pair in pairs:
-        if len(pair) != 2 or not low <= pair[0] <= pair[1] <= high:
+    for entry in entries:
+        if len(entry) not in (2, 4) or not low <= entry[0] <= entry[1] <= high:
             raise InvalidInput(key, values, allowed)
-    return uniform([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+        if len(entry) == 4 and not (entry[0] <= entry[2] <= entry[1] and entry[3] >= 0):
+            raise InvalidInput(key, values, allowed)
+    each = [clipped_normal(e[2], e[3], e[0], e[1]) if len(e) == 4 else uniform(e[0], e[1]) for e in entries]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
 
 
 class ProviderType(eqx.Module):

@@ -106,7 +106,7 @@ class OTCMarket(AbstractMarkovGame):
     @property
     def n_exchanges(self) -> int:
         """Number of exchanges, n_ECN."""
-        return self.connectivity.taker_exchange.shape[1]
+        return self.connectivity.taker_exchange.mean.shape[1]
 
     @property
     def roles(self) -> tuple[Role, ...]:

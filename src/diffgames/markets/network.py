@@ -18,8 +18,8 @@ class Connectivity(eqx.Module):
     """Connection probabilities per pair of supertypes."""
 
     provider_taker: TypeDistribution  # [provider supertypes, taker supertypes]
-    provider_exchange: Float[Array, "provider_supertypes exchanges"]
-    taker_exchange: Float[Array, "taker_supertypes exchanges"]
+    provider_exchange: TypeDistribution  # [provider supertypes, exchanges]
+    taker_exchange: TypeDistribution  # [taker supertypes, exchanges]
 
 
 class Network(eqx.Module):
@@ -42,12 +42,14 @@ def draw_network(
     probability_key, pair_key, provider_key, taker_key = jax.random.split(key, 4)
     probability = connectivity.provider_taker.take(provider_supertype).sample(probability_key)
     pair = _bernoulli(pair_key, probability[:, taker_supertype])
+    providers = connectivity.provider_exchange.take(provider_supertype).sample(jax.random.fold_in(provider_key, 1))
+    takers = connectivity.taker_exchange.take(taker_supertype).sample(jax.random.fold_in(taker_key, 1))
     return Network(
         provider_taker=pair,
-        provider_exchange=_bernoulli(provider_key, connectivity.provider_exchange[provider_supertype]),
-        taker_exchange=_bernoulli(taker_key, connectivity.taker_exchange[taker_supertype]),
-        provider_fraction=group_means(pair, taker_supertype, connectivity.taker_exchange.shape[0]),
-        taker_fraction=group_means(pair.T, provider_supertype, connectivity.provider_exchange.shape[0]),
+        provider_exchange=_bernoulli(provider_key, providers),
+        taker_exchange=_bernoulli(taker_key, takers),
+        provider_fraction=group_means(pair, taker_supertype, connectivity.taker_exchange.mean.shape[0]),
+        taker_fraction=group_means(pair.T, provider_supertype, connectivity.provider_exchange.mean.shape[0]),
     )
 
 

@@ -10,14 +10,14 @@ from jaxtyping import PRNGKeyArray
 from diffgames.games.markov import AbstractMarkovGame
 from diffgames.learning.policy import Profile
 from diffgames.studies.context import RunContext
-from diffgames.studies.learning_parameters import LearningParameters, ppo_config
+from diffgames.studies.learning_parameters import SettingsByRole, ppo_config
 from diffgames.studies.study import Parameter
 from diffgames.verification.best_response import exploitability
 from diffgames.verification.certificate import Certificate
 
 
 @dataclass(frozen=True, kw_only=True)
-class CertificateParameters(LearningParameters):
+class CertificateParameters(SettingsByRole):
     """How the profile is learned, and the budget of the deviators that judge it."""
 
     evaluation_episodes: Annotated[
@@ -64,8 +64,14 @@ def certify(
     profile: Profile,
     agents: Mapping[str, tuple[str, int]],
     key: PRNGKeyArray,
+    *,
+    played: AbstractMarkovGame | None = None,
+    slot: str = "deviator",
 ) -> Certificate:
-    """What the agents {label: (role, index)} could still gain, with progress and checkpoints in the run folder."""
+    """What the agents {label: (role, index)} could still gain, with progress and checkpoints in the run folder.
+
+    `played` as in `verification.best_response.best_responses`; searches of one run have slots of their own.
+    """
 
     def follow_deviators(role: str, done: int, figures: Mapping[str, Any]) -> None:
         gain = float(np.max(figures["gain"]))
@@ -86,6 +92,7 @@ def certify(
         updates=parameters.deviator_updates,
         validation_episodes=parameters.validation_episodes,
         episodes=parameters.certificate_episodes,
-        checkpoint=lambda role: context.checkpoint.slot(f"deviator-{role}"),
+        checkpoint=lambda role: context.checkpoint.slot(f"{slot}-{role}"),
         progress=follow_deviators,
+        played=played,
     )

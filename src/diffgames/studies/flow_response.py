@@ -29,7 +29,6 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from diffgames.errors import InvalidInput
 from diffgames.learning.policy import AbstractPolicy, Profile
 from diffgames.learning.rollout import evaluate
-from diffgames.learning.train import initial_profile
 from diffgames.learning.verdict import verdict
 from diffgames.markets.behaviour import FlowResponse, Quadratic, flow_response, response_curvature
 from diffgames.markets.environment import OTCMarket
@@ -37,7 +36,7 @@ from diffgames.markets.market_state import StepRecord
 from diffgames.studies import otc_figures
 from diffgames.studies.certificate_parameters import CertificateParameters, certify, learning_memory
 from diffgames.studies.context import RunContext
-from diffgames.studies.learning_parameters import learn, tenth
+from diffgames.studies.learning_parameters import learn, new_profile, tenth
 from diffgames.studies.market_parameters import (
     ExchangeParameters,
     MarketParameters,
@@ -166,7 +165,7 @@ def _learn(
     config: FlowResponseConfig, context: RunContext, market: Deviation, number: int, key: PRNGKeyArray
 ) -> tuple[Profile, dict]:
     start_key, train_key = jax.random.split(key)
-    profile = initial_profile(market, start_key, config.width, config.recurrent)
+    profile = new_profile(config, market, start_key)
     quotes = RandomQuotes(jnp.asarray(config.quote_deviation, jnp.float32))
     start = {**profile, RANDOM: quotes}
     slot = f"training-{number}"

@@ -5,17 +5,19 @@ The defaults are the paper's (Vadori et al., Section 5): see `learning.ppo`.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from diffgames.errors import InvalidInput, suggestion
 from diffgames.games.markov import AbstractMarkovGame
 from diffgames.learning.policy import Profile
 from diffgames.learning.ppo import PPOConfig
-from diffgames.learning.train import TrainResult, train, train_seeds
+from diffgames.learning.train import Groups, TrainResult, initial_profile, train, train_seeds
 from diffgames.studies.context import RunContext
+from diffgames.studies.parameters import Text, fields_of, validated
 from diffgames.studies.study import Parameter
 
 
@@ -43,10 +45,68 @@ class LearningParameters:
         float,
         Parameter(meaning="λ of the advantage estimate: 1 sums all later rewards", minimum=0.0, maximum=1.0),
     ] = 1.0
+    discount: Annotated[
+        float,
+        Parameter(
+            meaning="discount of later rewards while learning; rewards reported and certified have none",
+            minimum=0.0,
+            maximum=1.0,
+        ),
+    ] = 1.0
+    entropy_coefficient: Annotated[
+        float, Parameter(meaning="weight of the policy's entropy in the loss", minimum=0.0)
+    ] = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingsByRole(LearningParameters):
+    """How the policies are learned, where a role may have settings of its own."""
+
+    ppo: Annotated[
+        dict[str, str],
+        Parameter(
+            shape="{role.setting: value}",
+            meaning="settings of one role, ppo.taker.learning_rate=1e-4; what is not named is as for all roles",
+        ),
+    ] = field(default_factory=dict)
+
+
+OF_A_ROLE = (
+    "width", "passes", "minibatch", "learning_rate", "final_learning_rate", "clip", "kl_target", "gae_lambda",
+    "discount", "entropy_coefficient",
+)  # fmt: skip
+"""The settings that `ppo` may give a role of its own."""
+
+
+def by_role(parameters: SettingsByRole, roles: Sequence[str]) -> dict[str, LearningParameters]:
+    """The parameters as they are for every role: what `ppo` names takes the place of what holds for all.
+
+    Raises `InvalidInput` naming the entry of `ppo` whose role, setting or value cannot be.
+    """
+    words = {one.name: one for one in fields_of(type(parameters)) if one.name in OF_A_ROLE}
+    changes: dict[str, dict[str, Any]] = {role: {} for role in roles}
+    for key, value in parameters.ppo.items():
+        role, _, setting = key.partition(".")
+        if role not in changes or setting not in words:
+            names = [f"{known}.{name}" for known in roles for name in OF_A_ROLE]
+            raise InvalidInput(f"ppo.{key}", value, suggestion(key, names))
+        changes[role][setting] = validated(replace(words[setting], name=f"ppo.{key}"), Text(value))
+    return {role: replace(parameters, ppo={}, **changed) for role, changed in changes.items()}
+
+
+def new_profile(parameters: SettingsByRole, game: AbstractMarkovGame, key: PRNGKeyArray) -> Profile:
+    """A new policy for every role, of the width that the role has."""
+    widths = {name: own.width for name, own in by_role(parameters, [role.name for role in game.roles]).items()}
+    return initial_profile(game, key, widths, parameters.recurrent)
+
+
+def ppo_configs(parameters: SettingsByRole, game: AbstractMarkovGame) -> dict[str, PPOConfig]:
+    """PPO's configuration of every role."""
+    return {name: ppo_config(own) for name, own in by_role(parameters, [role.name for role in game.roles]).items()}
 
 
 def ppo_config(parameters: LearningParameters, **changes: Any) -> PPOConfig:
-    """PPO's configuration from a study's parameters."""
+    """PPO's configuration from a study's parameters, as it is for all roles."""
     return PPOConfig(
         **{
             "clip": parameters.clip,
@@ -58,19 +118,22 @@ def ppo_config(parameters: LearningParameters, **changes: Any) -> PPOConfig:
             "minibatch": parameters.minibatch,
             "episodes": parameters.episodes,
             "gae_lambda": parameters.gae_lambda,
+            "discount": parameters.discount,
+            "entropy_coefficient": parameters.entropy_coefficient,
             **changes,
         }
     )
 
 
 def learn(
-    parameters: LearningParameters,
+    parameters: SettingsByRole,
     context: RunContext,
     game: AbstractMarkovGame,
     profile: Profile,
     key: PRNGKeyArray,
     roles: tuple[str, ...],
     *,
+    groups: Groups | None = None,
     label: str = "learning",
     slot: str = "training",
 ) -> tuple[TrainResult, float]:
@@ -82,10 +145,11 @@ def learn(
     result = train(
         game,
         profile,
-        ppo_config(parameters),
+        ppo_configs(parameters, game),
         key,
         parameters.updates,
         learn=roles,
+        groups=groups,
         checkpoint=context.checkpoint.slot(slot),
         progress=clock.report(context, roles, label),
     )
@@ -93,13 +157,14 @@ def learn(
 
 
 def learn_seeds(
-    parameters: LearningParameters,
+    parameters: SettingsByRole,
     context: RunContext,
     games: Sequence[AbstractMarkovGame],
     profiles: Sequence[Profile],
     keys: Sequence[PRNGKeyArray],
     roles: tuple[str, ...],
     *,
+    groups: Groups | None = None,
     label: str = "learning",
     slot: str = "training",
 ) -> tuple[list[TrainResult], float]:
@@ -108,10 +173,11 @@ def learn_seeds(
     results = train_seeds(
         games,
         profiles,
-        ppo_config(parameters),
+        ppo_configs(parameters, games[0]),
         keys,
         parameters.updates,
         learn=roles,
+        groups=groups,
         checkpoint=context.checkpoint.slot(slot),
         progress=clock.report(context, roles, f"{label} {len(games)} seeds"),
     )

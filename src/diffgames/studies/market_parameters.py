@@ -4,17 +4,18 @@ The defaults are the base configuration of Vadori et al., Section 5.2: three pro
 provider's type randomised (risk aversion on [0, 2], PnL weight and connectivity to each taker supertype on [0, 1]), two
 more with γ = 0.5 and ω = 1; twelve flow takers (ω = 0) and two PnL takers (ω = 1), everyone connected to the exchange.
 
-A parameter given per supertype is a list with one entry each, a number or a pair [low, high] from which every episode
-draws anew; the probability of a connection between agents is a matrix of such entries, provider × taker supertypes.
+A parameter given per supertype is a list with one entry each: a number, or a law from which every episode draws anew,
+[low, high] of a uniform one or [low, high, mean, deviation] of a clipped normal one. The probability of a connection is
+a matrix of such entries: provider × taker supertypes, or supertypes × exchanges.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from diffgames.errors import InvalidInput, RunFailed
 from diffgames.markets.agents import (
@@ -23,8 +24,7 @@ from diffgames.markets.agents import (
     TakerSupertypes,
     TypeDistribution,
     constant,
-    ranges,
-    uniform,
+    laws,
 )
 from diffgames.markets.ecn import ExchangeModel
 from diffgames.markets.ecn_fit import FitReport, check_mixture, fit_exchange
@@ -57,7 +57,9 @@ TAKEN = (
 )
 """Columns of a tape's tables, which sizes cannot be called."""
 
-PerSupertype = tuple[float | tuple[float, float], ...]
+Law = float | tuple[float, float] | tuple[float, float, float, float]
+"""A number, [low, high] of a uniform law, or [low, high, mean, deviation] of a clipped normal one."""
+PerSupertype = tuple[Law, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,10 +114,10 @@ class MarketParameters(ExchangeParameters):
         tuple[int, ...], Parameter(shape="provider supertypes", unit="agents", meaning="providers per supertype")
     ] = (1, 2)
     provider_risk_aversion: Annotated[
-        PerSupertype, Parameter(shape="provider supertypes", meaning="γ, number or [low, high]")
+        PerSupertype, Parameter(shape="provider supertypes", meaning="γ, number or law")
     ] = ((0.0, 2.0), 0.5)
     provider_pnl_weight: Annotated[
-        PerSupertype, Parameter(shape="provider supertypes", meaning="ω, number or [low, high] in [0, 1]")
+        PerSupertype, Parameter(shape="provider supertypes", meaning="ω, number or law in [0, 1]")
     ] = ((0.0, 1.0), 1.0)
     provider_share_target: Annotated[
         PerSupertype, Parameter(shape="provider supertypes", meaning="market share target m, in [0, 1]")
@@ -125,15 +127,16 @@ class MarketParameters(ExchangeParameters):
         Parameter(
             shape="provider supertypes",
             unit="1 / (ticks × lots)",
-            meaning="η, number or [low, high]; null: one over an equal share of the flow at half a spread",
+            meaning="η, number or law; null: one over an equal share of the flow at half a spread",
         ),
     ] = None
     taker_counts: Annotated[
         tuple[int, ...], Parameter(shape="taker supertypes", unit="agents", meaning="takers per supertype")
     ] = (12, 2)
-    taker_risk_aversion: Annotated[
-        PerSupertype, Parameter(shape="taker supertypes", meaning="γ, number or [low, high]")
-    ] = (0.0, 0.0)
+    taker_risk_aversion: Annotated[PerSupertype, Parameter(shape="taker supertypes", meaning="γ, number or law")] = (
+        0.0,
+        0.0,
+    )
     taker_pnl_weight: Annotated[
         PerSupertype, Parameter(shape="taker supertypes", meaning="ω: 0 flow takers, 1 PnL takers")
     ] = (0.0, 1.0)
@@ -151,23 +154,27 @@ class MarketParameters(ExchangeParameters):
         Parameter(
             shape="taker supertypes",
             unit="1 / (ticks × lots)",
-            meaning="η, number or [low, high]; null: one over half a spread on q_LT a step",
+            meaning="η, number or law; null: one over half a spread on q_LT a step",
         ),
     ] = None
     connectivity: Annotated[
         tuple[PerSupertype, ...],
-        Parameter(
-            shape="provider supertypes × taker supertypes", meaning="connection probability, number or [low, high]"
-        ),
+        Parameter(shape="provider supertypes × taker supertypes", meaning="connection probability, number or law"),
     ] = (((0.0, 1.0), (0.0, 1.0)), (1.0, 1.0))
     exchanges: Annotated[int, Parameter(unit="exchanges", meaning="number of exchanges n_ECN")] = 1
     provider_exchange: Annotated[
-        tuple[tuple[float, ...], ...] | None,
-        Parameter(shape="provider supertypes × exchanges", meaning="connection probability; null: all are connected"),
+        tuple[PerSupertype, ...] | None,
+        Parameter(
+            shape="provider supertypes × exchanges",
+            meaning="connection probability, number or law; null: all are connected",
+        ),
     ] = None
     taker_exchange: Annotated[
-        tuple[tuple[float, ...], ...] | None,
-        Parameter(shape="taker supertypes × exchanges", meaning="connection probability; null: all are connected"),
+        tuple[PerSupertype, ...] | None,
+        Parameter(
+            shape="taker supertypes × exchanges",
+            meaning="connection probability, number or law; null: all are connected",
+        ),
     ] = None
     inventory_penalty: Annotated[
         float, Parameter(unit="ticks per lot", meaning="coefficient c of ℓ(q) = −c q² in equation (3)")
@@ -279,10 +286,10 @@ def build_market(parameters: MarketParameters, exchange: AbstractExchange | Sequ
     _check(parameters)
     providers, takers = _counts("provider_counts", parameters), _counts("taker_counts", parameters)
     n, m = len(providers), len(takers)
-    quantity = ranges("taker_quantity", parameters.taker_quantity, m, 1e-3, 1e6)
+    quantity = laws("taker_quantity", parameters.taker_quantity, m, 1e-3, 1e6)
     volume = float(np.dot(takers, np.asarray(quantity.mean)))
-    buy = ranges("taker_buy_target", parameters.taker_buy_target, m, 0.0, 1.0)
-    sell = ranges("taker_sell_target", parameters.taker_sell_target, m, 0.0, 1.0)
+    buy = laws("taker_buy_target", parameters.taker_buy_target, m, 0.0, 1.0)
+    sell = laws("taker_sell_target", parameters.taker_sell_target, m, 0.0, 1.0)
     if bool(np.any(np.asarray(buy.high + sell.high) > 1 + 1e-6)):
         raise InvalidInput("taker_buy_target", parameters.taker_buy_target, "qᵃ + qᵇ ≤ 1 for every supertype")
     exchanges = stack_exchanges(_models(parameters, exchange))
@@ -291,21 +298,23 @@ def build_market(parameters: MarketParameters, exchange: AbstractExchange | Sequ
     earned = steps * scale.spread / 2  # ticks, on a lot a step
     return OTCMarket(
         providers=ProviderSupertypes(
-            risk_aversion=ranges("provider_risk_aversion", parameters.provider_risk_aversion, n, 0.0, 100.0),
-            pnl_weight=ranges("provider_pnl_weight", parameters.provider_pnl_weight, n, 0.0, 1.0),
+            risk_aversion=laws("provider_risk_aversion", parameters.provider_risk_aversion, n, 0.0, 100.0),
+            pnl_weight=laws("provider_pnl_weight", parameters.provider_pnl_weight, n, 0.0, 1.0),
             normalizer=_normalizer("provider_normalizer", parameters, [sum(providers) / (earned * volume)] * n),
-            share_target=ranges("provider_share_target", parameters.provider_share_target, n, 0.0, 1.0),
+            share_target=laws("provider_share_target", parameters.provider_share_target, n, 0.0, 1.0),
         ),
         takers=TakerSupertypes(
-            risk_aversion=ranges("taker_risk_aversion", parameters.taker_risk_aversion, m, 0.0, 100.0),
-            pnl_weight=ranges("taker_pnl_weight", parameters.taker_pnl_weight, m, 0.0, 1.0),
+            risk_aversion=laws("taker_risk_aversion", parameters.taker_risk_aversion, m, 0.0, 100.0),
+            pnl_weight=laws("taker_pnl_weight", parameters.taker_pnl_weight, m, 0.0, 1.0),
             normalizer=_normalizer("taker_normalizer", parameters, 1.0 / (earned * np.asarray(quantity.mean))),
             sell_target=sell,
             buy_target=buy,
             quantity=quantity,
         ),
         connectivity=Connectivity(
-            provider_taker=_matrix("connectivity", parameters.connectivity, n, m),
+            provider_taker=_matrix(
+                "connectivity", parameters.connectivity, (n, "provider supertypes"), (m, "taker supertypes")
+            ),
             provider_exchange=_reach("provider_exchange", parameters, n),
             taker_exchange=_reach("taker_exchange", parameters, m),
         ),
@@ -377,21 +386,20 @@ def _counts(key: str, parameters: MarketParameters) -> list[int]:
 
 def _normalizer(key: str, parameters: MarketParameters, otherwise) -> TypeDistribution:
     values = getattr(parameters, key)
-    return constant(otherwise) if values is None else ranges(key, values, len(otherwise), 1e-9, 1e9)
+    return constant(otherwise) if values is None else laws(key, values, len(otherwise), 1e-9, 1e9)
 
 
-def _reach(key: str, parameters: MarketParameters, supertypes: int) -> Float[Array, "supertypes exchanges"]:
+def _reach(key: str, parameters: MarketParameters, supertypes: int) -> TypeDistribution:
     rows: Any = getattr(parameters, key)
-    shape = (supertypes, parameters.exchanges)
     if rows is None:
-        return jnp.ones(shape, jnp.float32)
-    if [len(row) for row in rows] != [shape[1]] * supertypes or not all(0 <= p <= 1 for row in rows for p in row):
-        raise InvalidInput(key, rows, f"a matrix of {shape[0]} supertypes × {shape[1]} exchanges within [0, 1]")
-    return jnp.asarray(rows, jnp.float32)
+        return constant(np.ones((supertypes, parameters.exchanges)))
+    return _matrix(key, rows, (supertypes, "supertypes"), (parameters.exchanges, "exchanges"))
 
 
-def _matrix(key: str, rows, n: int, m: int):
-    if len(rows) != n:
-        raise InvalidInput(key, rows, f"a matrix of {n} provider supertypes × {m} taker supertypes")
-    parts = [ranges(key, row, m, 0.0, 1.0) for row in rows]
-    return uniform(jnp.stack([part.low for part in parts]), jnp.stack([part.high for part in parts]))
+def _matrix(key: str, rows, down: tuple[int, str], across: tuple[int, str]) -> TypeDistribution:
+    """Probabilities with a law each, as many rows and columns as `down` and `across` say with their names."""
+    (n, row), (m, column) = down, across
+    if len(rows) != n or any(isinstance(one, list | tuple) and len(one) != m for one in rows):
+        raise InvalidInput(key, rows, f"a matrix of {n} {row} × {m} {column} within [0, 1]")
+    parts = [laws(key, one, m, 0.0, 1.0) for one in rows]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *parts)

@@ -12,7 +12,7 @@ and only the providers learn. With `profile=RUN` nothing is trained: the profile
 the parameters describe, its observations scaled by that market's own units.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,19 +25,20 @@ from diffgames.games.fixed_agents import FixedAgents
 from diffgames.input_files import input_files, other_inputs
 from diffgames.learning.policy import FixedProbabilities, Profile
 from diffgames.learning.rollout import evaluate
-from diffgames.learning.train import TrainResult, initial_profile, value_clip_notes
+from diffgames.learning.train import TrainResult, value_clip_notes
 from diffgames.learning.verdict import verdict
 from diffgames.markets import behaviour
 from diffgames.markets.environment import OTCMarket
 from diffgames.markets.exchange import LEAST_GRID
 from diffgames.markets.fit_report import FitReport
 from diffgames.markets.market_state import StepRecord
+from diffgames.markets.supertypes import by_supertype, supertypes_of
 from diffgames.records import load_profile, open_run
 from diffgames.studies import otc_figures
 from diffgames.studies.certificate_parameters import CertificateParameters, learning_memory
 from diffgames.studies.context import RunContext
 from diffgames.studies.learned import Task, run_learned, run_learned_seeds
-from diffgames.studies.learning_parameters import ppo_config, tenth
+from diffgames.studies.learning_parameters import new_profile, ppo_configs, tenth
 from diffgames.studies.market_desk import DRAWINGS, look
 from diffgames.studies.market_parameters import (
     MarketParameters,
@@ -89,13 +90,16 @@ def _prepare(config: OTCConfig, context: RunContext) -> Task:
     market, reports = _market(config, context)
     start_key, train_key, _, _ = jax.random.split(context.key, 4)
     fixed = _fixed_takers(config)
-    if config.profile is None:
-        start = initial_profile(market, start_key, config.width, config.recurrent)
-    else:
-        start = _loaded(config.profile, market)
+    start = new_profile(config, market, start_key) if config.profile is None else _loaded(config.profile, market)
     played, roles = fixed_market(market, config), tuple(role for role in ROLES if role not in fixed)
-    learning = tuple(role for role in roles if config.profile is None and _learning(config, market, role).any())
-    return Task(played, start | fixed, train_key, learning, notes=reports)
+    learns = {role: _learning(config, market, role) for role in roles}
+    learning = tuple(role for role in roles if config.profile is None and learns[role].any())
+    groups = {
+        f"{role}_{supertype}": (role, tuple(np.flatnonzero(among).tolist()))
+        for role in learning
+        for supertype, among in supertypes_of(market, role, learns[role]).items()
+    }
+    return Task(played, start | fixed, train_key, learning, notes=reports, groups=groups)
 
 
 def _finish(
@@ -105,15 +109,19 @@ def _finish(
     reports, keys = task.notes, jax.random.split(context.key, 4)
     market: Any = task.game.game if isinstance(task.game, FixedAgents) else task.game
     learns = {role: _learning(config, market, role) for role in ROLES}
-    profile, history = (task.start, {}) if result is None else (result.profile, result.history)
+    history = {} if result is None else result.history
+    rewards = {name: np.asarray(value) for name, value in history.get("reward", {}).items()}
+    curves = by_supertype(market, rewards, learns)
+    judged = verdict(curves, _exchange_share(config, history)) if curves else None
+    profile, through = task.start, 0
+    if result is not None:
+        settled = judged is None or judged.converged
+        profile, through = (result.profile, result.updates) if settled else (result.best, result.best_updates)
     returns, record = evaluate(task.game, profile, keys[2], config.evaluation_episodes)
     check_walls(market, record)
     path = config.data if isinstance(config.data, str | None) else config.data[0]
     seen = look(record, market, snapshots_of(path, context.seed, config), reports[0].step)
     certificate = certify_market(config, context, task.game, profile, learns, keys[3])
-    rewards = {name: np.asarray(value) for name, value in history.get("reward", {}).items()}
-    curves = by_supertype(market, rewards, learns)
-    judged = verdict(curves, _exchange_share(config, history)) if curves else None
     headline = {
         "converged": None if judged is None else int(judged.converged),
         "reward_slope": {name: [judged.trends[name].change, judged.trends[name].change_error] for name in curves}
@@ -123,6 +131,7 @@ def _finish(
         "reward_last": {name: tenth(curve, first=False) for name, curve in curves.items()}
         or {name: float(value.mean()) for name, value in by_supertype(market, returns).items()},
         "updates": 0 if result is None else config.updates,
+        "kept_update": None if result is None else through,
         "agent_steps_per_second": speed,
         "imbalance": float(np.abs(np.asarray(record.imbalance)).max()),
         "facts": seen.facts,
@@ -148,7 +157,7 @@ def _finish(
         warnings=[
             *([judged.words] if judged and not judged.converged else ()),
             *dict.fromkeys(note for report in reports for note in report.notes),
-            *(value_clip_notes(history, ppo_config(config)) if history else ()),
+            *(value_clip_notes(history, ppo_configs(config, market)) if history else ()),
             *_warnings(record),
             *seen.warnings,
             *(_other_data(config) if config.profile is not None else ()),
@@ -203,21 +212,6 @@ def _exchange_share(config: OTCConfig, history: dict[str, Any]) -> dict[str, np.
     if config.share == "providers":
         return {}
     return {"the exchange's share": 1.0 - np.asarray(history["market_share"], np.float64).sum(axis=-1)}
-
-
-def by_supertype(
-    market: OTCMarket, values: dict[str, Any], among: Mapping[str, np.ndarray] | None = None
-) -> dict[str, np.ndarray]:
-    """Means over the agents (last axis) of each supertype, labelled role_supertype; over those of `among` alone."""
-    members = {"provider": np.asarray(market.provider_supertype), "taker": np.asarray(market.taker_supertype)}
-    counted = {role: np.ones(len(one), bool) if among is None else among[role] for role, one in members.items()}
-    return {
-        f"{role}_{supertype}": np.asarray(value, np.float64)[..., (members[role] == supertype) & counted[role]].mean(
-            axis=-1
-        )
-        for role, value in values.items()
-        for supertype in np.unique(members[role][counted[role]])
-    }
 
 
 def _learning(config: OTCConfig, market: OTCMarket, role: str) -> np.ndarray:
@@ -371,6 +365,11 @@ STUDY = Study(
             optional=True,
         ),
         "updates": Headline(unit="updates", meaning="policy updates made"),
+        "kept_update": Headline(
+            unit="updates",
+            meaning="updates behind the kept profile: all; if not converged, those where the worst-off fared best",
+            optional=True,
+        ),
         "agent_steps_per_second": Headline(
             unit="1/s", meaning="agents' decisions per second of training", timing=True, optional=True
         ),

@@ -21,14 +21,14 @@ from diffgames.games.differential import DifferentialGame
 from diffgames.games.markov import AbstractMarkovGame
 from diffgames.learning.policy import Profile
 from diffgames.learning.rollout import evaluate
-from diffgames.learning.train import TrainResult, initial_profile
+from diffgames.learning.train import TrainResult
 from diffgames.learning.verdict import verdict
 from diffgames.plotting import label, new_figure
 from diffgames.simulation.as_markov import as_markov_game
 from diffgames.studies.certificate_parameters import CertificateParameters, certify, learning_memory
 from diffgames.studies.context import RunContext
 from diffgames.studies.learned import Task, run_learned, run_learned_seeds
-from diffgames.studies.learning_parameters import tenth
+from diffgames.studies.learning_parameters import new_profile, tenth
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.verification.certificate import Certificate
 
@@ -89,7 +89,7 @@ def _study(game_of: Callable[[Any], AbstractMarkovGame], name: str, kind: str, s
     def prepare(config: CertificateParameters, context: RunContext) -> Task:
         game = game_of(config)
         start_key, train_key, _, _ = jax.random.split(context.key, 4)
-        start = initial_profile(game, start_key, config.width, config.recurrent)
+        start = new_profile(config, game, start_key)
         return Task(game, start, train_key, tuple(role.name for role in game.roles))
 
     return Study(

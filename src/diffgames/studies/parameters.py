@@ -170,7 +170,7 @@ def build_config(study: Study, preset: str, settings: Mapping[str, Any]) -> tupl
             raise InvalidInput(key, value, f"no parameter: it is the option --{key}")
         if key not in known:
             raise InvalidInput(key, value, f"no parameter of that name; {suggestion(_meant(key, known), known)}")
-    values = {key: _validated(known[key], value) for key, value in merged.items()}
+    values = {key: validated(known[key], value) for key, value in merged.items()}
     warnings = [text for key, value in values.items() for text in _implausible(known[key], value)]
     try:
         return _construct(study.config, values), warnings
@@ -255,7 +255,7 @@ def _parsed(text: str) -> Any:
         return str(text)
 
 
-def _validated(field: FieldWords, value: Any) -> Any:
+def validated(field: FieldWords, value: Any) -> Any:
     """`value` as the field's type; text that parses as JSON may still be meant as text."""
     attempts = [value]
     if isinstance(value, Text):
@@ -272,10 +272,16 @@ def _validated(field: FieldWords, value: Any) -> Any:
             continue
         if any(isinstance(x, int) and abs(x) > MOST for x in _numbers(result)):
             raise InvalidInput(field.name, result, f"{field.allowed}; no count above {MOST}, which no memory holds")
-        if _is_ragged(result):
+        if not _has_laws(field.type) and _is_ragged(result):
             raise InvalidInput(field.name, result, f"{field.allowed}; rows of one length")
         return result
     raise InvalidInput(field.name, str(value) if isinstance(value, Text) else value, field.allowed)
+
+
+def _has_laws(hint: Any) -> bool:
+    """Whether entries may be lists of stated lengths: a law's numbers, which need not be as many in every entry."""
+    fixed = get_origin(hint) is tuple and Ellipsis not in get_args(hint)
+    return fixed or any(map(_has_laws, get_args(hint)))
 
 
 def _is_ragged(value: Any) -> bool:

@@ -26,7 +26,7 @@ from jaxtyping import Float, PRNGKeyArray
 from diffgames.errors import InvalidInput
 from diffgames.learning.policy import Profile
 from diffgames.learning.rollout import evaluate
-from diffgames.learning.train import TrainResult, initial_profile
+from diffgames.learning.train import TrainResult
 from diffgames.learning.verdict import verdict
 from diffgames.markets.agents import ProviderSupertypes, QuadraticPenalty, TakerSupertypes, constant, uniform
 from diffgames.markets.environment import OTCMarket
@@ -36,7 +36,7 @@ from diffgames.markets.network import Connectivity
 from diffgames.studies import otc_figures
 from diffgames.studies.certificate_parameters import CertificateParameters, certify, learning_memory
 from diffgames.studies.context import RunContext
-from diffgames.studies.learning_parameters import learn, tenth
+from diffgames.studies.learning_parameters import learn, new_profile, tenth
 from diffgames.studies.market_parameters import ExchangeParameters, fit_from
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.studies.taker_figures import spectrum_actions, spectrum_curves
@@ -69,7 +69,7 @@ def run(config: TakerSpectrumConfig, context: RunContext) -> StudyResult:
     """Learn one policy for all ω, then measure and certify it at each."""
     market = _market(config, context)
     keys = jax.random.split(context.key, 4)
-    start = initial_profile(market, keys[0], config.width, config.recurrent)
+    start = new_profile(config, market, keys[0])
     result, _ = learn(config, context, market, start, keys[1], ("taker",))
     measured = measure(market, result.profile, config.weights, keys[2], config.evaluation_episodes)
     return _result(config, market, result, measured, _certify(config, context, market, result.profile, keys[3]))
@@ -96,7 +96,7 @@ def spectrum_market(config: TakerSpectrumConfig, exchange: AbstractExchange) -> 
     if not config.weights:
         raise InvalidInput("weights", config.weights, "at least one ω in [0, 1]")
     one, scale = constant([1.0]), exchange.scales(config.steps)
-    closed, open_ = uniform([[0.0]], [[0.0]]), jnp.ones((1, 1), jnp.float32)
+    closed, open_ = constant([[0.0]]), constant([[1.0]])
     return OTCMarket(
         providers=ProviderSupertypes(constant([0.0]), one, one, one),
         takers=TakerSupertypes(

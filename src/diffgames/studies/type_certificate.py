@@ -4,7 +4,6 @@ Over its random types by deviators that are trained, and given its type by rules
 a type that loses.
 """
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +17,7 @@ from diffgames.games.fixed_agents import FixedAgents
 from diffgames.learning.policy import Profile
 from diffgames.markets.environment import OTCMarket
 from diffgames.markets.given_type import GivenType, complete, type_grid
+from diffgames.markets.supertypes import supertypes_of
 from diffgames.plotting import label, new_figure
 from diffgames.studies.certificate_parameters import CertificateParameters, certify
 from diffgames.studies.context import RunContext
@@ -45,53 +45,68 @@ def certify_market(
     learns: Mapping[str, Bool[np.ndarray, " agents"]],
     key: PRNGKeyArray,
 ) -> Certificate:
-    """Trained deviators and rules for the first agent, of every supertype of both roles, that the profile plays."""
+    """Trained deviators and rules, for the first agent of every supertype that the profile plays and all fixed ones."""
     market: Any = game.game if isinstance(game, FixedAgents) else game
     firsts = {
-        (role, supertype): int(np.flatnonzero((np.asarray(members) == supertype) & learns[role])[0])
-        for role, members in (("provider", market.provider_supertype), ("taker", market.taker_supertype))
-        for supertype in sorted(set(members))
-        if ((np.asarray(members) == supertype) & learns[role]).any()
+        f"{role} of supertype {supertype}": (role, int(np.flatnonzero(among)[0]))
+        for role in ("provider", "taker")
+        for supertype, among in supertypes_of(market, role, learns[role]).items()
     }
-    if not firsts:
-        return Certificate(entries=(), how=HOW, unseen="all agents are fixed: nobody's deviation was looked for")
-    agents = {f"{role} of supertype {supertype}": (role, index) for (role, supertype), index in firsts.items()}
-    trained = certify(config, context, game, profile, agents, key)
+    entries: list[Gap] = []
+    if firsts:
+        entries += certify(config, context, game, profile, firsts, key).entries
+    fixed = {place: game.without(*place) for place in game.places} if isinstance(game, FixedAgents) else {}
+    for number, ((role, index), free) in enumerate(fixed.items()):
+        own = jax.random.fold_in(key, 1000 + number)
+        named = {f"{role} {index}, fixed": (role, index)}
+        slot = f"deviator-{role}-{index}"
+        entries += certify(config, context, free, profile, named, own, played=game, slot=slot).entries
     context.progress.update("certificate: rules given the type", 0.0)
-    given = _gaps_by_type(config, game, market, profile, firsts, jax.random.fold_in(key, len(agents)))
-    return dataclasses.replace(trained, entries=(*trained.entries, *given), how=HOW)
+    rules_key = jax.random.fold_in(key, len(firsts))
+    for words, place in firsts.items():
+        rules_key, own = jax.random.split(rules_key)
+        entries += _given_type(config, game, None, profile, place, f"{place[0]} {words.rpartition(' ')[2]}", own)
+    for number, ((role, index), free) in enumerate(fixed.items()):
+        own = jax.random.fold_in(rules_key, 1000 + number)
+        entries += _given_type(config, free, game, profile, (role, index), f"{role} {index}, fixed,", own)
+    return Certificate(entries=tuple(entries), how=HOW)
 
 
-def _gaps_by_type(
+def _given_type(
     config: CertificateParameters,
     game: OTCMarket | FixedAgents,
-    market: OTCMarket,
+    played: OTCMarket | FixedAgents | None,
     profile: Profile,
-    firsts: Mapping[tuple[str, int], int],
+    place: tuple[str, int],
+    label: str,
     key: PRNGKeyArray,
-) -> tuple[Gap, ...]:
-    """One entry for each supertype and each corner, and the middle, of its types."""
-    entries: list[Gap] = []
-    for (role, supertype), index in firsts.items():
-        laws = market.providers if role == "provider" else market.takers
-        place = jnp.asarray(index, jnp.int32)
+) -> list[Gap]:
+    """One entry for each corner, and the middle, of the types of the agent at `place`; `played` as in `certify`."""
+    market: Any = game.game if isinstance(game, FixedAgents) else game
+    (role, index), laws = place, market.providers if place[0] == "provider" else market.takers
+    supertype = (market.provider_supertype if role == "provider" else market.taker_supertype)[index]
+    grid = {_label(label, values): values for values in type_grid(laws, supertype)}
 
-        def known(values, role=role, supertype=supertype, laws=laws, place=place):
-            given = GivenType(market, role, place, complete(laws, supertype, values))
-            return FixedAgents(given, game.acts, game.places) if isinstance(game, FixedAgents) else given
+    def known(one: OTCMarket | FixedAgents) -> dict[str, Any]:
+        given = {
+            words: GivenType(market, role, jnp.asarray(index, jnp.int32), complete(laws, supertype, values))
+            for words, values in grid.items()
+        }
+        if not isinstance(one, FixedAgents):
+            return given
+        return {words: FixedAgents(each, one.acts, one.places) for words, each in given.items()}
 
-        key, own = jax.random.split(key)
-        entries += gaps_given_types(
-            {_label(role, supertype, values): known(values) for values in type_grid(laws, supertype)},
-            profile,
-            role,
-            index,
-            RULES[role](market.role(role)),
-            own,
-            validation_episodes=config.validation_episodes,
-            episodes=config.certificate_episodes,
-        )
-    return tuple(entries)
+    return gaps_given_types(
+        known(game),
+        profile,
+        role,
+        index,
+        RULES[role](market.role(role)),
+        key,
+        validation_episodes=config.validation_episodes,
+        episodes=config.certificate_episodes,
+        played=None if played is None else known(played),
+    )
 
 
 def headline_by_type(certificate: Certificate) -> dict[str, list[float]]:
@@ -123,6 +138,6 @@ def gains_by_type(certificate: Certificate) -> Figure:
     return figure
 
 
-def _label(role: str, supertype: int, values: dict[str, Any]) -> str:
+def _label(agent: str, values: dict[str, Any]) -> str:
     words = ", ".join(f"{SYMBOLS[name]}={value:g}" for name, value in values.items())
-    return f"{role} {supertype}" + (f" at {words}" if words else " by rule")
+    return agent + (f" at {words}" if words else " by rule")

@@ -69,13 +69,14 @@ def exploitability(
     width: int | None = None,
     checkpoint: Callable[[str], Checkpoint] | None = None,
     progress: Progress | None = None,
+    played: AbstractMarkovGame | None = None,
 ) -> Certificate:
     """Certificate of the profile: what the named agents, {label: (role, index)}, could gain by deviating alone.
 
     Every deviator gets `updates` updates of `config`, and is tried `evaluations` times on `validation_episodes`; the
     gain comes from `episodes` held-out ones, played in batches of `validation_episodes`. `checkpoint(role)` keeps the
     search resumable, `progress(role, updates done, figures)` is told the training reward and the best validated bound
-    of the gain, per agent.
+    of the gain, per agent. `played` as in `best_responses`.
     """
     for role, index in agents.values():
         Deviation(game, role, index)
@@ -99,6 +100,7 @@ def exploitability(
             checkpoint=None if checkpoint is None else checkpoint(role),
             progress=None if progress is None else (lambda done, figures, role=role: progress(role, done, figures)),
             labels=labels,
+            played=played,
         )
         gaps |= {label: response.gap for label, response in zip(labels, found, strict=True)}
     return Certificate(entries=tuple(gaps[label] for label in agents), how=LOWER_BOUND)
@@ -135,12 +137,18 @@ def best_responses(
     checkpoint: Checkpoint | None = None,
     progress: Callable[[int, Mapping[str, Any]], None] | None = None,
     labels: Sequence[str] | None = None,
+    played: AbstractMarkovGame | None = None,
 ) -> list[BestResponse]:
-    """The best deviators found for several agents of one role, trained by one compiled update."""
+    """The best deviators found for several agents of one role, trained by one compiled update.
+
+    `played` is the game in which the agents earn what the profile has them earn, where it is not `game`: that in which
+    they are played by functions (`games.fixed_agents`), say, while `game` leaves them to the deviator.
+    """
     for name, least in (("updates", 1), ("evaluations", 1), ("validation_episodes", 2), ("episodes", 2)):
         if locals()[name] < least:
             raise InvalidInput(name, locals()[name], f"an integer ≥ {least}")
     deviations = Deviation(game, role, jnp.asarray(indices, jnp.int32))
+    profiled = deviations if played is None else Deviation(played, role, jnp.asarray(indices, jnp.int32))
     start_key, train_key, validation_key, test_key = jax.random.split(key, 4)
     starts = starting_policies(game, profile, role, start_key, width)
     points = sorted({round(updates * k / evaluations) for k in range(evaluations + 1)})
@@ -148,7 +156,7 @@ def best_responses(
     if checkpoint is not None:
         search = checkpoint.load(search) or search
     base = _returns(
-        deviations, profile, _own(deviations, profile), _all(deviations, True), validation_key, validation_episodes
+        profiled, profile, _own(deviations, profile), _all(deviations, True), validation_key, validation_episodes
     )
     for point in range(int(search.done), len(points)):
         learners = search.learners
@@ -159,7 +167,7 @@ def best_responses(
         search = _try(deviations, profile, learners, search, base, validation_key, validation_episodes)
         if checkpoint is not None:
             checkpoint.save(search)
-    values = _held_out(deviations, profile, search, test_key, validation_episodes, episodes)
+    values = _held_out(deviations, profiled, profile, search, test_key, validation_episodes, episodes)
     budget = Budget(
         updates=updates,
         episodes=len(starts) * updates * config.episodes,
@@ -318,14 +326,20 @@ def _remember(
 
 
 def _held_out(
-    deviations: Deviation, profile: Profile, search: Search, key: PRNGKeyArray, batch: int, episodes: int
+    deviations: Deviation,
+    profiled: Deviation,
+    profile: Profile,
+    search: Search,
+    key: PRNGKeyArray,
+    batch: int,
+    episodes: int,
 ) -> tuple[Float[np.ndarray, "agents episodes"], Float[np.ndarray, "agents episodes"]]:
     """Returns of every agent at the profile and with its best deviator, on the same held-out episodes, in batches."""
     own, explore = _own(deviations, profile), search.best_trial[:, 2] == 0
     base, deviated = [], []
     for number in range(-(-episodes // batch)):
         batch_key = jax.random.fold_in(key, number)
-        base.append(_returns(deviations, profile, own, _all(deviations, True), batch_key, batch))
+        base.append(_returns(profiled, profile, own, _all(deviations, True), batch_key, batch))
         deviated.append(_returns(deviations, profile, search.best_policy, explore, batch_key, batch))
     return np.concatenate(base, axis=1)[:, :episodes], np.concatenate(deviated, axis=1)[:, :episodes]
 

@@ -57,11 +57,13 @@ def gaps_given_types(
     *,
     validation_episodes: int = 100,
     episodes: int = 400,
+    played: Mapping[str, AbstractMarkovGame] | None = None,
 ) -> list[Gap]:
     """The entry of agent `index` of `role` in each of `games` {condition: game}, best of `rules` and its own policy.
 
-    Games differ in arrays alone, rules too: all is one compiled program. `InvalidInput` where there is no game or no
-    rule, or fewer than two episodes.
+    Games differ in arrays alone, rules too: all is one compiled program. `played` are the games in which the agent
+    earns what the profile has it earn, where they are others (as in `best_response.best_responses`). `InvalidInput`
+    where there is no game or no rule, or fewer than two episodes.
     """
     for name, found, least in (
         ("games", len(games), 1),
@@ -73,8 +75,10 @@ def gaps_given_types(
             raise InvalidInput(name, found, f"at least {least}")
     validation_key, test_key = jax.random.split(key)
     first = next(iter(rules.values()))
-    own = Either(profile[role], first, jnp.asarray(False))
-    tried = {OWN: own} | {name: Either(profile[role], rule, jnp.asarray(True)) for name, rule in rules.items()}
+    own = Either(profile[role], first, jnp.asarray(False))  # whom a function plays in `played`: it has no policy
+    tried = ({OWN: own} if played is None else {}) | {
+        name: Either(profile[role], rule, jnp.asarray(True)) for name, rule in rules.items()
+    }
 
     def lived(game: AbstractMarkovGame, policy: Either, explore: bool, key: PRNGKeyArray) -> np.ndarray:
         deviation = Deviation(game, role, index)
@@ -83,10 +87,11 @@ def gaps_given_types(
     keys = [jax.random.fold_in(test_key, number) for number in range(-(-episodes // validation_episodes))]
     entries = []
     for condition, game in games.items():
-        base = lived(game, own, True, validation_key)
+        profiled = game if played is None else played[condition]
+        base = lived(profiled, own, True, validation_key)
         bounds = {name: _bound(lived(game, policy, False, validation_key) - base) for name, policy in tried.items()}
         best = max(bounds, key=lambda name: bounds[name])
-        pairs = [(lived(game, own, True, k), lived(game, tried[best], False, k)) for k in keys]
+        pairs = [(lived(profiled, own, True, k), lived(game, tried[best], False, k)) for k in keys]
         before, after = (np.concatenate(part)[:episodes] for part in zip(*pairs, strict=True))
         entries.append(gap_of_pairs(condition, before, after, selected=best))
     return entries
