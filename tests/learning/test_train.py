@@ -259,9 +259,10 @@ def test_a_role_has_settings_of_its_own():
         train(game, start, other, jax.random.key(1), 1, learn=(leader, follower))
 
 
+@pytest.mark.filterwarnings("ignore::diffgames.learning.train.LearningWarning")
 def test_the_profile_that_stood_highest_is_handed_back_beside_the_last():
     """A rate that grows until it throws off what was learned: the best on the way earns what the last has lost."""
-    config = dataclasses.replace(FAST, final_learning_rate=5.0, annealing_updates=60, episodes=32)
+    config = dataclasses.replace(FAST, final_learning_rate=0.3, annealing_updates=60, episodes=32)
     found = learned(Aim(), config, 60, throw=False)
     rewards = np.asarray(found.history["reward"]["archer"], float).mean(axis=1)
     standing = np.convolve(rewards, np.full(training.WINDOW, 1 / training.WINDOW), "valid")
