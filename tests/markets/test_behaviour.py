@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from diffgames.markets.behaviour import clustered_quadratic, clustered_regression, holding_times
+from diffgames.markets.behaviour import (
+    clustered_quadratic,
+    clustered_regression,
+    flow_variance_ratio,
+    holding_times,
+)
 
 
 def test_regression_recovers_a_planted_slope_with_an_honest_standard_error():
@@ -60,3 +65,24 @@ def test_the_quadratic_fit_finds_a_parabola_and_its_standard_error_covers():
         fit = clustered_quadratic(x, y, np.abs(x) <= 0.9)
         hits += abs(fit.coefficients[2] - 3.0) <= 1.96 * fit.standard_error
     assert 180 <= hits <= 200
+
+
+def test_flow_variance_of_a_herd_and_of_coin_tosses():
+    """All by one shared clock: the number of takers, exactly. Independent: 1 within the interval, sizes or not."""
+    rng = np.random.default_rng(0)
+    steps, episodes, takers = 100, 60, 12
+    clock = np.where(np.arange(steps) < 50, 1.0, -1.0)
+    herd = np.broadcast_to(clock[:, None, None], (steps, episodes, takers))
+    assert flow_variance_ratio(herd) == (pytest.approx(12.0), pytest.approx(0.0, abs=1e-9))
+    inside = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        alone = rng.choice([-1.0, 0.0, 1.0], (steps, episodes, takers), p=[0.2, 0.3, 0.5]) * np.arange(1, takers + 1)
+        ratio, half = flow_variance_ratio(alone)
+        inside += abs(ratio - 1.0) < half
+        assert half < 0.1
+    assert inside >= 16  # of 20 intervals of 95%: fewer has probability 0.003
+    mixed = np.where(rng.random((steps, episodes, 1)) < 0.5, herd, rng.choice([-1.0, 1.0], herd.shape))
+    ratio, half = flow_variance_ratio(mixed)
+    assert abs(ratio - (0.5 * 12 + 0.5)) < 2 * half
+    assert np.isnan(flow_variance_ratio(np.zeros((5, 4, 2)))[0])

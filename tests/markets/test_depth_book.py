@@ -11,6 +11,7 @@ from diffgames.markets.depth_book import (
     average_prices,
     best_ask,
     best_bid,
+    liquidation_value,
     market_orders,
     market_spread,
     mid_price,
@@ -97,3 +98,23 @@ def test_fills_are_vectorised_over_books():
     after, _, _ = jax.vmap(market_orders)(stacked, buy, buy)
     single, _, _ = market_orders(DepthBook(jnp.asarray(books[2][0]), jnp.asarray(books[2][1])), buy[2], buy[2])
     np.testing.assert_array_equal(after.ask[2], single.ask)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.integers(0, 2**32 - 1))
+def test_liquidation_walks_the_book_and_prices_the_rest_at_its_last_level(seed):
+    """Against a loop over the levels, for inventories of either sign, inside and beyond the book, empty sides too."""
+    rng = np.random.default_rng(seed)
+    bid, ask = _random_book(rng)
+    if seed % 5 == 0:
+        bid, ask = bid * 0, ask * (seed % 2)
+    prices = np.arange(24.0) - 12
+    inventory = np.concatenate([[0.0], rng.uniform(-1.3, 1.3, 8) * max(bid.sum(), ask.sum(), 1.0)]).astype(np.float32)
+    expected = []
+    for q in inventory:
+        volume, at = (bid[::-1].copy(), prices[::-1]) if q > 0 else (ask.copy(), prices)
+        last = at[np.flatnonzero(volume)[-1]] if volume.any() else at[-1]
+        filled, cash = _walk(volume, at, abs(q))
+        expected.append(np.sign(q) * (cash + (abs(q) - filled) * last))
+    found = liquidation_value(DepthBook(jnp.asarray(bid), jnp.asarray(ask)), jnp.asarray(inventory))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=2e-3)

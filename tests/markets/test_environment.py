@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from diffgames.markets.agents import clipped_normal
+from diffgames.markets.depth_book import liquidation_value
 from diffgames.markets.market_state import BUY, HOLD, SELL
 from toy_market import random_play
 
@@ -35,6 +36,38 @@ def test_wealth_is_the_sum_of_spread_and_inventory_pnl(build_market):
     np.testing.assert_allclose(wealth, parts, atol=5e-3)
     taker_wealth = state.takers.cash + state.takers.inventory * state.price[:, None]
     np.testing.assert_allclose(taker_wealth, jnp.sum(record.taker_pnl, axis=1), atol=5e-3)
+
+
+def test_marked_to_the_book_pnl_adds_up_to_what_selling_out_leaves(build_market):
+    """Cash and liquidation value of the final book for both roles; trades do not know how they are marked or clocked.
+
+    Private pasts count in the running fractions: (n₀ q̂_0 + count)/(n₀ + T) at the end.
+    """
+    key = jax.random.key(1)
+    _, (rewards, mid, _) = random_play(build_market(penalty=0.03), key)
+    market = build_market(penalty=0.03, mark="book", clock="private")
+    state, (paid, record, seen) = random_play(market, key)
+    for name in ("pnl_spread", "pnl_inventory", "taker_traded", "taker_cash", "hedge_cash", "next_price"):
+        np.testing.assert_array_equal(getattr(record, name), getattr(mid, name))
+    book = jax.tree.map(lambda side: side[:, 0], state.books)
+    total = {"providers": record.pnl_spread + record.pnl_inventory + record.pnl_penalty, "takers": record.taker_pnl}
+    for role, pnl in total.items():
+        account = getattr(state, role)
+        left = account.cash + jax.vmap(liquidation_value)(book, account.inventory) - 0.03 * account.inventory**2
+        np.testing.assert_allclose(jnp.sum(pnl, axis=1), left, atol=2e-2)
+        assert np.abs(np.asarray(account.inventory)).max() > 3.0
+    types, change = record.provider_type, record.pnl_penalty - mid.pnl_penalty
+    expected = types.pnl_weight * types.normalizer * change
+    np.testing.assert_allclose(paid["provider"] - rewards["provider"], expected, atol=1e-4)
+    assert np.abs(np.asarray(change)).max() > 1.0
+
+    first = dict(zip(market.role("taker").observation_names, np.asarray(seen["taker"][:, 0]).T, strict=True))
+    past, direction = 2 * market.steps * first["time"].T, np.asarray(record.taker_direction)
+    np.testing.assert_allclose(past, state.past, atol=1e-3)
+    for name, sign in (("bought_fraction", 1), ("sold_fraction", -1)):
+        count = (sign * direction > 0).sum(axis=1)
+        final = (past * first[name].T + count) / (past + market.steps)
+        np.testing.assert_allclose(getattr(state, name), final, atol=1e-4)
 
 
 def test_rewards_equal_a_plain_reading_of_equations_4_and_6(build_market):

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ import xarray as xr
 from diffgames.cli import main
 from diffgames.execution import run_study
 from diffgames.markets import tape
+from diffgames.markets.depth_book import liquidation_value
 from diffgames.markets.ecn_memory_fit import fit_memory
 from diffgames.markets.synthetic import synthetic_level2
 from toy_market import market_builder, random_play
@@ -22,7 +24,7 @@ from toy_market import market_builder, random_play
 def played():
     """A market with two exchanges with memory, its final states and its record, [step, episode, …]."""
     exchange = fit_memory(synthetic_level2(seconds=1500, seed=3))[0]
-    market = market_builder(exchange)(exchanges=2, probability=0.6, steps=25)
+    market = market_builder(exchange)(exchanges=2, probability=0.6, steps=25, mark="book")
     states, (_, record, _) = random_play(market, jax.random.key(4), episodes=3)
     return market, states, jax.tree.map(lambda leaf: np.asarray(leaf).swapaxes(0, 1), record)
 
@@ -63,25 +65,28 @@ def test_trades_add_up_to_the_accounts(role, played, tables):
 
 
 def test_the_parts_of_the_pnl_are_the_market_s_own_and_add_up_to_wealth(played, tables):
-    _, _, record = played
+    _, states, record = played
     accounts = tables["accounts"]
+    book = jax.tree.map(lambda side: jnp.sum(side, axis=1), states.books)
     last = np.asarray(record.next_price)
     for agent, rows in accounts.groupby("agent"):
         role, number = str(agent).split("_")
-        spread, drift, hedge = (
+        spread, drift, hedge, penalty = (
             rows.pivot(index="step", columns="episode", values=name).to_numpy()
-            for name in ("pnl_spread", "pnl_inventory", "hedge_cost")
+            for name in ("pnl_spread", "pnl_inventory", "hedge_cost", "pnl_penalty")
         )
         if role == "provider":
             np.testing.assert_allclose(spread - hedge, record.pnl_spread[:, :, int(number)], atol=1e-3)
             np.testing.assert_allclose(drift, record.pnl_inventory[:, :, int(number)], atol=1e-3)
         else:
-            np.testing.assert_allclose(spread + drift, record.taker_pnl[:, :, int(number)], atol=1e-3)
+            np.testing.assert_allclose(spread + drift + penalty, record.taker_pnl[:, :, int(number)], atol=1e-3)
         final = rows.groupby("episode").last()
         wealth = final.cash + final.inventory * last[-1]
         start = record.price[0]  # nothing is held then
         assert np.isfinite(start).all()
         np.testing.assert_allclose((spread + drift - hedge).sum(axis=0), wealth, atol=1e-6)
+        value = jax.vmap(liquidation_value)(book, jnp.asarray(final.inventory, jnp.float32)[:, None])[:, 0]
+        np.testing.assert_allclose(wealth + penalty.sum(axis=0), final.cash + value, atol=5e-3)
 
 
 def test_a_trade_is_at_the_best_quote_and_the_others_lost_it(tables):

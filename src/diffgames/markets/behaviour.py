@@ -9,13 +9,16 @@ provider i. Conventions:
 * holding time at t: steps until the inventory is first zero or of the other sign; a spell still open at the end of the
   episode counts up to the end (restricted mean), so that slow agents are not measured by their fast spells alone;
 * flow response F(ε), equation (27): mean volume traded on a side given its price ε_ask = ½ε_spread + ε_skew or
-  ε_bid = ½ε_spread − ε_skew, averaged over both sides within bins of ε, per connected taker of a supertype.
+  ε_bid = ½ε_spread − ε_skew, averaged over both sides within bins of ε, per connected taker of a supertype;
+* flow variance ratio Var(Σ_i x_i)/Σ_i Var(x_i), x_i the signed lots of taker i in a step, moments over all steps and
+  episodes: 1 where takers trade independently at their own frequencies, the number of takers where all move as one.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+from scipy.stats import t as student
 
 from diffgames.markets.market_state import StepRecord
 
@@ -137,6 +140,30 @@ def clustered_quadratic(
     episodes = x.shape[1]
     variance = bread @ (score.T @ score) @ bread * episodes / max(episodes - 1, 1)
     return Quadratic(coefficients, float(np.sqrt(variance[2, 2])))
+
+
+def flow_variance_ratio(
+    traded: Float[np.ndarray, "steps episodes takers"],
+) -> tuple[float, float]:
+    """Variance of the takers' net flow against independent takers', and half-width of its 95% interval (jackknife).
+
+    NaN where nobody's flow varies; the half-width also for fewer than three episodes.
+    """
+    flow = np.asarray(traded, np.float64)
+    columns = np.concatenate([flow.sum(axis=-1, keepdims=True), flow], axis=-1)
+    first, second = columns.mean(axis=0), np.square(columns).mean(axis=0)  # [episodes, 1 + takers]
+
+    def ratio(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        variance = second - first**2
+        alone = variance[..., 1:].sum(axis=-1)
+        return np.divide(variance[..., 0], alone, out=np.full(alone.shape, np.nan), where=alone > 1e-9)
+
+    number = len(first)
+    value = float(ratio(first.mean(axis=0), second.mean(axis=0)))
+    if number < 3:
+        return value, float("nan")
+    left_out = ratio(*((moment.sum(axis=0) - moment) / (number - 1) for moment in (first, second)))
+    return value, float(student.ppf(0.975, number - 1) * np.sqrt((number - 1) * np.var(left_out)))
 
 
 def episode_total(values, provider: int = 0) -> Float[np.ndarray, " episodes"]:

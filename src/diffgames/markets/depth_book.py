@@ -153,6 +153,28 @@ def average_prices(
     return ask / quantity, bid / quantity
 
 
+def liquidation_value(book: DepthBook, inventory: Float[Array, " accounts"]) -> Float[Array, " accounts"]:
+    """Cash (ticks × lots) for selling each inventory into the bids, or minus what buying it back from the asks costs.
+
+    Every account meets the whole book. What the book cannot take is priced at the last tick that holds any volume of
+    the side, or at the grid's end where that is empty. With g the lots that are taken (negative: bought back), one sum
+    by parts serves both sides: best·g − Σ_k |g − clip(g, −C_k of the asks, C_k of the bids)| over the ticks from the
+    best on.
+    """
+    bids, asks = jnp.cumsum(book.bid[::-1]), jnp.cumsum(book.ask)
+    bid_total, ask_total = bids[-1], asks[-1]
+    taken = jnp.clip(inventory, -ask_total, bid_total)
+    low, high = -jnp.where(asks > 0, asks, jnp.inf), jnp.where(bids > 0, bids, jnp.inf)
+    walked = jnp.sum(jnp.abs(taken[:, None] - jnp.clip(taken[:, None], low[None, :], high[None, :])), axis=1)
+    grid, dtype = book.ask.shape[-1], walked.dtype
+    bid = (jnp.maximum(best_bid(book), 0) - grid // 2).astype(dtype)
+    ask = (jnp.minimum(best_ask(book), grid - 1) - grid // 2).astype(dtype)
+    last_bid = bid - jnp.sum((bids > 0) & (bids < bid_total)).astype(dtype)
+    last_ask = ask + jnp.sum((asks > 0) & (asks < ask_total)).astype(dtype)
+    best, last = (jnp.where(inventory > 0, *sides) for sides in ((bid, ask), (last_bid, last_ask)))
+    return best * taken - walked + last * (inventory - taken)
+
+
 def market_orders(
     book: DepthBook, buy: Float[Array, " orders"], sell: Float[Array, " orders"]
 ) -> tuple[DepthBook, Fills, Fills]:

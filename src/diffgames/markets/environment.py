@@ -24,6 +24,7 @@ Units: prices in ticks from the initial mid, quantities in lots, time in steps.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -31,6 +32,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from diffgames.errors import InvalidInput
 from diffgames.games.markov import AbstractMarkovGame, Actions, Continuous, Discrete, Role
 from diffgames.markets import observations
 from diffgames.markets.agents import (
@@ -40,10 +42,12 @@ from diffgames.markets.agents import (
     TypeDistribution,
     price_curves,
 )
+from diffgames.markets.clocks import CLOCKS, no_past, private_past
 from diffgames.markets.depth_book import (
     average_prices,
     best_ask,
     best_bid,
+    liquidation_value,
     market_spread,
     mid_price,
     occupied_levels,
@@ -55,6 +59,9 @@ from diffgames.markets.market_state import Account, ExchangeTrades, MarketState,
 from diffgames.markets.network import Connectivity, draw_network
 from diffgames.markets.routing import route, venue_prices
 from diffgames.markets.settlement import Settlement, imbalance, settle
+
+MARKS = ("mid", "book")
+PAST = 1_000_003  # folded into an episode's key for the takers' pasts, apart from its other streams
 
 
 class OTCMarket(AbstractMarkovGame):
@@ -74,6 +81,9 @@ class OTCMarket(AbstractMarkovGame):
         steps: horizon T. grid: ticks of the price grid.
         quote_granularity: quote grid ξ_LP in ticks (0.1 bp against a tick of 0.5 bp is 0.2).
         spread_bounds, skew_bound: range of ε_spread and |ε_skew| that a policy's outputs cover.
+        mark: what inventory is worth, the reference price ("mid") or what the books pay for it ("book"; `settlement`).
+        clock: takers' start and what they see of the time (`clocks`): the market's own ("shared"), that of a past of
+            their own ("private"), or nothing ("none").
         share: what market shares are fractions of, the volume of "all" takers or what they trade with "providers".
         sizes_vary: whether trade sizes differ between takers of one supertype (then every taker has its price row).
     """
@@ -98,6 +108,13 @@ class OTCMarket(AbstractMarkovGame):
     skew_bound: float = eqx.field(static=True, default=1.0)
     sizes_vary: bool = eqx.field(static=True, default=False)
     share: str = eqx.field(static=True, default="all")
+    mark: str = eqx.field(static=True, default="mid")
+    clock: str = eqx.field(static=True, default="shared")
+
+    def __check_init__(self):
+        for name, allowed in (("mark", MARKS), ("clock", CLOCKS)):
+            if getattr(self, name) not in allowed:
+                raise InvalidInput(name, getattr(self, name), f"one of {', '.join(allowed)}")
 
     @property
     def horizon(self) -> int:
@@ -117,7 +134,7 @@ class OTCMarket(AbstractMarkovGame):
             high=(self.spread_bounds[1], self.skew_bound, 1.0),
         )
         seen_by_provider = observations.provider_features(self.exchanges.levels, taker_supertypes)
-        seen_by_taker = observations.taker_features(provider_supertypes)
+        seen_by_taker = observations.taker_features(provider_supertypes, self.clock)
         return (
             Role("provider", len(self.provider_supertype), seen_by_provider, tweaks),
             Role("taker", len(self.taker_supertype), seen_by_taker, Discrete(("hold", "buy", "sell"))),
@@ -131,7 +148,8 @@ class OTCMarket(AbstractMarkovGame):
         keys = jax.random.split(book_key, self.n_exchanges)
         depth, carry = jax.vmap(lambda model, k: model.open(k, self.grid))(self.exchanges, keys)
         books = jax.vmap(self.engine.open)(depth)
-        return MarketState(
+        past, sold, bought = no_past(n_takers)
+        state = MarketState(
             time=jnp.int32(0),
             books=books,
             exchange_carry=carry,
@@ -143,12 +161,23 @@ class OTCMarket(AbstractMarkovGame):
             exchanges=Account.empty(self.n_exchanges),
             market_share=jnp.zeros((n_providers,), jnp.float32),
             trading_steps=jnp.zeros((), jnp.float32),
-            sold_fraction=jnp.zeros((n_takers,), jnp.float32),
-            bought_fraction=jnp.zeros((n_takers,), jnp.float32),
+            provider_penalty=jnp.zeros((n_providers,), jnp.float32),
+            taker_penalty=jnp.zeros((n_takers,), jnp.float32),
+            past=past,
+            sold_fraction=sold,
+            bought_fraction=bought,
             provider_type=self.providers.draw(provider_index, provider_key),
             taker_type=self.takers.draw(taker_index, taker_key),
             network=draw_network(self.connectivity, provider_index, taker_index, network_key),
         )
+        return self.with_past(state, key)
+
+    def with_past(self, state: MarketState, key: PRNGKeyArray) -> MarketState:
+        """The initial state with the pasts that takers of these types have, where clocks are private."""
+        if self.clock != "private":
+            return state
+        past, sold, bought = private_past(state.taker_type, self.steps, jax.random.fold_in(key, PAST))
+        return dataclasses.replace(state, past=past, sold_fraction=sold, bought_fraction=bought)
 
     def observe(self, state: MarketState, actions: Actions, role: str) -> Float[Array, "agents features"]:
         if role == "provider":
@@ -193,9 +222,8 @@ class OTCMarket(AbstractMarkovGame):
         books, fills = self._trade_at_exchanges(state, routes, -actions["provider"][:, 2] * state.providers.inventory)
         books, carry = self._move_exchanges(books, state, exchange_key)
         next_price = self._reference(books)
-        settled = settle(
-            dataclasses.replace(state, exchange_carry=carry), self.penalty, routes, fills, books, next_price, self.share
-        )
+        now = dataclasses.replace(state, exchange_carry=carry)
+        settled = settle(now, self._penalty(books, next_price), routes, fills, books, next_price, self.share)
         return settled.state, settled.rewards, self._record(state, actions["provider"], quotes, routes, fills, settled)
 
     def summary(self, records: StepRecord) -> dict[str, Array]:
@@ -228,6 +256,7 @@ class OTCMarket(AbstractMarkovGame):
             normalizer=jnp.max(normalizer.high),
             quantity=jnp.max(self.takers.quantity.high),
             steps=self.steps,
+            clock=self.clock,
         )
 
     def _size_row(self) -> tuple[int, ...]:
@@ -238,6 +267,13 @@ class OTCMarket(AbstractMarkovGame):
 
     def _reference(self, books) -> Float[Array, ""]:
         return reference_price(jax.vmap(self.engine.depth)(books), self.exchanges.levels)
+
+    def _penalty(self, books, price: Float[Array, ""]) -> Callable[[Float[Array, " agents"]], Float[Array, " agents"]]:
+        """ℓ at these books, a function of the inventory."""
+        if self.mark == "mid":
+            return self.penalty
+        book = jax.tree.map(lambda side: jnp.sum(side, axis=0), jax.vmap(self.engine.depth)(books))
+        return lambda inventory: self.penalty(inventory) + liquidation_value(book, inventory) - inventory * price
 
     def _trade_at_exchanges(
         self, state: MarketState, routes: Routes, hedge: Float[Array, " providers"]
@@ -336,6 +372,7 @@ class OTCMarket(AbstractMarkovGame):
             flow=jnp.stack(flow, axis=1),
             pnl_spread=settled.providers.spread,
             pnl_inventory=settled.providers.inventory,
+            pnl_penalty=settled.providers.penalty,
             market_share=settled.share,
             running_share=settled.state.market_share,
             taker_volume=settled.volume,
@@ -346,6 +383,7 @@ class OTCMarket(AbstractMarkovGame):
             taker_cash=fills.takers.cash - signed * with_one * routes.price,
             taker_inventory=settled.state.takers.inventory,
             taker_pnl=settled.takers.total,
+            taker_pnl_penalty=settled.takers.penalty,
             unfilled=fills.unfilled,
             lost=jnp.sum(jax.vmap(self.engine.lost)(settled.state.books)),
             imbalance=imbalance(settled.state),

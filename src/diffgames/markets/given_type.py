@@ -49,7 +49,7 @@ class GivenType(AbstractMarkovGame):
         name = f"{self.target}_type"
         drawn = getattr(state, name)
         own = {field: getattr(drawn, field).at[self.index].set(value) for field, value in self.values.items()}
-        return dataclasses.replace(state, **{name: dataclasses.replace(drawn, **own)})
+        return self.market.with_past(dataclasses.replace(state, **{name: dataclasses.replace(drawn, **own)}), key)
 
     def observe(self, state: MarketState, actions: Actions, role: str) -> Float[Array, "agents features"]:
         return self.market.observe(state, actions, role)

@@ -46,6 +46,9 @@ class MarketState(eqx.Module):
     exchanges: Account
     market_share: Float[Array, " providers"]  # running average m̂_t
     trading_steps: Float[Array, ""]  # steps with any taker volume so far
+    provider_penalty: Float[Array, " providers"]  # ℓ_t(q_t)
+    taker_penalty: Float[Array, " takers"]
+    past: Float[Array, " takers"]  # n₀, steps that the running fractions already count at the start
     sold_fraction: Float[Array, " takers"]  # q̂ᵃ_t
     bought_fraction: Float[Array, " takers"]  # q̂ᵇ_t
     provider_type: ProviderType
@@ -105,6 +108,7 @@ class StepRecord(eqx.Module):
     flow: Float[Array, "providers sides taker_supertypes"]  # lots traded with takers
     pnl_spread: Float[Array, " providers"]
     pnl_inventory: Float[Array, " providers"]
+    pnl_penalty: Float[Array, " providers"]  # change of ℓ
     market_share: Float[Array, " providers"]  # share of this step's taker volume
     running_share: Float[Array, " providers"]  # m̂_{t+1}
     taker_volume: Float[Array, ""]
@@ -115,6 +119,7 @@ class StepRecord(eqx.Module):
     taker_cash: Float[Array, " takers"]  # cash received for them
     taker_inventory: Float[Array, " takers"]
     taker_pnl: Float[Array, " takers"]
+    taker_pnl_penalty: Float[Array, " takers"]
     unfilled: Float[Array, ""]  # lots of market orders that met no volume
     lost: Float[Array, ""]  # lots of the exchange agents' orders that found no room in their books so far
     imbalance: Float[Array, "2"]  # sums of inventory and of cash over all accounts: zero up to rounding

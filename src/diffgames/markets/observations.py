@@ -29,6 +29,7 @@ class Scales(eqx.Module):
     normalizer: Float[Array, ""]  # η
     quantity: Float[Array, ""]  # a taker's q_LT, lots
     steps: int = eqx.field(static=True)
+    clock: str = eqx.field(static=True, default="shared")
 
 
 def provider_features(levels: int, taker_supertypes: int) -> tuple[str, ...]:
@@ -43,10 +44,11 @@ def provider_features(levels: int, taker_supertypes: int) -> tuple[str, ...]:
     )
 
 
-def taker_features(provider_supertypes: int) -> tuple[str, ...]:
-    """Names of a taker's observations, in order."""
+def taker_features(provider_supertypes: int, clock: str = "shared") -> tuple[str, ...]:
+    """Names of a taker's observations, in order; without the time where its clock shows none."""
     return (
-        *("price", "inventory", "time", "sold_fraction", "bought_fraction", "buying_cost", "selling_cost"),
+        *("price", "inventory", *(() if clock == "none" else ("time",))),
+        *("sold_fraction", "bought_fraction", "buying_cost", "selling_cost"),
         *("risk_aversion", "pnl_weight", "normalizer", "sell_target", "buy_target", "quantity"),
         *(f"connected_providers_{index}" for index in range(provider_supertypes)),
     )
@@ -110,11 +112,12 @@ def observe_takers(
 ) -> Float[Array, "takers features"]:
     """One row per taker; `buying`, `selling` are the best cost and the best negated proceeds it can reach."""
     types = state.taker_type
-    common = _columns(buying, state.price / scales.price, state.time.astype(jnp.float32) / scales.steps)
+    time = jnp.broadcast_to(state.time.astype(jnp.float32), buying.shape)
+    shown = {"shared": [time / scales.steps], "private": [(time + state.past) / (2 * scales.steps)], "none": []}
     columns = [
-        common[:, 0],
+        jnp.broadcast_to(state.price / scales.price, buying.shape),
         state.takers.inventory / (types.quantity * jnp.sqrt(jnp.float32(scales.steps))),
-        common[:, 1],
+        *shown[scales.clock],
         state.sold_fraction,
         state.bought_fraction,
         jnp.minimum((buying - state.price) / scales.spread, COST_CAP),

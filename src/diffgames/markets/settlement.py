@@ -5,14 +5,20 @@ and after, the accounting identity behind equation (3) of Vadori et al. is
 
     Δ(cash + q P) = (Δcash + Δq P_t) + q_{t+1}(P_{t+1} − P_t) = ΔPnL_spread + ΔPnL_inventory,
 
-so the two parts are computed here from the accounts alone and add up to the change of wealth to rounding.
+so the two parts are computed here from the accounts alone and add up to the change of wealth to rounding. The third is
+the change of ℓ_t(q_t), what liquidating the inventory loses against its value at the mid. With `mark="mid"` it is
+the paper's ℓ(q) = −c q²; `mark="book"` adds L_t(q) − q P_t, where L_t(q) is the cash for q in the book of time t
+(`depth_book.liquidation_value`; the books of several exchanges are walked as one). PnL then sums to
+cash_T + L_T(q_T) − c q_T²: what an agent is left with once it has sold out.
 """
+
+from collections.abc import Callable
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from diffgames.markets.agents import ProviderType, QuadraticPenalty, TakerType, reward
+from diffgames.markets.agents import ProviderType, TakerType, reward
 from diffgames.markets.market_state import Account, ExchangeTrades, MarketState, Routes
 
 
@@ -42,7 +48,7 @@ class Settlement(eqx.Module):
 
 def settle(
     state: MarketState,
-    penalty: QuadraticPenalty,
+    penalty: Callable[[Float[Array, " agents"]], Float[Array, " agents"]],
     routes: Routes,
     fills: ExchangeTrades,
     books,
@@ -51,7 +57,8 @@ def settle(
 ) -> Settlement:
     """Book the step's trades, mark them at the next reference price, and reward everyone.
 
-    Market shares are of all takers' volume, or with `share_of="providers"` of what they traded with providers.
+    `penalty` is ℓ at the book after the step. Market shares are of all takers' volume, or with `share_of="providers"`
+    of what they traded with providers.
     """
     providers_venue = routes.venue[: state.providers.inventory.shape[0]]
     with_provider = jnp.sum(providers_venue, axis=0)  # 1 where the taker traded with a provider
@@ -71,7 +78,9 @@ def settle(
     share = _per_provider(providers_venue, jnp.abs(signed)) / jnp.maximum(shared, 1e-6)
     traded = (shared > 0).astype(jnp.float32)
     trading_steps = state.trading_steps + traded
-    played = (state.time + 1).astype(jnp.float32)
+    played = state.past + (state.time + 1).astype(jnp.float32)
+    after = penalty(jnp.concatenate([providers.inventory, takers.inventory]))
+    provider_penalty, taker_penalty = after[: providers.inventory.shape[0]], after[providers.inventory.shape[0] :]
     next_state = MarketState(
         time=state.time + 1,
         books=books,
@@ -84,14 +93,26 @@ def settle(
         exchanges=exchanges,
         market_share=state.market_share + traded * (share - state.market_share) / jnp.maximum(trading_steps, 1.0),
         trading_steps=trading_steps,
+        provider_penalty=provider_penalty,
+        taker_penalty=taker_penalty,
+        past=state.past,
         sold_fraction=state.sold_fraction + _update(routes.direction < 0, state.sold_fraction, played),
         bought_fraction=state.bought_fraction + _update(routes.direction > 0, state.bought_fraction, played),
         provider_type=state.provider_type,
         taker_type=state.taker_type,
         network=state.network,
     )
-    provider_pnl = _profit(state.providers, providers, sold_by, state.price, next_price, penalty)
-    taker_pnl = _profit(state.takers, takers, bought_by, state.price, next_price, penalty)
+    provider_pnl, taker_pnl = (
+        ProfitAndLoss(
+            spread=received.cash + received.inventory * state.price,
+            inventory=held.inventory * (next_price - state.price),
+            penalty=change,
+        )
+        for received, held, change in (
+            (sold_by, providers, provider_penalty - state.provider_penalty),
+            (bought_by, takers, taker_penalty - state.taker_penalty),
+        )
+    )
     rewards = {
         "provider": _reward(state.provider_type, provider_pnl, share_distance(state), share_distance(next_state)),
         "taker": _reward(state.taker_type, taker_pnl, target_distance(state), target_distance(next_state)),
@@ -119,23 +140,8 @@ def imbalance(state: MarketState) -> Float[Array, "2"]:
     return jnp.stack([inventory[0] + inventory[1] + inventory[2], cash[0] + cash[1] + cash[2]])
 
 
-def _update(acted: Array, average: Float[Array, " agents"], played: Float[Array, ""]) -> Float[Array, " agents"]:
+def _update(acted: Array, average: Float[Array, " agents"], played: Float[Array, " agents"]) -> Float[Array, " agents"]:
     return (acted.astype(jnp.float32) - average) / played
-
-
-def _profit(
-    before: Account,
-    after: Account,
-    received: Account,
-    price: Float[Array, ""],
-    next_price: Float[Array, ""],
-    penalty: QuadraticPenalty,
-) -> ProfitAndLoss:
-    return ProfitAndLoss(
-        spread=received.cash + received.inventory * price,
-        inventory=after.inventory * (next_price - price),
-        penalty=penalty(after.inventory) - penalty(before.inventory),
-    )
 
 
 def _reward(

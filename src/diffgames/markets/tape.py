@@ -13,7 +13,8 @@
       pnl_spread = Δcash + Δq P_t,    hedge_cost = −(Δcash' + Δq' P_t),    pnl_inventory = q_{t+1}(P_{t+1} − P_t),
 
   and the change of cash + q P is pnl_spread − hedge_cost + pnl_inventory. An exchange's own part is the trades at it
-  with the sign turned round, so that trades alone give every account.
+  with the sign turned round, so that trades alone give every account. `pnl_penalty` comes on top: the change of ℓ
+  (`settlement`), zero where inventory is worth the mid.
 
 Prices are in ticks from a tick within half a tick of the episode's initial mid, cash in ticks × lots. Where level-2
 data say what a tick is worth and where the record opens, tables also have prices in currency (`_currency`), counted
@@ -196,9 +197,17 @@ def _account_rows(role: str, tape: xr.Dataset, parts: tuple[np.ndarray, ...]) ->
         "pnl_spread": cash + lots * before,
         "hedge_cost": -(hedge_cash + hedged * before),
         "pnl_inventory": inventory * (after - before),
+        "pnl_penalty": _penalty(role, tape),
     }
     named = {"agent": [f"{role}_{i}" for i in at[2]], "supertype": tape[f"{role}_supertype"].values[at[2]]}
     return _frame(at, {**named, **{name: values.ravel() for name, values in columns.items()}})
+
+
+def _penalty(role: str, tape: xr.Dataset) -> np.ndarray:
+    """The change of ℓ; zero in tapes stored before there was any."""
+    name = "pnl_penalty" if role == "provider" else "taker_pnl_penalty"
+    shape = tuple(tape.sizes[axis] for axis in ("step", "episode", role))
+    return tape[name].values.astype(np.float64) if name in tape else np.zeros(shape)
 
 
 def _in_money(table: pd.DataFrame, tape: xr.Dataset) -> pd.DataFrame:
@@ -210,7 +219,7 @@ def _in_money(table: pd.DataFrame, tape: xr.Dataset) -> pd.DataFrame:
     if tick is None or opening is None:
         return table
     prices = [name for name in ("price", "mid_before", "mid_after", "bid", "ask") if name in table]
-    money = [name for name in ("cash", "pnl_spread", "hedge_cost", "pnl_inventory") if name in table]
+    money = [name for name in ("cash", "pnl_spread", "hedge_cost", "pnl_inventory", "pnl_penalty") if name in table]
     added = {f"{name}_currency": opening + tick * table[name] for name in prices}
     added |= {f"{name}_bp": 1e4 * tick * table[name] / opening for name in prices}
     return table.assign(**added, **{f"{name}_currency": tick * lot * table[name] for name in money})
@@ -226,8 +235,8 @@ def _axes(record: StepRecord) -> dict[str, tuple[str, ...]]:
     """The axes of what the tape keeps, after step and episode."""
     each = {"price": (), "next_price": (), "level_price": ("exchange", "level"), "level_volume": ("exchange", "level")}
     each |= dict.fromkeys(("ask", "bid"), ("venue", "size"))
-    each |= dict.fromkeys(("hedged", "hedge_cash", "hedge_venue"), ("provider",))
-    each |= dict.fromkeys(("taker_venue", "taker_traded", "taker_cash"), ("taker",))
+    each |= dict.fromkeys(("hedged", "hedge_cash", "hedge_venue", "pnl_penalty"), ("provider",))
+    each |= dict.fromkeys(("taker_venue", "taker_traded", "taker_cash", "taker_pnl_penalty"), ("taker",))
     return each | {"flow": ("provider", "side", "group")}
 
 

@@ -3,13 +3,13 @@
 `look` makes the arrays that a study stores, `DRAWINGS` are their figures. The record is that of the first exchange.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from diffgames.markets import costs, facts, tape
+from diffgames.markets import behaviour, costs, facts, tape
 from diffgames.markets.environment import OTCMarket
 from diffgames.markets.level2 import Level2
 from diffgames.markets.market_state import StepRecord
@@ -32,6 +32,29 @@ def look(record: StepRecord, market: OTCMarket, data: Level2, step: float = 1.0)
     kept = tape.dataset(record, market.provider_supertype, market.taker_supertype, data)
     measured = costs.costs(tape.tables(kept)["trades"], costs.mid_path(kept))
     return Look(facts.named(compared), {"facts": compared, "tape": kept, "costs": measured}, facts.warnings(compared))
+
+
+def herding(market: OTCMarket, record: StepRecord) -> dict[str, Any]:
+    """Variance of net flow against independent takers: of all takers, and of those of each supertype."""
+    traded, members = np.asarray(record.taker_traded), np.asarray(market.taker_supertype)
+    ratio, half_width = behaviour.flow_variance_ratio(traded)
+    own = {f"taker_{one}": behaviour.flow_variance_ratio(traded[..., members == one]) for one in np.unique(members)}
+    return {
+        "flow_variance_ratio": ratio if np.isfinite(ratio) else None,
+        "flow_variance_ratio_error": half_width if np.isfinite(half_width) else None,
+        "flow_variance_by_supertype": {name: list(found) for name, found in own.items() if np.isfinite(found).all()},
+    }
+
+
+def unserved(record: StepRecord) -> list[str]:
+    """What to be warned of: orders that met no liquidity, and exact books without room."""
+    unfilled = float(np.asarray(record.unfilled).sum() / max(np.asarray(record.taker_volume).sum(), 1.0))
+    notes = []
+    if unfilled > 1e-3:
+        notes.append(f"{unfilled:.1%} of the takers' volume met no liquidity at the exchange")
+    if (lost := float(np.asarray(record.lost)[-1].mean())) > 0:
+        notes.append(f"{lost:.0f} lots per episode found no room in the exact books: enlarge book_capacity")
+    return notes
 
 
 def facts_panel(data: xr.Dataset, ax: Axes | None = None) -> Axes:

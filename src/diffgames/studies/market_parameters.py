@@ -193,6 +193,14 @@ class MarketParameters(ExchangeParameters):
         Literal["all", "providers"],
         Parameter(meaning="what market shares are of: all takers' volume, or what takers trade with providers"),
     ] = "all"
+    mark: Annotated[
+        Literal["mid", "book"],
+        Parameter(meaning="what inventory is worth: the mid, or what walking the exchanges' books pays for it"),
+    ] = "mid"
+    clock: Annotated[
+        Literal["shared", "private", "none"],
+        Parameter(meaning="takers' clock: the market's, that of a past of their own, or no time in what they see"),
+    ] = "shared"
     steps: Annotated[int, Parameter(unit="steps", meaning="episode length T", minimum=1)] = 100
     grid: Annotated[
         int | None,
@@ -334,6 +342,8 @@ def build_market(parameters: MarketParameters, exchange: AbstractExchange | Sequ
         skew_bound=parameters.skew_bound,
         sizes_vary=quantity.varies,
         share=parameters.share,
+        mark=parameters.mark,
+        clock=parameters.clock,
     )
 
 

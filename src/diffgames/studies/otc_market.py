@@ -39,7 +39,7 @@ from diffgames.studies.certificate_parameters import CertificateParameters, lear
 from diffgames.studies.context import RunContext
 from diffgames.studies.learned import Task, run_learned, run_learned_seeds
 from diffgames.studies.learning_parameters import new_profile, ppo_configs, tenth
-from diffgames.studies.market_desk import DRAWINGS, look
+from diffgames.studies.market_desk import DRAWINGS, herding, look, unserved
 from diffgames.studies.market_parameters import (
     MarketParameters,
     build_market,
@@ -135,6 +135,7 @@ def _finish(
         "agent_steps_per_second": speed,
         "imbalance": float(np.abs(np.asarray(record.imbalance)).max()),
         "facts": seen.facts,
+        **herding(market, record),
         "gap_by_type": headline_by_type(certificate),
         **measurements(record),
         "pnl_by_agent": pnl_by_agent(market, record, named(config)),
@@ -158,7 +159,7 @@ def _finish(
             *([judged.words] if judged and not judged.converged else ()),
             *dict.fromkeys(note for report in reports for note in report.notes),
             *(value_clip_notes(history, ppo_configs(config, market)) if history else ()),
-            *_warnings(record),
+            *unserved(record),
             *seen.warnings,
             *(_other_data(config) if config.profile is not None else ()),
         ],
@@ -196,6 +197,7 @@ def measurements(record: StepRecord, provider: int = 0) -> dict[str, Any]:
         "market_share": np.asarray(record.running_share)[-1].mean(axis=0),
         "pnl_spread": float(behaviour.episode_total(record.pnl_spread, provider).mean()),
         "pnl_inventory": float(behaviour.episode_total(record.pnl_inventory, provider).mean()),
+        "pnl_penalty": float(behaviour.episode_total(record.pnl_penalty, provider).mean()),
         "hedge_fraction": behaviour.hedge_fraction(record, provider),
         "skew_intensity": skew.slope if np.isfinite(skew.slope) else None,
         "skew_standard_error": skew.standard_error if np.isfinite(skew.slope) else None,
@@ -268,16 +270,6 @@ def _per_provider(record: StepRecord) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return share, spread, drift
 
 
-def _warnings(record: StepRecord) -> list[str]:
-    unfilled = float(np.asarray(record.unfilled).sum() / max(np.asarray(record.taker_volume).sum(), 1.0))
-    notes = []
-    if unfilled > 1e-3:
-        notes.append(f"{unfilled:.1%} of the takers' volume met no liquidity at the exchange")
-    if (lost := float(np.asarray(record.lost)[-1].mean())) > 0:
-        notes.append(f"{lost:.0f} lots per episode found no room in the exact books: enlarge book_capacity")
-    return notes
-
-
 def memory(config: OTCConfig) -> dict[str, float]:
     """What learning holds, connections, and the books of all episodes."""
     agents = sum(config.provider_counts) + sum(config.taker_counts)
@@ -311,6 +303,8 @@ STUDY = Study(
             "deviator_updates": 30,
             "deviator_passes": 6,
             "deviator_learning_rate": 2e-3,
+            "mark": "book",
+            "clock": "private",
         },
         "paper": {"exchange": "mixture"},
     },
@@ -338,6 +332,21 @@ STUDY = Study(
         "market_share": Headline(shape="providers", unit="1", meaning="share of the takers' volume that `share` names"),
         "pnl_spread": Headline(unit="ticks × lots", meaning="first provider's spread PnL per episode"),
         "pnl_inventory": Headline(unit="ticks × lots", meaning="first provider's inventory PnL per episode"),
+        "pnl_penalty": Headline(
+            unit="ticks × lots", meaning="first provider's change of ℓ per episode: what selling out costs (mark=book)"
+        ),
+        "flow_variance_ratio": Headline(
+            unit="1",
+            meaning="variance of all takers' net flow a step over that of independent takers with the same frequencies",
+            optional=True,
+        ),
+        "flow_variance_ratio_error": Headline(unit="1", meaning="half-width of its 95% interval", optional=True),
+        "flow_variance_by_supertype": Headline(
+            shape="{taker supertype: ratio and half-width}",
+            unit="1",
+            meaning="the same of the takers of each supertype alone; a herd has their number, independent takers 1",
+            optional=True,
+        ),
         "hedge_fraction": Headline(unit="1", meaning="first provider's mean hedge fraction while it holds inventory"),
         "skew_intensity": Headline(
             unit="market spreads per lot",

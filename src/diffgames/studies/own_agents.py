@@ -104,7 +104,9 @@ def fixed_market(market: OTCMarket, config: OwnAgents) -> OTCMarket | FixedAgent
 def pnl_by_agent(market: OTCMarket, record: StepRecord, fixed: Mapping[tuple[str, int], str]) -> dict[str, list[float]]:
     """PnL per episode of an agent of every kind, fixed or learned: mean, and half-width of its 95% interval."""
     pnl = {
-        "provider": sum(np.asarray(one, np.float64) for one in (record.pnl_spread, record.pnl_inventory)),
+        "provider": sum(
+            np.asarray(one, np.float64) for one in (record.pnl_spread, record.pnl_inventory, record.pnl_penalty)
+        ),
         "taker": np.asarray(record.taker_pnl, np.float64),
     }
     kinds: dict[str, list[np.ndarray]] = {}

@@ -88,7 +88,10 @@ def replicates(record: StepRecord) -> np.ndarray:
 
 def _measured(record: StepRecord) -> list[float]:
     found = measurements(record)
-    found |= {"market_share": found["market_share"][0], "pnl": found["pnl_spread"] + found["pnl_inventory"]}
+    found |= {
+        "market_share": found["market_share"][0],
+        "pnl": found["pnl_spread"] + found["pnl_inventory"] + found["pnl_penalty"],
+    }
     return [float("nan") if found[name] is None else float(found[name]) for name in MEASURES]
 
 
