@@ -71,7 +71,8 @@ def test_the_clock_shown_is_shared_private_or_absent(build_market):
         np.testing.assert_array_equal(told["time"], 12.0)  # one's own function is told the market's time
     shared, names, past = shown["shared"]
     at = names.index("time")
-    assert (shared[:, at] == np.float32(12 / 30)).all() and not past.any()
+    np.testing.assert_allclose(shared[:, at], 12 / 30, rtol=1e-6)
+    assert not past.any()
     private, _, past = shown["private"]
     np.testing.assert_allclose(private[:, at], (12 + past) / 60, rtol=1e-6)
     assert len(set(past)) == 7

@@ -85,7 +85,8 @@ def test_the_parts_of_the_pnl_are_the_market_s_own_and_add_up_to_wealth(played, 
         start = record.price[0]  # nothing is held then
         assert np.isfinite(start).all()
         np.testing.assert_allclose((spread + drift - hedge).sum(axis=0), wealth, atol=1e-6)
-        value = jax.vmap(liquidation_value)(book, jnp.asarray(final.inventory, jnp.float32)[:, None])[:, 0]
+        held = jnp.asarray(final.inventory.to_numpy(), jnp.float32)[:, None]
+        value = np.asarray(jax.vmap(liquidation_value)(book, held))[:, 0]
         np.testing.assert_allclose(wealth + penalty.sum(axis=0), final.cash + value, atol=5e-3)
 
 

@@ -112,8 +112,9 @@ def observe_takers(
 ) -> Float[Array, "takers features"]:
     """One row per taker; `buying`, `selling` are the best cost and the best negated proceeds it can reach."""
     types = state.taker_type
-    time = jnp.broadcast_to(state.time.astype(jnp.float32), buying.shape)
-    shown = {"shared": [time / scales.steps], "private": [(time + state.past) / (2 * scales.steps)], "none": []}
+    time = state.time.astype(jnp.float32)
+    shared = jnp.broadcast_to(time / scales.steps, buying.shape)
+    shown = {"shared": [shared], "private": [(time + state.past) / (2 * scales.steps)], "none": []}
     columns = [
         jnp.broadcast_to(state.price / scales.price, buying.shape),
         state.takers.inventory / (types.quantity * jnp.sqrt(jnp.float32(scales.steps))),
