@@ -80,6 +80,15 @@ def test_orders_take_their_lots_and_every_fill_pays_the_fee(record):
     assert rebate.wealth[-1] - fills.wealth[-1] == pytest.approx(4.0 * 0.006)
 
 
+def test_profits_of_the_regimes_add_up(record):
+    offset = np.full((2, 3), 0.02)
+    fills = play(record, np.array([0, 1, 1, 0, 0]), Quoter(offset, offset, np.zeros(2)), most=1)
+    gains = np.diff(fills.wealth)
+    assert fills.profit()[0] == pytest.approx(gains.mean())
+    assert fills.profit(0)[0] == pytest.approx(gains[[0, 3]].mean())
+    assert fills.profit(1)[0] == pytest.approx(gains[[1, 2]].mean())
+
+
 def test_a_weighted_batch_mean_is_that_of_the_values_repeated():
     value, weight = np.random.default_rng(0).normal(size=400), np.tile([1.0, 2.0], 200)
     mean, error = batch_mean(np.arange(400.0), value, weight)

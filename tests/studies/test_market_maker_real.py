@@ -46,6 +46,10 @@ def test_a_synthetic_record_has_no_impact_and_a_back_test_says_so(finished):
     low, high = np.transpose(headline["impact_interval"])
     assert np.all((low < 0.5) & (high > -0.5)) and headline.get("market_spread") is None
     assert abs(headline["realised_edge"] - headline["promised_edge"]) < 4 * headline["realised_edge_error"]
+    alone = headline["model_by_regime"]
+    assert sum(alone["fills"]) == headline["held_out_fills"]
+    mean = np.average(alone["realised"], weights=alone["fills"])
+    assert mean == pytest.approx(headline["realised_edge"]) and min(alone["markout_error"]) > 0
     assert set(headline["edge_by_quoter"]) == {"model", "no adverse selection", "fixed spread"}
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from diffgames.calibration.hidden_markov import VolatilityRegimes
-from diffgames.calibration.market_maker import BATCHES, MarketRecord, batch_mean
+from diffgames.calibration.market_maker import MarketRecord, batch_mean
 
 Table = Float[np.ndarray, "N K"]
 
@@ -37,7 +37,7 @@ class Quoter:
 class Fills:
     """A quoter's fills, one array entry each, in the record's money; and its wealth, marked to the mid, over time.
 
-    `offset` is net of the fee.
+    `offset` is net of the fee, `state` the regime taken to be in each interval of the record.
     """
 
     time: np.ndarray
@@ -47,6 +47,7 @@ class Fills:
     markout: np.ndarray
     promised: np.ndarray
     wealth: np.ndarray
+    state: np.ndarray
     seconds: float
 
     def edge(self, regime: int | None = None) -> dict[str, float]:
@@ -65,11 +66,13 @@ class Fills:
             "markout_error": markout_error,
         }
 
-    def profit(self) -> tuple[float, float]:
-        """Wealth earned per second, marked to the mid, and its standard error."""
-        edges = np.linspace(0, len(self.wealth) - 1, BATCHES + 1).round().astype(int)
-        gains, spent = np.diff(self.wealth[edges]), self.seconds / BATCHES
-        return float(gains.sum() / self.seconds), float(np.std(gains, ddof=1) / np.sqrt(BATCHES) / spent)
+    def profit(self, regime: int | None = None) -> tuple[float, float]:
+        """Wealth earned a second (of one regime's time), marked to the mid, and its standard error (NaN: unknown)."""
+        gains = np.diff(self.wealth)
+        gains = gains if regime is None else gains[self.state[: len(gains)] == regime]
+        spent = self.seconds / max(len(self.wealth) - 1, 1)
+        mean, error = batch_mean(np.arange(float(len(gains))), gains / spent)
+        return mean, error
 
 
 def filtered_regime(
@@ -128,7 +131,9 @@ def play(
     moments, held, paid = np.asarray([(-1.0, 0.0, 0.0), *steps], float).T
     last = np.searchsorted(moments, clock, side="right") - 1
     wealth = paid[last] + held[last] * record.mid
-    return Fills(time, state.astype(int), taken, offset, markout, promised, wealth, float(clock[-1]))
+    return Fills(
+        time, state.astype(int), taken, offset, markout, promised, wealth, np.asarray(regime), float(clock[-1])
+    )
 
 
 def _offset(record: MarketRecord, order: int, quoter: Quoter | None, state: int, inventory: int) -> tuple[float, float]:

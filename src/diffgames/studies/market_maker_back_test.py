@@ -50,9 +50,10 @@ class BackTest:
         for key, (text, unit) in said.items():
             values = np.array([[one[key] for one in row] for row in rows]) / (1.0 if key == "fills" else self.tick)
             found[key] = (("quoter", "regime"), values, {"long_name": text, "units": unit})
-        profits = np.array([self.fills[name].profit() for name in names]) / self.tick
+        profits = np.array([[self.fills[name].profit(place) for place in places] for name in names]) / self.tick
         for place, (key, text) in enumerate((("profit", "profit"), ("profit_error", "standard error of the profit"))):
-            found[key] = ("quoter", profits[:, place], {"long_name": text, "units": "tick/s"})
+            about = {"long_name": f"{text}, per second of the regime", "units": "tick/s"}
+            found[key] = (("quoter", "regime"), profits[:, :, place], about)
         return xarray.Dataset(found, coords={"quoter": names, "regime": ["all", *map(str, range(self.regimes))]})
 
 
@@ -163,8 +164,8 @@ def edge_panel(data: xarray.Dataset, ax: Axes | None = None) -> Axes:
 
 def profit_panel(data: xarray.Dataset, ax: Axes | None = None) -> Axes:
     """Profit of every quoter, with 95% intervals."""
-    ax, names = axes_or_new(ax), [str(one) for one in data.quoter.values]
-    ax.bar(names, data["profit"], yerr=NORMAL * data["profit_error"], capsize=3, color=COLOURS[2])
+    ax, names, every = axes_or_new(ax), [str(one) for one in data.quoter.values], data.sel(regime="all")
+    ax.bar(names, every["profit"], yerr=NORMAL * np.nan_to_num(every["profit_error"]), capsize=3, color=COLOURS[2])
     ax.axhline(0.0, color="black", linewidth=0.8)
     ax.set_xticks(range(len(names)), [name.replace(" ", "\n", 1) for name in names])
     return label(ax, x=("quoter", ""), y=("profit, 95% interval", "tick/s"), title="Inventory included")

@@ -192,8 +192,9 @@ def _tested(test: BackTest | None) -> dict[str, Any]:
     names = ("promised_edge", "realised_edge", "realised_edge_error", "held_out_fills")
     tables = ("edge_by_quoter", "profit_by_quoter", "profit_error_by_quoter")
     if test is None:
-        return dict.fromkeys((*names, *tables))
-    table = test.table().sel(regime="all")
+        return dict.fromkeys((*names, *tables, "model_by_regime"))
+    every = test.table()
+    table = every.sel(regime="all")
     model = table.sel(quoter="model")
     found: dict[str, Any] = {}
     for name, key in zip(names, ("promised", "realised", "realised_error", "fills"), strict=True):
@@ -202,6 +203,9 @@ def _tested(test: BackTest | None) -> dict[str, Any]:
     for name, key in zip(tables, ("realised", "profit", "profit_error"), strict=True):
         values = {str(one): float(table[key].sel(quoter=one)) for one in table.quoter.values}
         found[name] = {one: value if np.isfinite(value) else None for one, value in values.items()}
+    alone = every.sel(quoter="model").drop_sel(regime="all")
+    rows = {str(name): alone[name].values.tolist() for name in alone.data_vars}
+    found["model_by_regime"] = {name: [x if np.isfinite(x) else None for x in row] for name, row in rows.items()}
     return found
 
 

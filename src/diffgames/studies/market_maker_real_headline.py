@@ -118,6 +118,15 @@ class RealHeadline:
     edge_by_quoter: Annotated[
         Any, Headline(shape="{quoter: number}", unit="tick/fill", meaning="realised edge of each quoter", optional=True)
     ]
+    model_by_regime: Annotated[
+        Any,
+        Headline(
+            shape="{quantity: regimes}",
+            unit="tick/fill, tick/s",
+            meaning="held-out fills, edges, mark-out and profit of the model's quotes in each regime, with errors",
+            optional=True,
+        ),
+    ]
     profit_by_quoter: Annotated[
         Any, Headline(shape="{quoter: number}", unit="tick/s", meaning="profit marked to the mid", optional=True)
     ]

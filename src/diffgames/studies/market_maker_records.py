@@ -51,6 +51,9 @@ def records(config: RecordParameters, seed: int) -> tuple[list[MarketRecord], fl
             raise InvalidInput(missing, None, f"both files, {' and '.join(pair)}, or neither")
     if config.messages is not None and config.quotes is not None:
         raise InvalidInput("quotes", config.quotes, "null where messages and orderbook are given")
+    for name in ("quote_columns", "trade_columns"):
+        if config.quotes is None and getattr(config, name):
+            raise InvalidInput(name, getattr(config, name), "none where quotes and trades are null")
     tick, unit = config.tick or CENT, DOLLAR
     if config.messages is not None and config.orderbook is not None:
         events, book = read_pair(config.messages, config.orderbook)

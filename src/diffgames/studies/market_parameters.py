@@ -241,6 +241,8 @@ def snapshots_of(path: str | None, seed: int, parameters: LevelTwoParameters | N
     if given.size_name is not None and (not given.size_name.isidentifier() or given.size_name in TAKEN):
         raise InvalidInput("size_name", given.size_name, "a word like shares or contracts")
     if path is None:
+        if given.columns:
+            raise InvalidInput("columns", given.columns, "none where data is null: they name the columns of a file")
         found = synthetic_level2(seconds=3600, seed=seed)
     elif given.columns or {"time", "bid_1", "ask_1"} <= set(table_of("data", path).names or ()):
         found = read_snapshots(
