@@ -52,6 +52,14 @@ TINY: dict[str, list[str]] = {
     "games-in-games": ["points=21"],
     "game-components": ["scored_episodes=40", "groups=5", "paths=2", "steps=2"],
     "replay": ["synthetic_events=100"],
+    "cvar": ["samples=50", "replications=2"],
+    "shared-equilibria": ["updates=100"],
+    "mean-field-ergodic": ["points=20"],
+    "mean-field-benchmark": ["states=3", "actions=2", "branching=2", "iterations=20"],
+    "clearing": ["agents=6", "rounds=10", "milp_nodes=10"],
+    "routing": ["nodes=30", "target=20", "links=2", "payments=4", "queries=2", "fees_compared=2", "k=2", "tries=3"],
+    "prosumers": ["members=2"],
+    "market-maker-real": ["seconds=300", "interval=1", "regimes=1", "inventory_max=2", "steps=4", "T=10"],
     "reach-avoid": ["points=[5,5,5]", "starts=4", "simulation_steps=2", "finer=false"],
 }
 """The studies that are cheap enough to be run to the end, and the sizes at which they are."""

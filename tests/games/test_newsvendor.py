@@ -55,3 +55,11 @@ def test_the_limits_in_closed_form_and_no_order_is_better(short, over, mass, mea
 def test_numbers_that_are_not_positive_are_refused(name):
     with pytest.raises(InvalidInput, match=f"{name}: 0.0 is not valid; allowed: a positive number"):
         Newsvendor(**{name: 0.0})
+
+
+@pytest.mark.parametrize(("short", "over"), [(3.0, 1e18), (1e-300, 1.0), (1e300, 1e-300)])
+def test_costs_that_are_too_far_apart_are_refused(short, over):
+    with pytest.raises(InvalidInput, match=r"over: .* within a factor of 1e\+12 of short"):
+        Newsvendor(short, over)
+    end = Newsvendor(1.0, 1e12).solution(0.1, 0.5)
+    assert Newsvendor(1e12, 1.0).solution(0.1, 0.5) == pytest.approx(-end, rel=1e-6)

@@ -42,3 +42,10 @@ def test_wrong_feedback_is_caught(factor):
         assert wrong.gap == pytest.approx((factor - 1) ** 2 * a / (4 * factor), rel=0.01)
     assert wrong.gap > 100 * right.gap
     assert min(wrong.checks["distance of the law from its policy, W1"], 1.0) > 1e-2
+
+
+def test_the_closed_form_holds_at_any_size_of_the_coupling():
+    """a = k/(r + √(r² + k)) with r = g/σ²; the difference of large numbers would be zero."""
+    assert slope_of(ErgodicConfig(g=1e16)) == pytest.approx(0.5e-16, rel=1e-12)
+    assert slope_of(ErgodicConfig(g=1.0)) == pytest.approx(np.sqrt(2) - 1, rel=1e-14)
+    assert slope_of(ErgodicConfig(g=-1.0)) == pytest.approx(np.sqrt(2) + 1, rel=1e-14)

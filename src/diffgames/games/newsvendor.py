@@ -20,10 +20,15 @@ from scipy.stats import norm
 
 from diffgames.errors import InvalidInput
 
+RATIO = 1e12  # of the two unit costs: beyond, their quantile cannot be told from an end
+
 
 @dataclass(frozen=True)
 class Newsvendor:
-    """Unit costs s and o, and the normal demand. `InvalidInput` where a unit cost or the deviation is not positive."""
+    """Unit costs s and o, and the normal demand.
+
+    `InvalidInput` where a unit cost or the deviation is not positive, or the costs are too far apart.
+    """
 
     short: float = 3.0
     over: float = 1.0
@@ -34,6 +39,8 @@ class Newsvendor:
         for name in ("short", "over", "deviation"):
             if not 0 < getattr(self, name) < np.inf:
                 raise InvalidInput(name, getattr(self, name), "a positive number")
+        if not 1 / RATIO <= self.over / self.short <= RATIO:
+            raise InvalidInput("over", self.over, f"a number within a factor of {RATIO:g} of short, {self.short:g}")
 
     def cost(self, quantity: Float[Array, ""] | float, demand: Float[Array, "*n"]) -> Float[Array, "*n"]:
         """C(q, D) of one order at any demands."""

@@ -79,9 +79,10 @@ class Confined(eqx.Module):
 
 
 def slope_of(config: ErgodicConfig) -> float:
-    """a of the closed form with the logarithm."""
+    """a = −g/σ² + √((g/σ²)² + k) of the closed form with the logarithm, without a difference of large numbers."""
     ratio = config.g / config.sigma**2
-    return -ratio + math.sqrt(ratio**2 + config.k)
+    root = math.hypot(ratio, math.sqrt(config.k))
+    return config.k / (ratio + root) if ratio > 0 else root - ratio
 
 
 def cells_of(config: ErgodicConfig) -> Cells:
