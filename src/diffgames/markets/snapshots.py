@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from diffgames.errors import InvalidInput, suggestion
-from diffgames.markets.clock import times
 from diffgames.markets.level2 import EMPTY_PRICE, Level2, level2_of, ordered
 from diffgames.markets.ticks import Number, in_lots, in_ticks
+from diffgames.markets.timestamps import times
 from diffgames.tables import read_columns, table_of
 
 PARTS = ("ask", "ask_size", "bid", "bid_size")

@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 
 from diffgames.errors import InvalidInput
-from diffgames.markets.clock import times
 from diffgames.markets.level2 import EMPTY_PRICE
 from diffgames.markets.lobster import EventType, LobsterBook, LobsterMessages
 from diffgames.markets.quoted import RESUMED
 from diffgames.markets.ticks import MOST, Number, in_currency, in_ticks, positive
+from diffgames.markets.timestamps import times
 from diffgames.tables import read_columns
 
 PAUSE = 1800.0
@@ -86,7 +86,7 @@ def read_quotes(
     time_unit: str = "s",
     zone: str = "UTC",
 ) -> Quotes:
-    """Quotes from a file or a data frame (`tables.read_columns`, `markets.clock`, `markets.ticks` say how).
+    """Quotes from a file or a data frame (`tables.read_columns`, `markets.timestamps`, `markets.ticks` say how).
 
     Raises `InvalidInput` naming the line and what is allowed there.
     """
