@@ -16,7 +16,8 @@ from diffgames.games.markov import AbstractMarkovGame, Continuous, Role
 from diffgames.learning.policy import AbstractPolicy, actor_critic
 from diffgames.learning.ppo import PPOConfig
 from diffgames.learning.rollout import PerEpisode, play
-from diffgames.studies.calibration import build_problem, random_takers
+from diffgames.studies.calibration import build_problem
+from diffgames.studies.calibration_steps import random_takers
 from diffgames.studies.calibration_words import CalibrationConfig
 
 
@@ -69,17 +70,28 @@ def test_the_calibrator_moves_within_the_ranges_and_may_ignore_the_state():
         assert np.all(seen[:, :20] == (0.0 if increments else 1.0))
 
 
-def test_bayesian_optimization_finds_the_top_of_a_hill():
+@pytest.mark.parametrize(("acquisition", "kappa"), [("ucb", 0.5), ("ucb", 1.5), ("ei", 0.5)])
+def test_bayesian_optimization_finds_the_top_of_a_hill(acquisition, kappa):
     top, high, rng = np.asarray([0.3, 4.0]), np.asarray([1.0, 5.0], np.float32), np.random.default_rng(0)
     tried, rewards = np.zeros((0, 2)), np.zeros(0)
     for _ in range(16):
-        one = bayesian.propose(tried, rewards, high, 0.5, rng)
+        one = bayesian.propose(tried, rewards, high, kappa, rng, acquisition)
         assert np.all((one >= 0) & (one <= high))
         value = 1 / (1 + np.sum(np.abs((one - top) / high)))
         tried, rewards = np.vstack([tried, one]), np.append(rewards, value)
     assert rewards.max() > 0.9 > rewards[: bayesian.INITIAL].max()
     with pytest.raises(InvalidInput, match="kappa"):
         bayesian.propose(tried, rewards, high, -1.0, rng)
+
+
+def test_expected_improvement_is_the_mean_of_what_is_better_and_random_search_looks_at_nothing():
+    draws = np.random.default_rng(0).normal(0.3, 0.5, 200_000)
+    found = bayesian.expected_improvement(np.asarray([0.3, 0.3]), np.asarray([0.5, 0.0]), 0.4)
+    assert found[0] == pytest.approx(np.maximum(draws - 0.4, 0).mean(), abs=4 * 0.3 / 200_000**0.5)
+    assert found[1] == 0.0
+    high, seen = np.ones(2, np.float32), (np.ones((9, 2)), np.arange(9.0))
+    drawn = [bayesian.propose(*seen, high, 0.5, np.random.default_rng(3), "random") for _ in range(2)]
+    assert np.array_equal(drawn[0], np.random.default_rng(3).random(2)) and np.array_equal(*drawn)
 
 
 class AlikeQuotes(AbstractPolicy):

@@ -54,3 +54,49 @@ def test_there_are_four_experiments():
     assert [len(experiment_targets(k)) for k in (1, 2, 3, 4)] == [3, 4, 4, 2]
     with pytest.raises(InvalidInput, match="experiment"):
         experiment_targets(0)
+
+
+def test_quotes_count_toward_their_neighbors_and_a_point_nobody_quoted_has_the_mean_flow():
+    at = (-0.5, 0.0, 1.0)
+    near = np.asarray(targets.near(np.asarray([-0.6, -0.5, -0.25, 0.25, 1.0, 1.1]), at))
+    expected = [[0, 0, 0], [1, 0, 0], [0.5, 0.5, 0], [0, 0.75, 0.25], [0, 0, 1], [0, 0, 0]]
+    np.testing.assert_allclose(near, expected, atol=1e-12)
+    lots = np.asarray([10.0, 0.0, 3.0])
+    np.testing.assert_allclose(targets.flow_curve(lots, np.asarray([4.0, 0.0, 1.0]), np.asarray(2.5)), [2.5, 2.5, 2.75])
+
+
+def test_a_curve_and_any_statistic_have_losses_in_their_units():
+    measure = targets.Measure("inventory", "lots", lambda record: record)
+    seen = Statistics(
+        share=np.asarray([0.1, 0.6]),
+        percentiles=np.asarray([LARGE_SIZES, [5] * 9], float),
+        flow=np.asarray([[4.0, 2.0], [9.0, 9.0]]),
+        measured={"inventory": np.asarray(7.0)},
+    )
+    curve = Target("flow", (5.0, 1.5), 0, at=(-0.5, 0.5))
+    assert float(curve.loss(seen)) == pytest.approx(0.75)
+    other = Target("statistic", (10.0,), measure=measure)
+    assert float(other.loss(seen)) == pytest.approx(3.0)
+    assert (curve.unit, other.unit) == ("lots a step", "lots")
+    some = Target("percentiles", (8.0, 11.0), 0, at=(0.1, 0.9))
+    assert float(some.loss(seen)) == pytest.approx(0.5)
+    assert targets.flow_points([some, curve]) == (-0.5, 0.5)
+    with pytest.raises(InvalidInput, match="no prices"):
+        curve.loss(Statistics(share=seen.share, percentiles=seen.percentiles))
+    with pytest.raises(InvalidInput, match="same prices"):
+        targets.flow_points([curve, Target("flow", (1.0, 1.0), 1, at=(0.0, 1.0))])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"kind": "flow", "value": (1.0, 2.0), "supertype": 0, "at": (0.5, -0.5)},
+        {"kind": "flow", "value": (1.0, -2.0), "supertype": 0, "at": (-0.5, 0.5)},
+        {"kind": "percentiles", "value": (2.0, 1.0), "supertype": 0, "at": (0.1, 0.9)},
+        {"kind": "percentiles", "value": (1.0, 2.0), "supertype": 0, "at": (0.1, 0.95)},
+        {"kind": "statistic", "value": (1.0,)},
+    ],
+)
+def test_curves_that_are_none_are_refused(wrong):
+    with pytest.raises(InvalidInput, match="target"):
+        Target(**wrong)

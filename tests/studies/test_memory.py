@@ -54,6 +54,7 @@ HUGE = [
     ("taker-spectrum", ["takers=100000000"], "episodes, steps"),
     ("flow-response", ["other_providers=1000000", "flow_takers=1000000"], "episodes, steps"),
     ("calibration-1", ["episodes=100000000"], "episodes, steps"),
+    ("calibrate", ["simulations=1000000000"], "simulations"),
     ("forecast", ["width=100000000"], "width"),
     ("prosumers", ["members=10000000"], "members"),
     ("energy-market", ["scenarios=300", "members=10000000"], "members"),

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from diffgames.calibration.supertype_profile import SupertypeProfile
-from diffgames.calibration.targets import Statistics, Target, percentiles, reward
+from diffgames.calibration.targets import Statistics, Target, flow_curve, flow_points, near, percentiles, reward
 from diffgames.errors import RunFailed
 from diffgames.learning import distribution
 from diffgames.learning.policy import Profile, actor_critic
@@ -130,10 +130,17 @@ def measure(
     return seen, reward(problem.targets, seen), jnp.sum(lived[LEARNING].reward, axis=0)
 
 
+@eqx.filter_jit
+def seen_under(
+    problem: Problem, profile: Profile, laws: Float[Array, "episodes components"], key: PRNGKeyArray
+) -> Statistics:
+    """Statistics of one episode under each Λ."""
+    return _play(problem, profile, laws, key, laws.shape[0])[1]
+
+
 def statistics(problem: Problem, flow: Array, share: Array) -> Statistics:
     """From the lots that providers traded with each taker supertype [episodes, providers, sizes], and their shares."""
-    member = jax.nn.one_hot(jnp.asarray(problem.market.provider_supertype), 2, dtype=jnp.float32)
-    sizes = problem.market.takers.quantity.mean
+    member, sizes = _member(problem), problem.market.takers.quantity.mean
     trades = jnp.einsum("epq,pj->ejq", flow, member, precision="highest") / sizes[None, None, :]
     return Statistics(share=jnp.matmul(share, member, precision="highest"), percentiles=percentiles(trades, sizes))
 
@@ -174,10 +181,34 @@ def _advance(
 
 def _play(problem: Problem, profile: Profile, laws: Array, key: PRNGKeyArray, episodes: int):
     """Every role's experience, and the statistics of every episode."""
+    points = flow_points(problem.targets)
+    measures = [target.measure for target in problem.targets if target.measure is not None]
 
-    def keep(record: StepRecord) -> tuple[Array, Array]:
-        return jnp.sum(record.flow, axis=2), record.running_share
+    def keep(record: StepRecord) -> dict[str, Any]:
+        kept: dict[str, Any] = {"flow": jnp.sum(record.flow, axis=2), "share": record.running_share}
+        if points:
+            half, skew = record.spread_tweak / 2, record.skew_tweak
+            price = jnp.stack([half + skew, half - skew], axis=-1)  # ε_ask, ε_bid, equation (26)
+            weight, lots = near(price, points), jnp.sum(record.flow, axis=-1)
+            kept["near"] = jnp.stack([jnp.sum(weight * lots[..., None], axis=2), jnp.sum(weight, axis=2)])
+        for measure in measures:
+            kept[measure.name] = jax.vmap(measure.of)(record)
+        return kept
 
     games = PerEpisode(problem.market, laws, problem.space.install)
-    lived, (flow, share) = play(games, profile, key, episodes, keep=keep)
-    return lived, statistics(problem, jnp.sum(flow, axis=0), share[-1])
+    lived, kept = play(games, profile, key, episodes, keep=keep)
+    lots = jnp.sum(kept["flow"], axis=0)
+    seen = statistics(problem, lots, kept["share"][-1])
+    if points:
+        member = _member(problem)
+        traded, quotes = (jnp.einsum("tepk,pj->ejk", kept["near"][:, n], member) for n in (0, 1))
+        sides = 2.0 * kept["near"].shape[0] * jnp.sum(member, axis=0)
+        mean = jnp.einsum("epq,pj->ej", lots, member) / sides[None, :]
+        seen = dataclasses.replace(seen, flow=flow_curve(traded, quotes, mean))
+    if measures:
+        seen = dataclasses.replace(seen, measured={m.name: jnp.mean(kept[m.name], axis=0) for m in measures})
+    return lived, seen
+
+
+def _member(problem: Problem) -> Float[Array, "providers supertypes"]:
+    return jax.nn.one_hot(jnp.asarray(problem.market.provider_supertype), 2, dtype=jnp.float32)

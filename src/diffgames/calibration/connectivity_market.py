@@ -18,11 +18,13 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 from jaxtyping import Float
+from scipy.optimize import brentq
 
 from diffgames.calibration.targets import Statistics, Targets, percentiles, reward
 from diffgames.errors import InvalidInput
 
 Profile = Float[np.ndarray, "supertypes sizes"]
+Profiles = Float[np.ndarray, "*profiles supertypes sizes"]
 
 
 @dataclass(frozen=True)
@@ -41,24 +43,24 @@ class ConnectivityMarket:
         if not (self.sizes and self.sizes[0] > 0 and np.all(np.diff(self.sizes) > 0)):
             raise InvalidInput("sizes", self.sizes, "positive numbers that rise")
 
-    def exact(self, probability: Profile) -> Statistics:
+    def exact(self, probability: Profiles) -> Statistics:
         """The expected shares and the percentiles of very many trades; raises `InvalidInput` outside [0, 1]."""
         probability = self._checked(probability)
         count = np.asarray(self.providers)
         points, weights = np.polynomial.legendre.leggauss(sum(self.providers) // 2 + 1)
         factors = 1.0 - probability[..., None] * (1.0 - (1.0 + points) / 2)  # supertypes, sizes, points
         others = count[None, :] - np.eye(len(count), dtype=int)
-        mean = np.prod(factors[None] ** others[:, :, None, None], axis=1) @ (weights / 2)
+        mean = np.prod(factors[..., None, :, :, :] ** others[:, :, None, None], axis=-3) @ (weights / 2)
         return self._statistics(count[:, None] * probability * mean)
 
-    def sample(self, probability: Profile, episodes: int, seed: int) -> Statistics:
-        """Episodes with drawn connections, long enough for ties to be shared evenly."""
+    def sample(self, probability: Profiles, episodes: int, seed: int) -> Statistics:
+        """Episodes with drawn connections, long enough for ties to be shared evenly; a profile, or one for each."""
         probability, rng = self._checked(probability), np.random.default_rng(seed)
         of, size = (
             np.repeat(np.arange(len(self.providers)), self.providers),
             np.repeat(np.arange(len(self.sizes)), self.takers),
         )
-        connected = rng.random((episodes, len(of), len(size))) < probability[of][:, size]
+        connected = rng.random((episodes, len(of), len(size))) < probability[..., of, :][..., size]
         received = connected / np.maximum(connected.sum(axis=1, keepdims=True), 1)
         supertype, of_size = np.eye(len(self.providers))[of], np.eye(len(self.sizes))[size]
         return self._statistics(np.einsum("epl,pj,lq->ejq", received, supertype, of_size) / np.asarray(self.takers))
@@ -67,14 +69,31 @@ class ConnectivityMarket:
         """The best of so many profiles drawn uniformly on [0, 1], and its reward by the exact statistics."""
         rng = np.random.default_rng(seed)
         drawn = rng.random((draws, len(self.providers), len(self.sizes)))
-        rewards = [float(reward(targets, self.exact(one))) for one in drawn]
+        with jax.enable_x64(True):
+            rewards = np.asarray(reward(targets, self.exact(drawn)))
         best = int(np.argmax(rewards))
-        return drawn[best], rewards[best]
+        return drawn[best], float(rewards[best])
 
-    def _checked(self, probability: Profile) -> Profile:
+    def meeting(self, share: float, total: float) -> Profile | None:
+        """Probabilities, alike for all sizes, with these shares of supertype 1 and of both; None where none has them.
+
+        total = 1 − (1 − p_1)^{k_1} (1 − p_2)^{k_2} gives p_2 of p_1, and supertype 1's share then rises in p_1.
+        """
+        first, second = self.providers
+
+        def profile(p: float) -> Profile:
+            other = 1.0 - min((1.0 - total) / (1.0 - p) ** first, 1.0) ** (1.0 / second)
+            return np.repeat([[p], [other]], len(self.sizes), axis=1)
+
+        most = 1.0 - (1.0 - total) ** (1.0 / first)  # supertype 2 has nothing
+        if not 0 <= share <= total < 1:
+            return None
+        return profile(brentq(lambda p: float(self.exact(profile(p)).share[0]) - share, 0.0, most, xtol=1e-12))
+
+    def _checked(self, probability: Profiles) -> Profiles:
         probability = np.asarray(probability, float)
         shape = (len(self.providers), len(self.sizes))
-        if probability.shape != shape or not np.all((probability >= 0) & (probability <= 1)):
+        if probability.shape[-2:] != shape or not np.all((probability >= 0) & (probability <= 1)):
             raise InvalidInput("probability", probability.tolist(), f"{shape[0]} × {shape[1]} numbers in [0, 1]")
         return probability
 

@@ -3,13 +3,17 @@
 Measured of every episode (Vadori et al., Section 5.1), providers being of supertypes j and takers trading sizes q:
 
     m_j     share of all takers' volume that the providers of supertype j have together,   m = Σ_j m_j,
-    v̂_j(p)  (10p)% percentile, p = 1…9, of the individual trade quantities that a provider of supertype j receives.
+    v̂_j(p)  (10p)% percentile, p = 1…9, of the individual trade quantities that a provider of supertype j receives,
+    F̂_j(ε)  flow response, equation (27): lots a step that takers trade with it on a side whose price is ε,
+    x̂       the mean over steps of any function of a step's record (`Measure`).
 
 A percentile is that of all trades of the episode; where the distribution function is flat at 10p% it is the middle of
 the flat piece, ½(inf{v: F(v) ≥ p/10} + inf{v: F(v) > p/10}); a supertype that trades nothing has percentiles of zero.
-A target has a loss ℓ, in its own unit:
+F̂ at points ε_1 < … < ε_K is a weighted mean: a quote ε counts toward its two neighbors in proportion to its nearness
+(not at all outside [ε_1, ε_K]), and to every point one quote with the mean flow is added, so that a point that nobody
+quoted has the mean flow and no episode is without a value. A target has a loss ℓ, in its own unit:
 
-    equal  |f − f*|,      at least  (f* − f)⁺,      percentiles  (1/9) Σ_p |v(p) − v̂(p)|,
+    equal  |f − f*|,      at least  (f* − f)⁺,      percentiles, flow  mean over its points of |f − f*|,
 
 and a reward is either of
 
@@ -18,8 +22,9 @@ and a reward is either of
 the second with a floor ε, since it is infinite where a target is met exactly.
 """
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -36,11 +41,22 @@ SMALL_SIZES = (2.0, 3.0, 3.0, 4.0, 5.0, 5.0, 6.0, 6.0, 7.0)
 Real = Array | np.ndarray
 
 
+@dataclass(frozen=True)
+class Measure:
+    """Any statistic of an episode: the mean over steps of `of(record)`, a number, in `unit`; shape [] per episode."""
+
+    name: str
+    unit: str
+    of: Callable[[Any], Array]
+
+
 class Statistics(eqx.Module):
-    """What an episode shows: m_j, and v̂_j(p) in lots."""
+    """What an episode shows: m_j, v̂_j(p) in lots and, where a target asks, F̂_j in lots a step, and measures by name."""
 
     share: Float[Real, "*episodes supertypes"]
     percentiles: Float[Real, "*episodes supertypes 9"]
+    flow: Float[Real, "*episodes supertypes points"] | None = None
+    measured: dict[str, Real] | None = None
 
     @property
     def total_share(self) -> Float[Real, "*episodes"]:
@@ -61,20 +77,55 @@ def percentiles(trades: Float[Real, "*episodes sizes"], sizes: Float[Real, " siz
     return jnp.where(total > 0, (below(-FLAT) + below(FLAT)) / 2, 0.0)
 
 
-class Target(eqx.Module):
-    """One target: its statistic, its value, its weight w; `unit` is that of its loss."""
+def near(price: Float[Real, "*any"], at: tuple[float, ...]) -> Float[Array, "*any points"]:
+    """How much a quote ε counts toward each of the points, which rise: hats, zero outside of them."""
+    price = jnp.asarray(price)
+    hats = []
+    for here, before, after in zip(at, (at[0] - 1.0, *at), (*at[1:], at[-1] + 1.0), strict=False):
+        rise, fall = (price - before) / (here - before), (after - price) / (after - here)
+        hats.append(jnp.clip(jnp.minimum(rise, fall), 0.0, 1.0))
+    inside = (price >= at[0]) & (price <= at[-1])
+    return jnp.where(inside[..., None], jnp.stack(hats, axis=-1), 0.0)
 
-    kind: Literal["equal", "at least", "percentiles"] = eqx.field(static=True)
+
+def flow_curve(
+    lots: Float[Real, "*episodes points"], quotes: Float[Real, "*episodes points"], mean: Float[Real, "*episodes"]
+) -> Float[Array, "*episodes points"]:
+    """F̂ from the weighted lots and quotes near each point, and the mean flow of all quotes."""
+    return (jnp.asarray(lots) + jnp.asarray(mean)[..., None]) / (jnp.asarray(quotes) + 1.0)
+
+
+class Target(eqx.Module):
+    """One target: its statistic, its value, its weight w; `unit` is that of its loss.
+
+    `at` are the probabilities of percentiles (all nine where it is empty), or the prices ε of a flow response, in
+    market spreads. A target of kind "statistic" has a `measure`.
+    """
+
+    kind: Literal["equal", "at least", "percentiles", "flow", "statistic"] = eqx.field(static=True)
     value: tuple[float, ...] = eqx.field(static=True)
     supertype: int | None = eqx.field(static=True, default=None)  # None: of all providers
     weight: float = eqx.field(static=True, default=1.0)
+    at: tuple[float, ...] = eqx.field(static=True, default=())
+    measure: Measure | None = eqx.field(static=True, default=None)
 
     def __post_init__(self):
-        shares = self.kind != "percentiles"
-        allowed = "one share in [0, 1]" if shares else "nine trade quantities that do not fall, of one supertype"
-        right = len(self.value) == 1 and 0 <= self.value[0] <= 1
-        if not shares:
-            right = len(self.value) == 9 and bool(np.all(np.diff(self.value) >= 0)) and self.supertype is not None
+        if self.kind == "percentiles" and not self.at:
+            self.at = PROBABILITIES
+        value, own = np.asarray(self.value, float), self.supertype is not None
+        rises = len(value) == len(self.at) and bool(np.all(np.diff(self.at) > 0)) and bool(np.all(value >= 0))
+        falls, nine = bool(np.any(np.diff(value) < 0)), set(self.at) <= set(PROBABILITIES)
+        number = len(value) == 1 and bool(np.isfinite(value[0]))
+        if self.kind == "percentiles":
+            right = own and rises and nine and not falls
+            allowed = "trade quantities that do not fall, one for each of .1 to .9 in `at` (nine), of one supertype"
+        elif self.kind == "flow":
+            right = own and rises and len(value) > 1
+            allowed = "two or more flows ≥ 0, one for each of rising prices, of one supertype"
+        elif self.kind == "statistic":
+            right, allowed = number and self.measure is not None, "one number, of a measure"
+        else:
+            right, allowed = number and 0 <= value[0] <= 1, "one share in [0, 1]"
         if not right:
             raise InvalidInput("target", list(self.value), allowed)
         if not self.weight > 0:
@@ -83,21 +134,44 @@ class Target(eqx.Module):
     @property
     def unit(self) -> str:
         """Unit of the loss."""
-        return "lots" if self.kind == "percentiles" else "1"
+        if self.measure is not None:
+            return self.measure.unit
+        return {"percentiles": "lots", "flow": "lots a step"}.get(self.kind, "1")
+
+    def seen(self, seen: Statistics) -> Float[Array, "*episodes values"]:
+        """f, the values of the target's statistic."""
+        if self.kind == "percentiles":
+            return jnp.asarray(seen.percentiles)[..., self.supertype, [PROBABILITIES.index(p) for p in self.at]]
+        if self.kind == "flow":
+            if seen.flow is None:
+                raise InvalidInput("target", "flow", "shares and percentiles: this market has no prices")
+            return jnp.asarray(seen.flow)[..., self.supertype, :]
+        if self.measure is not None:
+            if seen.measured is None:
+                raise InvalidInput("target", self.measure.name, "shares and percentiles: nothing else is measured here")
+            return jnp.asarray(seen.measured[self.measure.name])[..., None]
+        share = seen.total_share if self.supertype is None else jnp.asarray(seen.share)[..., self.supertype]
+        return jnp.asarray(share)[..., None]
 
     def loss(self, seen: Statistics) -> Float[Real, "*episodes"]:
         """ℓ, in `unit`."""
-        if self.kind == "percentiles":
-            found = jnp.asarray(seen.percentiles)[..., self.supertype, :]
-            return jnp.mean(
-                jnp.abs(found - jnp.broadcast_to(jnp.asarray(self.value, found.dtype), found.shape)), axis=-1
-            )
-        share = seen.total_share if self.supertype is None else jnp.asarray(seen.share)[..., self.supertype]
-        short = self.value[0] - share
-        return jnp.abs(short) if self.kind == "equal" else jnp.maximum(short, 0.0)
+        return self.miss(self.seen(seen))
+
+    def miss(self, found: Float[Array, "*episodes values"]) -> Float[Array, "*episodes"]:
+        """ℓ of values of the target's statistic."""
+        short = jnp.broadcast_to(jnp.asarray(self.value, found.dtype), found.shape) - found
+        return jnp.mean(jnp.maximum(short, 0.0) if self.kind == "at least" else jnp.abs(short), axis=-1)
 
 
 Targets = Sequence[Target]
+
+
+def flow_points(targets: Targets) -> tuple[float, ...]:
+    """The prices ε at which the targets want the flow response, empty where none does."""
+    asked = {target.at for target in targets if target.kind == "flow"}
+    if len(asked) > 1:
+        raise InvalidInput("target", sorted(asked), "flow responses at the same prices")
+    return next(iter(asked), ())
 
 
 def reward(targets: Targets, seen: Statistics) -> Float[Array, "*episodes"]:

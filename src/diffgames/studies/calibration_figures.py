@@ -12,8 +12,11 @@ from diffgames.studies.calibration_words import CalibrationHeadline
 
 def target_name(target: Target) -> str:
     """A target in words."""
+    if target.measure is not None:
+        return target.measure.name
     whose = "all providers" if target.supertype is None else f"supertype {target.supertype + 1}"
-    return f"{'percentiles' if target.kind == 'percentiles' else 'share'} of {whose}"
+    what = target.kind if target.kind in ("percentiles", "flow") else "share"
+    return f"{what} of {whose}"
 
 
 def dataset(

@@ -1,7 +1,7 @@
 """Parameters and headline values of the calibration studies."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from diffgames.studies.learning_parameters import LearningParameters
 from diffgames.studies.market_parameters import ExchangeParameters
@@ -9,8 +9,8 @@ from diffgames.studies.study import Headline, Parameter
 
 
 @dataclass(frozen=True, kw_only=True)
-class CalibrationConfig(LearningParameters, ExchangeParameters):
-    """The market, the calibrator, the baselines and the trainings under the frozen law."""
+class CalibratedMarket(LearningParameters, ExchangeParameters):
+    """The market, the calibrator and the trainings under the frozen law: what all calibrations have."""
 
     takers_of_each_size: Annotated[
         int, Parameter(unit="agents", meaning="takers of each trade size 1…10", minimum=1)
@@ -33,13 +33,6 @@ class CalibrationConfig(LearningParameters, ExchangeParameters):
     calibrator_kl_target: Annotated[
         float, Parameter(unit="nats", meaning="target of the calibrator's KL penalty", minimum=1e-9)
     ] = 0.01
-    no_state: Annotated[
-        bool, Parameter(meaning="the calibrator draws Λ itself and sees a constant (ablation of Figure 25)")
-    ] = False
-    bayesian_every: Annotated[
-        int, Parameter(unit="updates", meaning="updates M that the agents adapt to each proposal", minimum=1)
-    ] = 100
-    kappa: Annotated[float, Parameter(meaning="κ of the upper confidence bound μ + κ s", minimum=0.0)] = 0.5
     trainings: Annotated[
         int, Parameter(unit="trainings", meaning="of new agents under the frozen law of Λ", minimum=2)
     ] = 3
@@ -49,6 +42,23 @@ class CalibrationConfig(LearningParameters, ExchangeParameters):
     evaluation_episodes: Annotated[
         int, Parameter(unit="episodes", meaning="held-out episodes behind each measurement", minimum=2)
     ] = 400
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationConfig(CalibratedMarket):
+    """Those of the experiments: the ablation and the search that they are held against."""
+
+    no_state: Annotated[
+        bool, Parameter(meaning="the calibrator draws Λ itself and sees a constant (ablation of Figure 25)")
+    ] = False
+    bayesian_every: Annotated[
+        int, Parameter(unit="updates", meaning="updates M that the agents adapt to each proposal", minimum=1)
+    ] = 100
+    acquisition: Annotated[
+        Literal["ucb", "ei", "random"],
+        Parameter(meaning="how it proposes: upper confidence bound, expected improvement, or random search"),
+    ] = "ucb"
+    kappa: Annotated[float, Parameter(meaning="κ of the upper confidence bound μ + κ s", minimum=0.0)] = 0.5
 
 
 Number = float
