@@ -14,6 +14,7 @@ It is what a calibration is to be held against: a fit that is no better has used
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -88,7 +89,8 @@ class ConnectivityMarket:
         most = 1.0 - (1.0 - total) ** (1.0 / first)  # supertype 2 has nothing
         if not 0 <= share <= total < 1:
             return None
-        return profile(brentq(lambda p: float(self.exact(profile(p)).share[0]) - share, 0.0, most, xtol=1e-12))
+        root: Any = brentq(lambda p: float(self.exact(profile(p)).share[0]) - share, 0.0, most, xtol=1e-12)
+        return profile(root)
 
     def _checked(self, probability: Profiles) -> Profiles:
         probability = np.asarray(probability, float)
