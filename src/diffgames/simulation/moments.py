@@ -20,6 +20,7 @@ from typing import Any
 
 import diffrax
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -148,7 +149,7 @@ def _integrate(rate: Callable, start: Array, time: Array) -> Array:
     """A matrix equation over its span, at every time; time and the components of the state have any units."""
     span = time[-1] - time[0]
     solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(lambda s, y, args: span * rate(time[0] + s * span, y, args)),
+        diffrax.ODETerm(jax.jit(lambda s, y, args: span * rate(time[0] + s * span, y, args))),
         diffrax.Dopri8(),
         t0=0.0,
         t1=1.0,

@@ -70,7 +70,7 @@ def integrate_to_go(
         change = rate(s * span, jax.tree.map(jnp.multiply, y, units))
         return jax.tree.map(lambda leaf, unit: span * (leaf / unit), change, units)
 
-    flow = _between(measured, span, breaks)
+    flow = jax.jit(_between(measured, span, breaks))  # asked for at a dozen places, traced once
     start = jax.tree.map(jnp.divide, terminal, units)
     first = flow(jnp.zeros_like(span), start)
     reference = jnp.where(sizes(start) > 0, sizes(start), sizes(first))
