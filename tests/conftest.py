@@ -27,6 +27,20 @@ if (cache := compilation_cache()) is not None:
     jax.config.update("jax_compilation_cache_dir", str(cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
+LONGEST = {
+    "test_otc_market",
+    "test_kill",
+    "test_linear_quadratic_studies",
+    "test_intervals",
+    "test_verify",
+    "test_examples",
+}
+
+
+def pytest_collection_modifyitems(items):
+    """Files that take minutes start first, so that no worker waits at the end for another's (Makefile, WORKERS)."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
+
 
 @pytest.fixture(autouse=True, scope="module")
 def few_memory_maps():

@@ -70,7 +70,7 @@ def test_the_other_studies(tmp_path):
     code, leader = result(tmp_path / "leader", "stackelberg", "--set", "paths=256", "steps=60", "finite_n=[10,20,40]")
     assert code == 0 and leader["headline"]["K10"] == pytest.approx(0.4202640562, abs=1e-9)
     assert leader["headline"]["finite_n_rate"] == pytest.approx(-2.0, abs=0.05)
-    code, regimes = result(tmp_path / "regimes", "regime-lq", "--set", "switching=exogenous")
+    code, regimes = result(tmp_path / "regimes", "regime-lq", "--set", "switching=exogenous", "paths=4096")
     assert code == 0 and regimes["headline"]["K0"][0] == pytest.approx(0.6523905601, abs=1e-9)
     assert max(entry["gap"] for entry in regimes["certificate"]["entries"].values()) < 1e-9
     found = regimes["headline"]
