@@ -28,13 +28,8 @@ if (cache := compilation_cache()) is not None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 LONGEST = {
-    "test_otc_market",
-    "test_kill",
-    "test_linear_quadratic_studies",
-    "test_intervals",
-    "test_verify",
-    "test_examples",
-}
+    "test_otc_market", "test_kill", "test_linear_quadratic_studies", "test_intervals", "test_verify", "test_examples"
+}  # fmt: skip
 
 
 def pytest_collection_modifyitems(items):

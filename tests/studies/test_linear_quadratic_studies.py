@@ -15,19 +15,8 @@ def result(folder, *words) -> tuple[int, dict]:
 def test_discrete_stackelberg_with_vectors(tmp_path):
     """Two copies of the scalar example side by side have its numbers on the diagonal."""
     pair = {name: [[value, 0.0], [0.0, value]] for name, value in {"A0": 0.9, "A": 0.5, "F": 0.2}.items()}
-    others = {
-        "B0": 2,
-        "F0": 0.5,
-        "B": 1,
-        "D": 1,
-        "G": 0.4,
-        "Gamma0": 0.8,
-        "Gamma1": 0.3,
-        "Gamma2": 0.5,
-        "Q": 2,
-        "Q0": 1,
-    }
-    others |= {"R": 1, "R0": 0.5, "R1": 1, "R2": 0.5, "sigma0": 0.1, "sigma": 0.1}
+    others = {"B0": 2, "F0": 0.5, "B": 1, "D": 1, "G": 0.4, "Gamma0": 0.8, "Gamma1": 0.3, "Gamma2": 0.5, "Q": 2}
+    others |= {"Q0": 1, "R": 1, "R0": 0.5, "R1": 1, "R2": 0.5, "sigma0": 0.1, "sigma": 0.1}
     pair |= {name: [[value, 0.0], [0.0, value]] for name, value in others.items()}
     words = [f"{name}={json.dumps(value)}" for name, value in pair.items()]
     common = ["T=3", "paths=16", "finite_n=[4,8]"]

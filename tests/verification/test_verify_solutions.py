@@ -10,11 +10,7 @@ from diffgames.games.plain import nash_game
 from diffgames.games.stackelberg import stackelberg_game
 from diffgames.solvers import solve
 from diffgames.verification.verify import verify
-
-SLIDES = {
-    "A0": 1.0, "B0": 2.0, "F0": 0.5, "A": 0.5, "B": 1.0, "D": 1.0, "F": 0.2, "G": 0.4, "Gamma0": 0.8, "Gamma1": 0.3,
-    "Gamma2": 0.5, "Q0": 1.0, "Q": 2.0, "R0": 0.5, "R": 1.0, "R1": 1.0, "R2": 0.5, "sigma0": 0.1, "sigma": 0.1,
-}  # fmt: skip
+from linear_quadratic_games import SLIDES
 
 
 @pytest.fixture(scope="module")
