@@ -14,25 +14,17 @@ from typing import Annotated, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.figure import Figure
 
 from diffgames.games.differential import GaussianLaw
 from diffgames.games.linear_quadratic import LinearQuadraticGame
 from diffgames.games.stackelberg import stackelberg_game
-from diffgames.plotting import COLOURS, band, label, legends, new_figure
 from diffgames.simulation import simulate
 from diffgames.simulation.moments import closed_loop, mean_and_covariance, second_moments
 from diffgames.solvers import LinearQuadraticSolution, escape_time, solve
 from diffgames.studies import stackelberg_run as parts
 from diffgames.studies.context import RunContext
 from diffgames.studies.linear_quadratic_words import escaped, over_time, searched
-from diffgames.studies.stackelberg_finite import (
-    FINITE_HEADLINE,
-    finite_array,
-    finite_figure,
-    finite_game,
-    finite_headline,
-)
+from diffgames.studies.stackelberg_finite import FINITE_HEADLINE, finite_game
 from diffgames.studies.stackelberg_parameters import HEADLINE, StackelbergMatrices, second_moment, start_of
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.verification.certificate import Certificate
@@ -68,7 +60,7 @@ def run(config: StackelbergConfig, context: RunContext) -> StudyResult:
         solution = solve(game)
         context.log(repr(solution))
         context.progress.update("certifying", 0.3)
-        certificate = certify(config, solution)
+        certificate = verify(config, solution.profile, context)
         context.progress.update("finite game", 0.5)
         finite = finite_game(
             config,
@@ -83,26 +75,8 @@ def run(config: StackelbergConfig, context: RunContext) -> StudyResult:
         means = _means(config, solution, context)
         restart = _restart(config, solution)
         context.log(f"time consistency: gains solved again from T/2 differ by {restart:.2e}")
-    time = np.asarray(solution.time)
-    gains = parts.gains_over_time(solution, np.arange(time.size))
-    headline = parts.start_numbers(solution) | finite_headline(finite) | {"escape_time": escape}
-    headline["restart_error"] = restart
-    return StudyResult(
-        warnings=unsearched,
-        headline=headline,
-        certificate=certificate,
-        arrays={
-            "gains": over_time(gains, time),
-            "means": over_time({key: value for key, value in means.items() if key != "time"}, means["time"]),
-            "finite_game": finite_array(finite),
-        },
-        profile=solution.profile,
-        figures={
-            "gains": lambda: parts.gains_figure(gains, time, ""),
-            "means": lambda: means_figure(means),
-            "finite_n_gap": lambda: finite_figure(finite, headline),
-        },
-    )
+    found = {"escape_time": escape, "restart_error": restart}
+    return parts.result(solution, np.asarray(solution.time), certificate, finite, means, found, warnings=unsearched)
 
 
 def verify(config: StackelbergConfig, profile: Any, context: RunContext) -> Certificate:
@@ -110,12 +84,6 @@ def verify(config: StackelbergConfig, profile: Any, context: RunContext) -> Cert
     with jax.enable_x64(True):
         game = game_of(config)
         return matrix_gaps(game, profile, second_moment(config, *parts.sizes_of(game)[1]))
-
-
-def certify(config: StackelbergConfig, solution: LinearQuadraticSolution) -> Certificate:
-    """Exact gaps of leader (the crowd reacts) and follower (the crowd stands still)."""
-    _, states = parts.sizes_of(solution.game)
-    return matrix_gaps(solution.game, solution.profile, second_moment(config, *states))
 
 
 def _restart(config: StackelbergConfig, solution: LinearQuadraticSolution) -> float:
@@ -150,23 +118,6 @@ def _means(config: StackelbergConfig, solution: LinearQuadraticSolution, context
         "simulated_deviation": np.asarray(paths.deviation),
         "block": np.broadcast_to(np.repeat([0, 1, 2], [n0, n, n]), paths.mean.shape).astype(float),
     }
-
-
-def means_figure(means: dict[str, np.ndarray]) -> Figure:
-    """Means with bands of two standard deviations, simulation as dots on theory."""
-    figure, axes = new_figure()
-    ax, time = axes[0], means["time"]
-    names = ("leader x0", "follower x1", "mean m")
-    for number in range(3):
-        column = int(np.flatnonzero(means["block"][0] == number)[0])
-        centre, width = means["theory_mean"][:, column], 2 * means["theory_deviation"][:, column]
-        ax.plot(time, centre, ("-", "-", "--")[number], color=COLOURS[number], label=names[number])
-        band(ax, time, centre - width, centre + width, colour=COLOURS[number])
-        every = slice(None, None, max(time.size // 24, 1))
-        ax.plot(time[every], means["simulated_mean"][every, column], "o", color=COLOURS[number], markersize=3)
-    label(ax, x=("time", ""), y=("state", ""), title="Theory (lines, ±2 sd), simulation (dots)")
-    legends(ax)
-    return figure
 
 
 def _failed(config: StackelbergConfig, game: LinearQuadraticGame, escape: float) -> StudyResult:

@@ -17,15 +17,8 @@ from diffgames.games.stackelberg import stackelberg_game
 from diffgames.solvers import LinearQuadraticSolution, solve
 from diffgames.studies import stackelberg_run as parts
 from diffgames.studies.context import RunContext
-from diffgames.studies.linear_quadratic_words import over_time, plain_block
-from diffgames.studies.stackelberg import means_figure
-from diffgames.studies.stackelberg_finite import (
-    FINITE_HEADLINE,
-    finite_array,
-    finite_figure,
-    finite_game,
-    finite_headline,
-)
+from diffgames.studies.linear_quadratic_words import plain_block
+from diffgames.studies.stackelberg_finite import FINITE_HEADLINE, finite_game
 from diffgames.studies.stackelberg_parameters import HEADLINE, StackelbergMatrices, second_moment, start_of
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.verification.certificate import Certificate
@@ -67,27 +60,11 @@ def run(config: StackelbergDiscreteConfig, context: RunContext) -> StudyResult:
             discrete=True,
         )
         means = _means(config, solution, context)
+    (k0, _), _ = parts.sizes_of(solution.game)
+    reaction = np.asarray(solution.profile.reaction(0.0))[0][solution.game.control_slices[1], :k0]
+    found = {"H_u": plain_block(reaction), "escape_time": None}
     time = np.asarray(solution.profile.gain.time)
-    gains = parts.gains_over_time(solution, np.arange(time.size))
-    reaction = np.asarray(solution.profile.reaction(0.0))[0][
-        solution.game.control_slices[1], : parts.sizes_of(solution.game)[0][0]
-    ]
-    headline = parts.start_numbers(solution) | finite_headline(finite) | {"H_u": plain_block(reaction)}
-    return StudyResult(
-        headline=headline | {"escape_time": None},
-        certificate=certificate,
-        arrays={
-            "gains": over_time(gains, time, "step"),
-            "means": over_time({key: value for key, value in means.items() if key != "time"}, means["time"], "step"),
-            "finite_game": finite_array(finite),
-        },
-        profile=solution.profile,
-        figures={
-            "gains": lambda: parts.gains_figure(gains, time, "steps"),
-            "means": lambda: means_figure(means),
-            "finite_n_gap": lambda: finite_figure(finite, headline),
-        },
-    )
+    return parts.result(solution, time, certificate, finite, means, found, discrete=True)
 
 
 def verify(config: StackelbergDiscreteConfig, profile: Any, context: RunContext) -> Certificate:
