@@ -53,6 +53,7 @@ HUGE = [
     ("otc-market", ["width=1000000"], "width"),
     ("taker-spectrum", ["takers=100000000"], "episodes, steps"),
     ("flow-response", ["other_providers=1000000", "flow_takers=1000000"], "episodes, steps"),
+    ("emergent-behaviour", ["trainings=1000000"], "trainings, episodes, steps"),
     ("calibration-1", ["episodes=100000000"], "episodes, steps"),
     ("calibrate", ["simulations=1000000000"], "simulations"),
     ("forecast", ["width=100000000"], "width"),

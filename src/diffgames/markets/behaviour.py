@@ -12,8 +12,11 @@ provider i. Conventions:
   ε_bid = ½ε_spread − ε_skew, averaged over both sides within bins of ε, per connected taker of a supertype;
 * flow variance ratio Var(Σ_i x_i)/Σ_i Var(x_i), x_i the signed lots of taker i in a step, moments over all steps and
   episodes: 1 where takers trade independently at their own frequencies, the number of takers where all move as one.
+* average price: the mean of ε_α over both sides, equation (26), in which ε_skew cancels: ½ε_spread;
+* flow per taker: Σ_bt volume with a supertype / Σ_bt connected takers of it, lots a step.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -100,6 +103,63 @@ def holding_times(inventory: Float[np.ndarray, "steps episodes"]) -> Float[np.nd
             change = np.where(sign[t + 1] != sign[t], t + 1, change)
         times[t] = np.where(sign[t] != 0, change - t, np.nan)
     return times
+
+
+def average_price(record: StepRecord, provider: int = 0) -> float:
+    """Mean of ε_α over sides, steps and episodes, in market spreads."""
+    return float(_of(record.spread_tweak, provider).mean() / 2)
+
+
+def flow_per_taker(
+    record: StepRecord, taker_counts: Sequence[int], provider: int = 0
+) -> Float[np.ndarray, " taker_supertypes"]:
+    """Lots a step from a connected taker of each supertype; NaN where the provider never meets one."""
+    volume = np.asarray(record.flow, np.float64)[:, :, provider].sum(axis=(0, 1, 2))
+    reached = np.asarray(record.network.provider_fraction, np.float64)[:, :, provider] * np.asarray(taker_counts)
+    connected = reached.sum(axis=(0, 1))
+    return np.where(connected > 0, volume / np.where(connected > 0, connected, 1.0), np.nan)
+
+
+def skew_slopes(record: StepRecord, provider: int = 0) -> Float[np.ndarray, " episodes"]:
+    """Skew intensity of every episode by itself; NaN where its inventory never changes."""
+    inventory, skew = _of(record.inventory, provider), _of(record.skew_tweak, provider)
+    centred = inventory - inventory.mean(axis=0)
+    total = np.sum(centred**2, axis=0)
+    return np.where(total > 0, np.sum(centred * skew, axis=0) / np.where(total > 0, total, 1.0), np.nan)
+
+
+def by_inventory(
+    record: StepRecord,
+    values: Float[np.ndarray, "steps episodes"],
+    edges: Float[np.ndarray, " edges"],
+    provider: int = 0,
+) -> Float[np.ndarray, " bins"]:
+    """Mean of the finite values in every bin of the provider's inventory; NaN where there is none."""
+    index = np.digitize(_of(record.inventory, provider), edges) - 1
+    chosen = [values[(index == place) & np.isfinite(values)] for place in range(len(edges) - 1)]
+    return np.array([one.mean() if len(one) else np.nan for one in chosen])
+
+
+def statistics(record: StepRecord, taker_counts: Sequence[int], provider: int = 0) -> dict[str, float]:
+    """Every statistic of Section 5.2 of one provider, by name; a skew intensity that does not exist is NaN.
+
+    `taker_counts` is the number of takers of the two supertypes, flow takers first.
+    """
+    flow = flow_per_taker(record, taker_counts, provider)
+    pnl = episode_total(record.pnl_spread, provider) + episode_total(record.pnl_inventory, provider)
+    return {
+        "inventory": mean_abs_inventory(record, provider),
+        "skew_intensity": skew_regression(record, provider).slope,
+        "hedge_fraction": hedge_fraction(record, provider),
+        "holding_time": holding_time(record, provider),
+        "average_price": average_price(record, provider),
+        "flow_taker_flow": float(flow[0]),
+        "pnl_taker_flow": float(flow[1]),
+        "flow_difference": float(flow[1] - flow[0]),
+        "flow_ratio": float(flow[1] / flow[0]) if flow[0] > 0 else float("nan"),
+        "market_share": float(np.asarray(record.running_share, np.float64)[-1, :, provider].mean()),
+        "pnl": float(pnl.mean()),
+    }
 
 
 def flow_response(

@@ -18,7 +18,7 @@ from diffgames.markets.agents import ProviderSupertypes, TakerSupertypes
 from diffgames.markets.environment import OTCMarket
 from diffgames.markets.market_state import MarketState, StepRecord
 
-Values = dict[str, Float[Array, ""]]
+Values = dict[str, Float[Array, "*agents"]]
 TAIL = 2.0  # deviations from the mean at which a normal attribute is looked at
 
 
@@ -27,13 +27,13 @@ class GivenType(AbstractMarkovGame):
 
     Attributes:
         market: the market whose types are drawn.
-        target, index: the agent's role and place in it.
+        target, index: the agent's role and place in it; or places of several, each with its own value.
         values: attributes of its type by name (fields of `ProviderType` or `TakerType`); others are drawn.
     """
 
     market: OTCMarket
     target: str = eqx.field(static=True)
-    index: Int[Array, ""]
+    index: Int[Array, "*agents"]
     values: Values
 
     @property

@@ -28,6 +28,7 @@ STUDIES: dict[str, str] = {
     "exchange-fit": "diffgames.studies.exchange_fit:STUDY",
     "neural-exchange": "diffgames.studies.neural_exchange:STUDY",
     "flow-response": "diffgames.studies.flow_response:STUDY",
+    "emergent-behaviour": "diffgames.studies.emergent_behaviour:STUDY",
     "market-maker": "diffgames.studies.market_maker:STUDY",
     "market-maker-survival": "diffgames.studies.market_maker_survival:STUDY",
     "market-maker-real": "diffgames.studies.market_maker_real:STUDY",
