@@ -47,7 +47,7 @@ def slope_on(attribute: Float[np.ndarray, " points"], statistic: Float[np.ndarra
     x, y = attribute[known], statistic[known]
     x = x - x.mean() if len(x) else x
     total = np.sum(x**2)
-    return float(x @ y / total) if total > 0 else float("nan")
+    return float(x @ (y - y.mean()) / total) if total > 0 else float("nan")
 
 
 def holm(p_values: Float[np.ndarray, " claims"]) -> Float[np.ndarray, " claims"]:
