@@ -14,10 +14,11 @@ from jaxtyping import Float, PRNGKeyArray
 
 from diffgames.errors import InvalidInput, RunFailed
 from diffgames.learning.policy import Profile
-from diffgames.learning.train import Outcome, TrainResult, initial_profile
+from diffgames.learning.train import Outcome, TrainResult
 from diffgames.learning.verdict import verdict
 from diffgames.markets.environment import OTCMarket
 from diffgames.markets.exchange import LEAST_GRID
+from diffgames.markets.supertypes import by_supertype
 from diffgames.studies.context import RunContext
 from diffgames.studies.emergent_claims import CLAIMS, WORDS
 from diffgames.studies.emergent_figures import FIGURES
@@ -32,9 +33,9 @@ from diffgames.studies.emergent_sweep import (
     sweep,
 )
 from diffgames.studies.emergent_words import EmergentConfig, EmergentHeadline
-from diffgames.studies.learning_parameters import learn_seeds, tenth
+from diffgames.studies.learning_parameters import learn_seeds, new_profile, tenth
 from diffgames.studies.market_parameters import build_market, fit_exchanges
-from diffgames.studies.otc_market import ROLES, by_supertype
+from diffgames.studies.otc_market import ROLES
 from diffgames.studies.study import Study, StudyResult
 from diffgames.verification.claims import Verdicts, first_critical, judge, slope_on
 
@@ -97,7 +98,7 @@ def _learn(
 ) -> tuple[list[TrainResult], list[Profile], list[str]]:
     """The sound ones of all trainings, learned as one mapped computation; their starts; and what to warn of."""
     keys = jax.random.split(key, (config.trainings, 2))
-    starts = [initial_profile(market, one[0], config.width, config.recurrent) for one in keys]
+    starts = [new_profile(config, market, one[0]) for one in keys]
     trained, _ = learn_seeds(config, context, [market] * len(keys), starts, [one[1] for one in keys], ROLES)
     sound = [one for one in trained if one.outcome is Outcome.COMPLETED]
     broken = [one.outcome for one in trained if one.outcome is not Outcome.COMPLETED]

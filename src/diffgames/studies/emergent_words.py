@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from diffgames.studies.learning_parameters import LearningParameters
+from diffgames.studies.learning_parameters import SettingsByRole
 from diffgames.studies.market_parameters import MarketParameters
 from diffgames.studies.study import Headline, Parameter
 
@@ -11,7 +11,7 @@ PerClaim = dict[str, float | None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class EmergentConfig(LearningParameters, MarketParameters):
+class EmergentConfig(SettingsByRole, MarketParameters):
     """The market, how often it is learned, and where the first provider's behavior is measured."""
 
     trainings: Annotated[
