@@ -16,20 +16,8 @@ TOY = f"{Path(__file__).with_name('toy_study.py')}:STUDY"
 
 
 def command(folder: Path, study: str, settings: list[str], *more: str) -> list[str]:
-    return [
-        sys.executable,
-        "-m",
-        "diffgames",
-        "run",
-        study,
-        "--seed",
-        "7",
-        "--out",
-        str(folder),
-        "--set",
-        *settings,
-        *more,
-    ]
+    run = [sys.executable, "-m", "diffgames", "run", study, "--seed", "7", "--out", str(folder)]
+    return [*run, "--set", *settings, *more]
 
 
 def run_to_the_end(words: list[str], cwd: Path) -> None:
@@ -129,15 +117,8 @@ def test_a_changed_parameter_is_refused_on_resume(tmp_path, change):
 CROWD = ['networks=["uniform"]', "epochs=3", "fine_epochs=2", "steps=6", "fine_steps=6", "paths=8", "knots=3"]
 JUDGED = ["evaluation_paths=20", "deviator_updates=2", "deviator_paths=4", "certificate_paths=10", "alpha_updates=2"]
 BANKS = ["banks=3", "banks_compared=[2]", "gap_banks=[2,4]", "paths=64", "steps=4", "population=100"]
-MARKET = [
-    "updates=30",
-    "episodes=8",
-    "steps=20",
-    "width=16",
-    "passes=2",
-    "evaluation_episodes=20",
-    "deviator_updates=5",
-]
+MARKET = ["updates=30", "episodes=8", "steps=20", "width=16", "passes=2", "evaluation_episodes=20"]
+MARKET += ["deviator_updates=5"]
 FAMILIES = {
     "crowd-flocking": [*CROWD, *JUDGED],
     "reach-avoid": ["points=[9,9,9]", "starts=4", "simulation_steps=4"],
