@@ -45,6 +45,9 @@ def test_the_run_folder_holds_what_was_promised(folder):
     assert set(headline["reward_first"]) == set(headline["reward_last"]) == supertypes
     assert len(headline["market_share"]) == 3 and 0 < sum(headline["market_share"]) <= 1
     assert headline["updates"] == 2 and headline["imbalance"] < 1e-2
+    assert headline["flow_variance_ratio"] > 0 and headline["flow_variance_ratio_error"] > 0
+    assert set(headline["flow_variance_by_supertype"]) == {"taker_0", "taker_1"}
+    assert headline["pnl_penalty"] < 0  # quick marks to the book
     assert headline["skew_standard_error"] > 0 and headline["agent_steps_per_second"] > 0
     entries = result["certificate"]["entries"]
     trained = {name: entry for name, entry in entries.items() if entry["curves"]}
