@@ -6,8 +6,8 @@ import pytest
 
 from diffgames.markets.ecn_memory_fit import fit_memory
 from diffgames.markets.level2 import read_level2
+from diffgames.markets.round_trips import earned, lone_taker, schedules
 from diffgames.markets.synthetic import synthetic_level2
-from diffgames.verification.round_trips import earned, lone_taker, schedules
 
 ES = "es/ESH4_2023-12-25_82800000_86400000_l2_10_1s.csv.gz"
 AAPL = "lobster/AAPL_2012-06-21_34200000_37800000_l2_10_1s.csv.gz"
