@@ -271,7 +271,7 @@ def _arrays(
         {
             "law": (("given", "quantile", "component"), np.asarray(quantiles)),
             "value": (("measured", "target"), np.asarray(flat)),
-            "identified": ("direction", headline.identified, {"long_name": "1 − λ: 1 known, 0 as before any data"}),
+            "identified": ("direction", headline.identified, {"long_name": "1 − λ"}),
             "reward": ("update", np.asarray(found.history["reward"], float), {"long_name": "reward of CALSHEQ"}),
         },
         coords={
@@ -371,7 +371,7 @@ STUDY = Study(
             "calibrate",
             laws_panel,
             reached_panel,
-            lines("identified", title="directions of Λ"),
+            lines("identified", title="directions of Λ: 1 known, 0 as before"),
             width=4.6,
             height=3.6,
         )
