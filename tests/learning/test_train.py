@@ -19,7 +19,15 @@ from diffgames.learning import train as training
 from diffgames.learning.policy import FixedProbabilities
 from diffgames.learning.ppo import PPOConfig
 from diffgames.learning.rollout import evaluate
-from diffgames.learning.train import LearningWarning, Outcome, initial_profile, train, train_seeds, value_clip_notes
+from diffgames.learning.train import (
+    Compared,
+    LearningWarning,
+    Outcome,
+    initial_profile,
+    train,
+    train_seeds,
+    value_clip_notes,
+)
 from toy_games import Aim, Door, Duopoly, Recall
 
 FAST = PPOConfig(learning_rate=1e-2, passes=8, minibatch=256, episodes=64)
@@ -270,13 +278,24 @@ def test_the_profile_that_stood_highest_is_handed_back_beside_the_last():
     assert mean_return(Aim(), found.best, "archer") > mean_return(Aim(), found.profile, "archer") + 0.1
 
 
-def test_the_worst_off_group_decides_and_a_short_training_keeps_its_last():
+def test_the_worst_off_group_decides_up_to_what_is_enough():
     rewards = {"a": jnp.asarray(np.r_[np.zeros(10), np.ones(10)][:, None] * [[1.0, -1.0]])}
-    groups = {"up": ("a", (0,)), "down": ("a", (1,))}
-    found = [float(training.standing(rewards, groups, jnp.int32(k))) for k in (8, 9, 14, 19)]
-    np.testing.assert_allclose(found, [-np.inf, 0.0, -0.5, -1.0])
-    assert float(training.standing(rewards, {"up": ("a", (0,))}, jnp.int32(19))) == 1.0
-    short = learned(Aim(steps=3), dataclasses.replace(FAST, episodes=4, passes=1), 3)
+    up, down = ("a", (0,)), ("a", (1,))
+
+    def found(compared):
+        return [float(training.standing(rewards, compared, jnp.int32(k))) for k in (8, 9, 14, 19)]
+
+    np.testing.assert_allclose(found(Compared((up, down))), [-np.inf, 0.0, -0.5, -1.0])
+    np.testing.assert_allclose(found(Compared((up,))), [-np.inf, 0.0, 0.5, 1.0])
+    np.testing.assert_allclose(found(Compared((up,), enough=0.25)), [-np.inf, 0.0, 0.25, 0.25])
+
+
+def test_the_latest_profile_that_is_good_enough_and_the_last_of_a_short_training_are_kept():
+    """Rewards of aiming are at most zero and at least −4: everything is enough, and the latest is kept."""
+    config = dataclasses.replace(FAST, episodes=4, passes=1)
+    long = learned(Aim(steps=3), config, 14, compared=Compared((("archer", (0, 1)),), enough=-100.0))
+    assert long.best_updates == 13
+    short = learned(Aim(steps=3), config, 3)
     assert short.best_updates == 3 and same(short.best, short.profile)
 
 

@@ -36,7 +36,7 @@ def test_rewards_that_climb_and_then_fall_are_not_converged():
     provider = np.where(u < 100, 0.26 * u / 100, 0.26 - 0.45 * (u - 100) / 200) + 0.02 * rng.standard_normal(300)
     found = verdict({"provider_0": provider, "taker_0": 0.5 + 0.01 * rng.standard_normal(300)})
     assert not found.converged and found.words.startswith("not converged: provider_0 still falls")
-    assert "withdrawing 0" in found.words and "taker_0" not in found.words
+    assert "withdrawing 0" in found.words and "taker_0" not in found.words and found.below == ("provider_0",)
 
 
 def test_a_share_that_drifts_is_told_and_no_level_is_asked_of_it():

@@ -9,12 +9,12 @@ from a checkpoint continues bit for bit. An update that leaves the state unsound
 good state stays. With several devices the episodes are spread over all of them; several seeds are mapped
 (`train_seeds`).
 
-Training that has not settled may have passed what it should have kept. Among `groups` of agents (supertypes, say) the
-*standing* of a profile is what its worst-off group earns,
+Training that has not settled may have passed what it should have kept. Among groups of agents (supertypes, say) the
+*standing* of a profile is what its worst-off group earns, up to what is enough (withdrawing, say),
 
-    s_u = min_g  mean of the rewards of group g over the updates u−K+1 … u,       K = `WINDOW`,
+    s_u = min(enough, min_g  mean of the rewards of group g over the updates u−K+1 … u),       K = `WINDOW`,
 
-and the profile that played in the update of the highest standing is handed back beside the last one (`best`).
+and the latest profile of the highest standing is handed back beside the last one (`best`).
 """
 
 import dataclasses
@@ -39,8 +39,6 @@ from diffgames.learning.ppo import Learner, PPOConfig, improve, new_learner
 from diffgames.learning.rollout import Experience, play
 
 History = dict[str, Any]
-Groups = Mapping[str, tuple[str, tuple[int, ...]]]
-"""{label: (role, indices of its agents)}."""
 Configs = PPOConfig | Mapping[str, PPOConfig]
 """PPO's settings for all roles, or those of every role that learns."""
 SAVE_EVERY = 10
@@ -77,8 +75,18 @@ class Checkpoint(Protocol):
     def save(self, tree: Any) -> None: ...
 
 
+class Compared(NamedTuple):
+    """The groups whose lowest reward is a profile's standing, (role, indices of agents) each, and what is enough."""
+
+    groups: tuple[tuple[str, tuple[int, ...]], ...]
+    enough: float = float("inf")
+
+
+NOTHING = Compared(())
+
+
 class Best(eqx.Module):
-    """The policies of the highest standing so far, that standing, and the updates they had been through."""
+    """The latest policies of the highest standing so far, that standing, and the updates they had been through."""
 
     policies: Profile
     standing: Float[Array, ""]
@@ -99,8 +107,8 @@ class LearnerState(eqx.Module):
 class TrainResult(NamedTuple):
     """The learned profile, what happened on the way (arrays over updates), and how it ended.
 
-    `best` is the profile of the highest standing and `best_updates` the updates it had been through; both are those of
-    the last profile where training knew of no groups, or was shorter than `WINDOW`.
+    `best` is the latest profile of the highest standing and `best_updates` the updates it had been through; both are
+    those of the last profile where training was shorter than `WINDOW`.
     """
 
     profile: Profile
@@ -143,7 +151,7 @@ def train(
     *,
     learn: Sequence[str],
     fixed: Fixed | None = None,
-    groups: Groups | None = None,
+    compared: Compared | None = None,
     checkpoint: Checkpoint | None = None,
     save_every: int = SAVE_EVERY,
     progress: ProgressCallback | None = None,
@@ -151,8 +159,8 @@ def train(
 ) -> TrainResult:
     """Improve the policies of the roles in `learn` for `updates` updates, starting from `profile`.
 
-    `config` is PPO's settings, for all roles or by role (the episodes of an update are common to all). `groups`, the
-    default being every role that learns, are compared where the best profile is looked for (see the module).
+    `config` is PPO's settings, for all roles or by role (the episodes of an update are common to all). `compared`, by
+    default every role that learns with no level that is enough, says what the best profile is (see the module).
     `fixed` are agents {(role, index): function} that do not learn while the others of their role do: they play by their
     functions (`games.fixed_agents`), and nothing is learned from what they live through.
     `progress(update, metrics)` is called after every update with the metrics of that update (see `advance`);
@@ -162,9 +170,9 @@ def train(
     """
     game = fix_agents(game, fixed) if fixed else game
     state = start(game, profile, config, key, updates, learn)
-    frozen, groups = devices.replicate(profile), _groups(game, learn, groups)
+    frozen, compared = devices.replicate(profile), compared or _every_role(game, learn)
     state = take_updates(
-        lambda s: update(game, frozen, s, config, groups), state, updates, checkpoint, save_every, progress
+        lambda s: update(game, frozen, s, config, compared), state, updates, checkpoint, save_every, progress
     )
     result = _result(profile, state)
     for note in value_clip_notes(result.history, config):
@@ -182,7 +190,7 @@ def train_seeds(
     updates: int,
     *,
     learn: Sequence[str],
-    groups: Groups | None = None,
+    compared: Compared | None = None,
     checkpoint: Checkpoint | None = None,
     save_every: int = SAVE_EVERY,
     progress: ProgressCallback | None = None,
@@ -195,9 +203,9 @@ def train_seeds(
     runs = list(zip(games, profiles, keys, strict=True))
     state = _stacked([start(game, profile, config, key, updates, learn) for game, profile, key in runs])
     played, frozen = devices.replicate((_stacked(games), _stacked(profiles)))
-    groups = _groups(games[0], learn, groups)
+    compared = compared or _every_role(games[0], learn)
     state = take_updates(
-        lambda s: _update_seeds(played, frozen, s, config, groups), state, updates, checkpoint, save_every, progress
+        lambda s: _update_seeds(played, frozen, s, config, compared), state, updates, checkpoint, save_every, progress
     )
     return [_result(p, jax.tree.map(lambda leaf, i=i: leaf[i], state)) for i, p in enumerate(profiles)]
 
@@ -260,7 +268,7 @@ def start(
 
 @eqx.filter_jit
 def update(
-    game: AbstractMarkovGame, profile: Profile, state: LearnerState, config: Configs, groups: Groups | None = None
+    game: AbstractMarkovGame, profile: Profile, state: LearnerState, config: Configs, compared: Compared | None = None
 ) -> tuple[LearnerState, dict[str, Any]]:
     """One update, taken if it is sound and recorded in the history; metrics as in `advance`."""
     bare = dataclasses.replace(state, history={}, best=None)
@@ -270,7 +278,7 @@ def update(
     best = (
         None
         if state.best is None
-        else _better(state, state.best, standing(history["reward"], groups or {}, state.index))
+        else _better(state, state.best, standing(history["reward"], compared or NOTHING, state.index))
     )
     following = dataclasses.replace(following, history=history, outcome=outcome, best=best)
     kept = eqx.tree_at(lambda s: s.outcome, state, outcome)
@@ -278,42 +286,43 @@ def update(
 
 
 @eqx.filter_jit
-def _update_seeds(games, profiles, states, config, groups):
+def _update_seeds(games, profiles, states, config, compared):
     def one(game, profile, state):
-        return update(game, profile, state, config, groups)
+        return update(game, profile, state, config, compared)
 
     return eqx.filter_vmap(one)(games, profiles, states)
 
 
 def standing(
-    rewards: Mapping[str, Float[Array, "updates agents"]], groups: Groups, index: Int[Array, ""]
+    rewards: Mapping[str, Float[Array, "updates agents"]], compared: Compared, index: Int[Array, ""]
 ) -> Float[Array, ""]:
-    """What the worst-off group earns on average over the `WINDOW` updates up to `index`; −∞ before there are so many.
+    """What the worst-off group earns on average over the `WINDOW` updates up to `index`, up to what is enough.
 
-    −∞ without groups too: nothing is compared then.
+    −∞ before there are so many updates, and without groups: nothing is compared then.
     """
     row = jnp.arange(next(iter(rewards.values())).shape[0], dtype=jnp.int32)
     inside = (row <= index) & (row > index - WINDOW)
     means = [
         jnp.sum(jnp.where(inside, jnp.mean(rewards[role][:, jnp.asarray(members)], axis=1), 0.0)) / WINDOW
-        for role, members in groups.values()
+        for role, members in compared.groups
     ]
     lowest = jnp.min(jnp.stack(means)) if means else jnp.float32(-jnp.inf)
-    return jnp.where(index + 1 >= WINDOW, lowest, -jnp.inf).astype(jnp.float32)
+    return jnp.where(index + 1 >= WINDOW, jnp.minimum(lowest, compared.enough), -jnp.inf).astype(jnp.float32)
 
 
 def _better(state: LearnerState, best: Best, now: Float[Array, ""]) -> Best:
-    """The best after an update: the policies that played in it, where their standing is the highest so far."""
+    """The best after an update: the policies that played in it, unless their standing is lower than one before."""
     playing = Best({name: learner.policy for name, learner in state.learners.items()}, now, state.index)
-    return jax.tree.map(lambda new, old: jnp.where(now > best.standing, new, old), playing, best)
+    taken = jnp.isfinite(now) & (now >= best.standing)
+    return jax.tree.map(lambda new, old: jnp.where(taken, new, old), playing, best)
 
 
-def _groups(game: AbstractMarkovGame, learn: Sequence[str], groups: Groups | None) -> Groups:
-    """The groups that are compared: those given, else the agents of every role that learns, fixed ones left out."""
-    if groups is not None:
-        return groups
+def _every_role(game: AbstractMarkovGame, learn: Sequence[str]) -> Compared:
+    """The agents of every role that learns, those left out that functions play."""
     places = game.places if isinstance(game, FixedAgents) else ()
-    return {name: (name, tuple(i for i in range(game.role(name).count) if (name, i) not in places)) for name in learn}
+    return Compared(
+        tuple((name, tuple(i for i in range(game.role(name).count) if (name, i) not in places)) for name in learn)
+    )
 
 
 def config_of(config: Configs, role: str) -> PPOConfig:

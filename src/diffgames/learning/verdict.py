@@ -45,10 +45,14 @@ class Trend:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`converged` where no curve moves and nobody is below doing nothing; `reasons` in words otherwise."""
+    """`converged` where no curve moves and nobody is below doing nothing; `reasons` in words otherwise.
+
+    `below` are the labels of those who end below doing nothing.
+    """
 
     trends: Mapping[str, Trend]
     reasons: tuple[str, ...]
+    below: tuple[str, ...] = ()
 
     @property
     def converged(self) -> bool:
@@ -100,8 +104,9 @@ def verdict(
     short = [name for name, one in trends.items() if np.isinf(one.change_error)]
     if short:
         reasons.append(f"too few updates to judge ({LEAST} in the last quarter are needed)")
-    for name in rewards:
+    least = -np.inf if withdrawing is None else withdrawing
+    below = tuple(name for name in rewards if trends[name].level + trends[name].level_error < least)
+    for name in below:
         one = trends[name]
-        if withdrawing is not None and one.level + one.level_error < withdrawing:
-            reasons.append(f"{name} earns {one.level:.3g} ± {one.level_error:.2g}, withdrawing {withdrawing:g}")
-    return Verdict(trends, tuple(reasons))
+        reasons.append(f"{name} earns {one.level:.3g} ± {one.level_error:.2g}, withdrawing {withdrawing:g}")
+    return Verdict(trends, tuple(reasons), below)

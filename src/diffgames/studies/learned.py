@@ -12,7 +12,7 @@ from jaxtyping import PRNGKeyArray
 
 from diffgames.errors import RunFailed
 from diffgames.learning.policy import Profile
-from diffgames.learning.train import Groups, Outcome, TrainResult
+from diffgames.learning.train import Compared, Outcome, TrainResult
 from diffgames.studies.context import RunContext
 from diffgames.studies.learning_parameters import learn, learn_seeds
 from diffgames.studies.study import StudyResult
@@ -22,7 +22,7 @@ from diffgames.studies.study import StudyResult
 class Task:
     """What is learned: the game, the policies it starts from, the key, the roles that learn; and notes for `finish`.
 
-    `groups` of agents are compared where the best profile on the way is looked for (`learning.train`).
+    `compared` says what the best profile on the way is (`learning.train`).
     """
 
     game: Any  # an AbstractMarkovGame of the kind that the study knows
@@ -30,7 +30,7 @@ class Task:
     key: PRNGKeyArray
     roles: tuple[str, ...]
     notes: Any = None
-    groups: Groups | None = None
+    compared: Compared | None = None
 
 
 Prepare = Callable[[Any, RunContext], Task]
@@ -40,7 +40,7 @@ Finish = Callable[[Any, RunContext, Task, TrainResult, float], StudyResult]
 def run_learned(prepare: Prepare, finish: Finish, config: Any, context: RunContext) -> StudyResult:
     """One seed: prepare, learn, finish."""
     task = prepare(config, context)
-    result, speed = learn(config, context, task.game, task.start, task.key, task.roles, groups=task.groups)
+    result, speed = learn(config, context, task.game, task.start, task.key, task.roles, compared=task.compared)
     return finish(config, context, task, result, speed)
 
 
@@ -51,7 +51,7 @@ def run_learned_seeds(
     contexts = [context.of_seed(seed) for seed in seeds]
     tasks = [prepare(config, own) for own in contexts]
     games, starts, keys = zip(*((task.game, task.start, task.key) for task in tasks), strict=True)
-    results, speed = learn_seeds(config, context, games, starts, keys, tasks[0].roles, groups=tasks[0].groups)
+    results, speed = learn_seeds(config, context, games, starts, keys, tasks[0].roles, compared=tasks[0].compared)
     outcomes = []
     for own, task, result in zip(contexts, tasks, results, strict=True):
         try:

@@ -15,7 +15,7 @@ from diffgames.errors import InvalidInput, suggestion
 from diffgames.games.markov import AbstractMarkovGame
 from diffgames.learning.policy import Profile
 from diffgames.learning.ppo import PPOConfig
-from diffgames.learning.train import Groups, TrainResult, initial_profile, train, train_seeds
+from diffgames.learning.train import Compared, TrainResult, initial_profile, train, train_seeds
 from diffgames.studies.context import RunContext
 from diffgames.studies.parameters import Text, fields_of, validated
 from diffgames.studies.study import Parameter
@@ -133,7 +133,7 @@ def learn(
     key: PRNGKeyArray,
     roles: tuple[str, ...],
     *,
-    groups: Groups | None = None,
+    compared: Compared | None = None,
     label: str = "learning",
     slot: str = "training",
 ) -> tuple[TrainResult, float]:
@@ -149,7 +149,7 @@ def learn(
         key,
         parameters.updates,
         learn=roles,
-        groups=groups,
+        compared=compared,
         checkpoint=context.checkpoint.slot(slot),
         progress=clock.report(context, roles, label),
     )
@@ -164,7 +164,7 @@ def learn_seeds(
     keys: Sequence[PRNGKeyArray],
     roles: tuple[str, ...],
     *,
-    groups: Groups | None = None,
+    compared: Compared | None = None,
     label: str = "learning",
     slot: str = "training",
 ) -> tuple[list[TrainResult], float]:
@@ -177,7 +177,7 @@ def learn_seeds(
         keys,
         parameters.updates,
         learn=roles,
-        groups=groups,
+        compared=compared,
         checkpoint=context.checkpoint.slot(slot),
         progress=clock.report(context, roles, f"{label} {len(games)} seeds"),
     )

@@ -25,7 +25,7 @@ from diffgames.games.fixed_agents import FixedAgents
 from diffgames.input_files import input_files, other_inputs
 from diffgames.learning.policy import FixedProbabilities, Profile
 from diffgames.learning.rollout import evaluate
-from diffgames.learning.train import TrainResult, value_clip_notes
+from diffgames.learning.train import Compared, TrainResult, value_clip_notes
 from diffgames.learning.verdict import verdict
 from diffgames.markets import behaviour
 from diffgames.markets.environment import OTCMarket
@@ -94,12 +94,12 @@ def _prepare(config: OTCConfig, context: RunContext) -> Task:
     played, roles = fixed_market(market, config), tuple(role for role in ROLES if role not in fixed)
     learns = {role: _learning(config, market, role) for role in roles}
     learning = tuple(role for role in roles if config.profile is None and learns[role].any())
-    groups = {
-        f"{role}_{supertype}": (role, tuple(np.flatnonzero(among).tolist()))
+    groups = tuple(
+        (role, tuple(np.flatnonzero(among).tolist()))
         for role in learning
-        for supertype, among in supertypes_of(market, role, learns[role]).items()
-    }
-    return Task(played, start | fixed, train_key, learning, notes=reports, groups=groups)
+        for among in supertypes_of(market, role, learns[role]).values()
+    )
+    return Task(played, start | fixed, train_key, learning, notes=reports, compared=Compared(groups, enough=0.0))
 
 
 def _finish(
@@ -115,8 +115,8 @@ def _finish(
     judged = verdict(curves, _exchange_share(config, history)) if curves else None
     profile, through = task.start, 0
     if result is not None:
-        settled = judged is None or judged.converged
-        profile, through = (result.profile, result.updates) if settled else (result.best, result.best_updates)
+        below = judged is not None and judged.below
+        profile, through = (result.best, result.best_updates) if below else (result.profile, result.updates)
     returns, record = evaluate(task.game, profile, keys[2], config.evaluation_episodes)
     check_walls(market, record)
     path = config.data if isinstance(config.data, str | None) else config.data[0]
@@ -376,7 +376,7 @@ STUDY = Study(
         "updates": Headline(unit="updates", meaning="policy updates made"),
         "kept_update": Headline(
             unit="updates",
-            meaning="updates behind the kept profile: all; if not converged, those where the worst-off fared best",
+            meaning="updates behind the kept profile: all, unless a supertype ends below withdrawing (docs/markets)",
             optional=True,
         ),
         "agent_steps_per_second": Headline(
