@@ -31,6 +31,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from diffgames.errors import InvalidInput
+from diffgames.games.mean_field_market import Market, check_market
 from diffgames.numerics.cells import Cells
 from diffgames.numerics.precision import in_double
 
@@ -39,13 +40,14 @@ Felt = Mapping[str, Array]
 
 
 class Law(eqx.Module):
-    """The laws of all types at one time: `density` [K, N] per volume, `speed` [K, d, N] the mean control in a cell."""
+    """The laws of all types at a `time`: `density` [K, N] per volume, `speed` [K, d, N] the mean control in a cell."""
 
     density: Float[Array, "K N"]
     speed: Float[Array, "K d N"]
     share: Float[Array, " K"]
     points: Float[Array, "d N"]
     volume: float
+    time: Float[Array, ""] = eqx.field(default=0.0, converter=jnp.asarray)
 
     @property
     def mixture(self) -> Float[Array, " N"]:
@@ -96,6 +98,53 @@ class MeanSpeed(eqx.Module):
 
     def __call__(self, law: Law) -> Array:
         return law.volume * jnp.sum(law.share[:, None] * law.density * law.speed[:, self.axis])
+
+
+class Quantile(eqx.Module):
+    """The point of an axis below which a share `level` of the population is: of cells, interpolated between centers."""
+
+    level: float
+    axis: int = eqx.field(static=True, default=0)
+
+    def __call__(self, law: Law) -> Array:
+        order = jnp.argsort(law.points[self.axis])
+        mass = law.volume * law.mixture[order]
+        return jnp.interp(self.level, jnp.cumsum(mass) - 0.5 * mass, law.points[self.axis][order])
+
+
+class ClearingPrice(eqx.Module):
+    """p in [low, high] at which supply(p) meets the population's mean demand, E[demand(x, p)].
+
+    Demand less supply must fall in p; the price is at an end where they do not meet between. Bisection, and one Newton
+    step through which derivatives in the law pass.
+    """
+
+    demand: Callable[[Float[Array, " d"], Array], Array]
+    supply: Callable[[Array], Array]
+    low: float
+    high: float
+
+    def __call__(self, law: Law) -> Array:
+        def excess(p: Array) -> Array:
+            wanted = jax.vmap(lambda x: self.demand(x, p), in_axes=1)(law.points)
+            return law.volume * wanted @ law.mixture - self.supply(p)
+
+        def halved(_: Any, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+            middle = 0.5 * (ends[0] + ends[1])
+            short = excess(middle) > 0
+            return jnp.where(short, middle, ends[0]), jnp.where(short, ends[1], middle)
+
+        ends = jnp.asarray(self.low, law.density.dtype), jnp.asarray(self.high, law.density.dtype)
+        p = jax.lax.stop_gradient(jax.lax.fori_loop(0, 60, halved, ends)[0])
+        met = jax.lax.stop_gradient((excess(ends[0]) > 0) & (excess(ends[1]) < 0))
+        return jnp.where(met, p - excess(p) / jax.lax.stop_gradient(jax.grad(excess)(p)), p)
+
+
+class Clock(eqx.Module):
+    """The time, for costs and drifts that change with it."""
+
+    def __call__(self, law: Law) -> Array:
+        return law.time
 
 
 class Convolution(eqx.Module):
@@ -161,25 +210,31 @@ class AgentType(eqx.Module):
 
 
 class TypedMeanFieldGame(eqx.Module):
-    """Types, what they feel of the law, and the horizon (infinite: ergodic, the mean cost per unit of time)."""
+    """Types, what they feel of the law, the horizon (infinite: ergodic, the mean cost per unit of time), and a market.
+
+    With a market controls are purchases, and at a wall nobody plays towards it: storage is full, or empty.
+    """
 
     types: tuple[AgentType, ...]
     features: Mapping[str, Feature]
     horizon: float = math.inf
+    market: Market | None = None
 
     @property
     def share(self) -> Float[Array, " K"]:
         """Shares of the types."""
         return jnp.stack([jnp.asarray(one.share, float) for one in self.types])
 
-    def law(self, cells: Cells, mass: Float[Array, "K N"], speed: Float[Array, "K d N"]) -> Law:
+    def law(self, cells: Cells, mass: Float[Array, "K N"], speed: Float[Array, "K d N"], time: Any = 0.0) -> Law:
         """The law with these masses per cell."""
         points = jnp.asarray(cells.points())
-        return Law(mass / cells.volume, speed, self.share, points, cells.volume)
+        return Law(mass / cells.volume, speed, self.share, points, cells.volume, time)
 
-    def felt(self, cells: Cells, mass: Float[Array, "K N"], speed: Float[Array, "K d N"]) -> dict[str, Array]:
+    def felt(
+        self, cells: Cells, mass: Float[Array, "K N"], speed: Float[Array, "K d N"], time: Any = 0.0
+    ) -> dict[str, Array]:
         """Every feature at every cell, [N] each."""
-        law = self.law(cells, mass, speed)
+        law = self.law(cells, mass, speed, time)
         return {name: jnp.broadcast_to(one(law), (cells.size,)) for name, one in self.features.items()}
 
     def start(self, cells: Cells) -> Float[np.ndarray, "K N"]:
@@ -219,6 +274,9 @@ def check_game(game: TypedMeanFieldGame, cells: Cells) -> list[str]:
             if worst > 0:
                 words = f"a drift that does not point out of the reflecting axis {axis.name}"
                 raise InvalidInput(f"types[{k}].drift", worst, words)
+    if game.market is not None:
+        low, high = (jnp.asarray([getattr(one, f"control_{end}") for one in game.types]) for end in ("low", "high"))
+        check_market(game.market, game.share, low, high, float(game.horizon))
     return _monotone(game, cells, mass)
 
 

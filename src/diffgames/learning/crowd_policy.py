@@ -205,6 +205,8 @@ def learn_in_crowd(
     """
     if len(cells.axes) != 1:
         raise InvalidInput("cells", len(cells.axes), "one axis: agents with one state")
+    if game.market is not None:
+        raise InvalidInput("game.market", "a market", "none: learning in populations does not clear one")
     probe = np.ones((len(game.types), cells.size)) / cells.size
     still, moving = (
         game.felt(cells, jnp.asarray(probe), jnp.full((*probe.shape[:1], 1, cells.size), c)) for c in (0.0, 1.0)

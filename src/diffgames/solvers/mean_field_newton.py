@@ -57,6 +57,8 @@ class MeanFieldSolution:
     cost: Float[np.ndarray, " K"]
     method: str = "newton"
     cautions: tuple[str, ...] = field(default=())
+    prices: Float[np.ndarray, "n K"] = field(default_factory=lambda: np.zeros((0, 0)))
+    """Marginal prices at which a market clears."""
 
     @property
     def converged(self) -> bool:
@@ -115,8 +117,10 @@ class FlowSystem:
         return self._equations(values, mass)[0]
 
     @in_double
-    def _equations(self, values: np.ndarray, mass: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], Local]:
-        found = _equations(self.scheme, jnp.asarray(self.dt), values, mass[1:], self.start)
+    def _equations(
+        self, values: np.ndarray, mass: np.ndarray, prices: np.ndarray | None = None
+    ) -> tuple[tuple[np.ndarray, np.ndarray], Local]:
+        found = _equations(self.scheme, jnp.asarray(self.dt), values, mass[1:], self.start, prices)
         return jax.tree.map(np.asarray, found)
 
     def factored(self, local: Local) -> list[Resolvent]:
@@ -145,9 +149,13 @@ class FlowSystem:
         return np.concatenate([self.start[None], self.forward(self.factored(local), right)])
 
     def reply(self, values: np.ndarray, mass: np.ndarray, tolerance: float = 1e-11) -> np.ndarray:
-        """Values of the best reply to a law: policy iteration on all steps at once, each a linear sweep."""
+        """Values of the best reply to a law: policy iteration on all steps at once, each a linear sweep.
+
+        Prices of a market are those that the given values make.
+        """
+        prices = None if self.scheme.game.market is None else self.local(values, mass).prices
         for _ in range(60):
-            (residual, _), local = self._equations(values, mass)
+            (residual, _), local = self._equations(values, mass, prices)
             change = self.backward(self.factored(local), residual)
             values = values - change
             if np.abs(change).max() <= tolerance * (1.0 + np.abs(values).max()):
@@ -156,18 +164,24 @@ class FlowSystem:
 
     def paid(self, values: np.ndarray, mass: np.ndarray) -> np.ndarray:
         """What the policies of `values` cost from every cell and step, [n, K, N], as agents pay it under a law."""
-        plain = FlowSystem(dataclasses.replace(self.scheme, reading="game"), self.steps) if self.planned else self
-        (residual, _), local = plain._equations(values, mass)
-        return values - plain.backward(plain.factored(local), residual)
+        local = self.local(values, mass)
+        right = local.paid.copy()
+        right[-1] += self._final(mass[-1], local.control[-1]) / self.dt
+        return self.backward(self.factored(local), right)
 
-    @property
-    def planned(self) -> bool:
-        """Whether values are a planner's, the derivatives of costs in the law."""
-        return self.scheme.reading != "game"
+    @in_double
+    def _final(self, mass: np.ndarray, control: np.ndarray) -> np.ndarray:
+        plain = dataclasses.replace(self.scheme, reading="game")
+        return np.asarray(plain.terminal(jnp.asarray(mass), jnp.asarray(control)))
 
-    def exploitability(self, values: np.ndarray) -> Float[np.ndarray, " K"]:
-        """What one agent of each type gains on the policies of `values` by the best reply to the law they lead to."""
-        mass = self.law(self.local(values, np.repeat(self.start[None], self.steps + 1, 0)))
+    def exploitability(self, values: np.ndarray, mass: np.ndarray | None = None) -> Float[np.ndarray, " K"]:
+        """What one agent of each type gains on the policies of `values` by the best reply to the law they lead to.
+
+        `mass` [n + 1, K, N] is the law at which a market clears, where there is one.
+        """
+        if mass is None:
+            mass = np.repeat(self.start[None], self.steps + 1, 0)
+        mass = self.law(self.local(values, mass))
         paid = self.paid(values, mass)
         return np.einsum("kn,kn->k", self.start, (paid - self.reply(paid, mass))[0])
 
@@ -196,8 +210,9 @@ class FlowSystem:
 
 
 @eqx.filter_jit
-def _equations(scheme, dt, values, later, start):
-    at = jax.vmap(scheme.local)(values, later)
+def _equations(scheme, dt, values, later, start, prices=None):
+    times = dt * jnp.arange(len(values), dtype=values.dtype)
+    at = jax.vmap(scheme.local, in_axes=(0, 0, 0, None if prices is None else 0))(values, later, times, prices)
     ahead = jnp.concatenate([values[1:], scheme.terminal(later[-1], at.control[-1])[None]])
     behind = jnp.concatenate([start[None], later[:-1]])
     moved = scheme.cells.transported(at.up, at.down, later)
@@ -226,11 +241,13 @@ def solve_mean_field(
     damping: float = 0.5,
     tolerance: float = 1e-9,
     longest: int = 60,
+    begin: MeanFieldSolution | None = None,
     report: Callable[[int, float], None] = lambda iteration, residual: None,
     watch: Callable[[FlowSystem, np.ndarray], None] = lambda system, values: None,
 ) -> MeanFieldSolution:
     """Solve a game with a finite horizon on cells; `report` is told every residual, `watch` every iterate's values.
 
+    Iterations start from the law at rest, or from the solution `begin` of a game near by on the same cells and steps.
     `InvalidInput` for what is no game on these cells. What is not solved is handed back and says so in `status`.
     """
     if method not in METHODS:
@@ -250,20 +267,23 @@ def solve_mean_field(
     mass = np.repeat(system.start[None], steps + 1, axis=0)
     still = np.zeros((len(game.types), len(cells.axes), cells.size))
     values = np.repeat(np.asarray(scheme.terminal(jnp.asarray(system.start), jnp.asarray(still)))[None], steps, axis=0)
+    if begin is not None:
+        if begin.values.shape != values.shape:
+            raise InvalidInput("begin", list(begin.values.shape), f"a solution with values {list(values.shape)}")
+        values, mass = begin.values, begin.mass
     if method == "newton":
         run = functools.partial(newton, tolerance=tolerance)
     else:
         run = functools.partial(averaged, method=method, damping=damping, tolerance=max(tolerance, 1e-8))
-    values, residuals, status = run(system, values, mass, longest=longest, report=report, watch=watch)
+    values, mass, residuals, status = run(system, values, mass, longest=longest, report=report, watch=watch)
     if method == "newton" and residuals[-1] > 1e3 * tolerance:
         mass = np.repeat(system.start[None], steps + 1, axis=0)
     local = system.local(values, mass)
     mass = system.law(local)
     cost = np.einsum("kn,kn->k", mass[0], system.paid(values, mass)[0])
     cautions += edge_words(cells, mass)
-    return MeanFieldSolution(
-        scheme, values, mass, np.asarray(local.control), tuple(residuals), status, cost, method, tuple(cautions)
-    )
+    end = tuple(residuals), status, cost, method, tuple(cautions), np.asarray(local.prices)
+    return MeanFieldSolution(scheme, values, mass, np.asarray(local.control), *end)
 
 
 def edge_words(cells: Cells, mass: Float[np.ndarray, "*n K N"]) -> list[str]:
@@ -281,7 +301,7 @@ def newton(system: FlowSystem, values, mass, tolerance: float, longest: int, rep
     """Newton's method; where it fails, along games of more diffusion, each from the solution of the one before."""
     tried = _newton(system, values, mass, tolerance, min(longest, PATIENCE), report, watch)
     if tried[-1] == "solved":
-        return tried[0], *tried[2:]
+        return tried
     width = max(axis.high - axis.low for axis in system.scheme.cells.axes)
     extra, ratio, residuals = 0.5 * width**2 / float(system.scheme.game.horizon), 0.25, list(tried[2])
     solved: float | None = None
@@ -293,7 +313,7 @@ def newton(system: FlowSystem, values, mass, tolerance: float, longest: int, rep
         if found[-1] == "solved":
             values, mass = found[:2]
             if extra == 0.0:
-                return values, residuals, "solved"
+                return values, mass, residuals, "solved"
             solved, extra = extra, extra * ratio
             if extra < 1e-3 * _least_noise(system):
                 extra = 0.0
@@ -302,7 +322,7 @@ def newton(system: FlowSystem, values, mass, tolerance: float, longest: int, rep
         else:
             ratio = ratio**0.5
             extra = solved * ratio
-    return values, residuals, "slow"
+    return values, mass, residuals, "slow"
 
 
 def _newton(system: FlowSystem, values, mass, tolerance: float, longest: int, report, watch) -> tuple:
@@ -355,7 +375,7 @@ def averaged(
         report(k, size)
         watch(system, values)
         if size <= tolerance:
-            return values, residuals, "solved"
+            return values, mass, residuals, "solved"
     recent = len(residuals) // 3
     falls = min(residuals[-recent:]) < 0.9 * min(residuals[: -recent or None]) if recent else True
-    return values, residuals, "slow" if falls else "cycles"
+    return values, mass, residuals, "slow" if falls else "cycles"

@@ -17,26 +17,33 @@ Time is implicit, and a step from t_j to t_{j+1} couples V_j, the policy there, 
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from diffgames.errors import InvalidInput
-from diffgames.games.mean_field_grid import READINGS, AgentType, Law, TypedMeanFieldGame
+from diffgames.games.mean_field_grid import READINGS, AgentType, TypedMeanFieldGame
 from diffgames.numerics.cells import Cells
 
 SCHEMES = ("upwind", "central")
 
 
 class Local(eqx.Module):
-    """At one time: h [K, N], the rates of the chains [K, d, N] and the mean control [K, d, N]."""
+    """At one time: h [K, N], the rates of the chains and the mean control, [K, d, N] each.
+
+    `paid` [K, N] is what agents pay per unit of time, payments on a market included; `prices` [K] the marginal ones.
+    """
 
     hamiltonian: Float[Array, "K N"]
     up: Float[Array, "K d N"]
     down: Float[Array, "K d N"]
+    paid: Float[Array, "K N"]
     control: Float[Array, "K d N"]
+    prices: Float[Array, " K"]
 
 
 class MeanFieldScheme(eqx.Module):
@@ -55,32 +62,68 @@ class MeanFieldScheme(eqx.Module):
         if self.differences not in SCHEMES:
             raise InvalidInput("differences", self.differences, f"one of {', '.join(SCHEMES)}")
 
-    def local(self, values: Float[Array, "K N"], mass: Float[Array, "K N"]) -> Local:
-        """Hamiltonians and chains at given values and masses, in the reading's running cost."""
+    def local(
+        self,
+        values: Float[Array, "K N"],
+        mass: Float[Array, "K N"],
+        time: Float[Array, ""] | float = 0.0,
+        prices: Float[Array, " K"] | None = None,
+    ) -> Local:
+        """Hamiltonians and chains at given values and masses, in the reading's running cost.
+
+        Marginal `prices` of a market are those that clear it, unless given.
+        """
         share = self.game.share
-        found = self._plain(values, mass)
+        if prices is None:
+            prices = self.prices(values, mass, time)
+        found = self._plain(values, mass, time, prices)
         if self.reading == "game":
             return found
 
-        def total(moved: Array) -> Array:
-            return jnp.sum(share[:, None] * mass_of(moved) * self._plain(values, moved).hamiltonian)
-
-        def mass_of(moved: Array) -> Array:
-            return moved
+        def hamiltonian(moved: Array) -> Array:
+            return self._plain(values, moved, time, prices).hamiltonian
 
         if self.reading == "control":
-            field = jax.grad(total)(mass) / share[:, None]
+            field = jax.grad(lambda m: jnp.sum(share[:, None] * m * hamiltonian(m)))(mass) / share[:, None]
         else:
             rows = []
             for k in range(len(share)):
 
                 def own(one: Array, k: int = k) -> Array:
-                    moved = mass.at[k].set(one)
-                    return jnp.sum(one * self._plain(values, moved).hamiltonian[k])
+                    return jnp.sum(one * hamiltonian(mass.at[k].set(one))[k])
 
                 rows.append(jax.grad(own)(mass[k]))
             field = jnp.stack(rows)
         return eqx.tree_at(lambda at: at.hamiltonian, found, field)
+
+    def prices(self, values: Float[Array, "K N"], mass: Float[Array, "K N"], time: Any = 0.0) -> Float[Array, " K"]:
+        """Marginal prices at which the market clears; zero without one."""
+        market = self.game.market
+        if market is None:
+            return jnp.zeros(len(self.game.types), values.dtype)
+        time = jnp.asarray(time, values.dtype)
+
+        def bids(prices: Array, given: tuple[Array, tuple[Array, Array]]) -> Array:
+            mass, slopes = given
+            moved = [self._moves(k, prices, *slopes) for k in range(len(self.game.types))]
+            return market.purchases(mass, jnp.stack([base + rise - fall for base, rise, fall, _ in moved]), time)
+
+        return market.cleared(self.reading, self.game.share, bids, (mass, self._slopes(values)), time)
+
+    def _slopes(self, values: Array) -> tuple[Array, Array]:
+        """Differences of the values ahead and behind that choose controls."""
+        ahead, behind = self.cells.slopes(values)
+        if self.differences == "central":
+            ahead = behind = 0.5 * (ahead + behind)
+        return ahead, behind
+
+    def _moves(self, k: int, prices: Array, ahead: Array, behind: Array) -> tuple[Array, Array, Array, Array]:
+        """`moves` of type k, where a control is a purchase: at the price, and not into a wall."""
+        one, market, points = self.game.types[k], self.game.market, jnp.asarray(self.cells.points())
+        if market is None:
+            return moves(one, points, ahead[k], behind[k])
+        unit = (jnp.zeros(len(self.cells.axes)).at[market.axis].set(prices[k] * market.size[k]))[:, None]
+        return moves(one, points, ahead[k] + unit, behind[k] + unit, self.cells.open_faces())
 
     def terminal(self, mass: Float[Array, "K N"], control: Float[Array, "K d N"]) -> Float[Array, "K N"]:
         """Terminal costs, or their derivative in the law, by the reading."""
@@ -88,7 +131,7 @@ class MeanFieldScheme(eqx.Module):
         points = jnp.asarray(self.cells.points())
 
         def costs(moved: Array) -> Array:
-            felt = self.game.felt(self.cells, moved, control)
+            felt = self.game.felt(self.cells, moved, control, self.game.horizon)
             rows = [jax.vmap(one.terminal_cost, in_axes=(1, 0))(points, felt) for one in self.game.types]
             return jnp.stack([jnp.broadcast_to(row, (self.cells.size,)) for row in rows])
 
@@ -100,19 +143,23 @@ class MeanFieldScheme(eqx.Module):
         own = [jax.grad(lambda one, k=k: jnp.sum(one * costs(mass.at[k].set(one))[k]))(mass[k]) for k in range(count)]
         return jnp.stack(own)
 
-    def _plain(self, values: Array, mass: Array) -> Local:
-        points = jnp.asarray(self.cells.points())
-        ahead, behind = self.cells.slopes(values)
-        if self.differences == "central":
-            ahead = behind = 0.5 * (ahead + behind)
-        chosen = [moves(one, points, ahead[k], behind[k]) for k, one in enumerate(self.game.types)]
+    def _plain(self, values: Array, mass: Array, time: Any, prices: Array) -> Local:
+        slopes = self._slopes(values)
+        chosen = [self._moves(k, prices, *slopes) for k in range(len(self.game.types))]
         control = jnp.stack([base + rise - fall for base, rise, fall, _ in chosen])
-        felt = self.game.felt(self.cells, mass, control)
-        rows = [self._row(one, points, felt, values[k], *chosen[k][1:]) for k, one in enumerate(self.game.types)]
-        return Local(*(jnp.stack(part) for part in zip(*rows, strict=True)), control=control)
+        felt = self.game.felt(self.cells, mass, control, time)
+        rows = [self._row(k, felt, values[k], *chosen[k][1:]) for k in range(len(chosen))]
+        hamiltonian, up, down, paid = (jnp.stack(part) for part in zip(*rows, strict=True))
+        market = self.game.market
+        if market is not None:
+            bought = market.size[:, None] * control[:, market.axis] + market.load(jnp.asarray(time))[:, None]
+            price = market.price(self.game.share @ market.purchases(mass, control, time), time)
+            hamiltonian, paid = hamiltonian + prices[:, None] * bought, paid + price * bought
+        return Local(hamiltonian, up, down, paid, control, prices)
 
-    def _row(self, one: AgentType, points: Array, felt: dict, values: Array, rise: Array, fall: Array, cost: Array):
-        """h and the rates of one type, from its moves."""
+    def _row(self, k: int, felt: dict, values: Array, rise: Array, fall: Array, cost: Array):
+        """h, the rates and the running cost of one type, from its moves, payments left out."""
+        one, points = self.game.types[k], jnp.asarray(self.cells.points())
         h = jnp.asarray([axis.spacing for axis in self.cells.axes])[:, None]
         spread = 0.5 * jax.vmap(one.noise, in_axes=1, out_axes=1)(points) ** 2 + self.extra
         base = jnp.clip(0.0, one.control_low, one.control_high)
@@ -127,8 +174,8 @@ class MeanFieldScheme(eqx.Module):
         above, below = self.cells.open_faces()
         up, down = up * above, down * below
         ahead, behind = self.cells.slopes(values)
-        running = jax.vmap(one.running_cost, in_axes=(1, 0))(points, felt)
-        return running + cost + jnp.sum(h * (up * ahead - down * behind), axis=0), up, down
+        paid = jax.vmap(one.running_cost, in_axes=(1, 0))(points, felt) + cost
+        return paid + jnp.sum(h * (up * ahead - down * behind), axis=0), up, down, paid
 
     @property
     def law_of_speed(self) -> bool:
@@ -138,13 +185,14 @@ class MeanFieldScheme(eqx.Module):
         one, other = (self.game.felt(self.cells, probe, c * speed) for c in (0.0, 1.0))
         return any(bool(jnp.any(one[name] != other[name])) for name in one)
 
-    def law(self, mass: Float[Array, "K N"], control: Float[Array, "K d N"]) -> Law:
-        """The law of these masses."""
-        return self.game.law(self.cells, mass, control)
 
+def moves(
+    one: AgentType, points: Array, ahead: Array, behind: Array, faces: tuple[np.ndarray, np.ndarray] | None = None
+) -> tuple[Array, Array, Array, Array]:
+    """u₀, s⁺, s⁻ [d, N] of one type and what its control costs [N], from slopes [d, N] ahead and behind.
 
-def moves(one: AgentType, points: Array, ahead: Array, behind: Array) -> tuple[Array, Array, Array, Array]:
-    """u₀, s⁺, s⁻ [d, N] of one type and what its control costs [N], from slopes [d, N] ahead and behind."""
+    Nobody moves through `faces` above and below, [d, N] each, that are zero.
+    """
     base = jnp.clip(0.0, one.control_low, one.control_high)
     d, n = points.shape
     twice = jnp.concatenate([points, points], axis=1)
@@ -158,7 +206,8 @@ def moves(one: AgentType, points: Array, ahead: Array, behind: Array) -> tuple[A
         def cost(s: Array, x: Array, way: Array, axis: int = axis) -> Array:
             return one.control_cost(start.at[axis].add(way * s), x)
 
-        found.append(least(cost, (twice.T, sign), jnp.concatenate([ahead[axis], -behind[axis]]), room))
+        free = room if faces is None else jnp.where(np.concatenate([faces[0][axis], faces[1][axis]]) > 0, room, 0.0)
+        found.append(least(cost, (twice.T, sign), jnp.concatenate([ahead[axis], -behind[axis]]), free))
         paid = jax.vmap(cost)(found[-1], twice.T, sign)
         total = total + paid[:n] + paid[n:] - 2.0 * level
     steps = jnp.stack(found)

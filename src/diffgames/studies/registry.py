@@ -48,6 +48,7 @@ STUDIES: dict[str, str] = {
     "cvar": "diffgames.studies.cvar:STUDY",
     "mean-field": "diffgames.studies.mean_field:STUDY",
     "mean-field-ergodic": "diffgames.studies.mean_field_ergodic:STUDY",
+    "typed-market": "diffgames.studies.typed_market:STUDY",
     "trade-crowding": "diffgames.studies.trade_crowding:STUDY",
     "mean-field-learning": "diffgames.studies.mean_field_learning:STUDY",
     "reach-avoid": "diffgames.studies.reach_avoid:STUDY",

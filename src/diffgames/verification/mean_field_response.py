@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from diffgames.errors import InvalidInput
-from diffgames.games.mean_field_grid import AgentType, TypedMeanFieldGame
+from diffgames.games.mean_field_grid import TypedMeanFieldGame
 from diffgames.numerics.cells import CellAxis, Cells
 from diffgames.numerics.precision import in_double
 from diffgames.solvers.descent import descend
@@ -41,6 +41,7 @@ class FrozenCrowd(eqx.Module):
     control: Float[Array, "n1 K N"]
     felt: dict[str, Float[Array, "n1 N"]]
     mass: Float[Array, "n1 K N"]
+    price: Float[Array, " n1"]
 
     @property
     def axis(self) -> CellAxis:
@@ -66,6 +67,14 @@ class FrozenCrowd(eqx.Module):
         """The control of type k."""
         return self.at(self.control[:, k], t, x)
 
+    def allowed(self, k: int, x: Float[Array, " points"], u: Float[Array, " points"], dt: Array) -> Array:
+        """u within its bounds and, where it is a purchase, no further in one step than storage reaches."""
+        one, axis = self.game.types[k], self.axis
+        u = jnp.clip(u, one.control_low, one.control_high)
+        if self.game.market is None or axis.wall == "periodic":
+            return u
+        return jnp.clip(u, (axis.low - x) / dt, (axis.high - x) / dt)
+
     def folded(self, x: Float[Array, " points"]) -> Float[Array, " points"]:
         """Points back on the axis: reflected at its walls, or around."""
         low, width = self.axis.low, self.axis.high - self.axis.low
@@ -78,6 +87,9 @@ class FrozenCrowd(eqx.Module):
         one = self.game.types[k]
         felt = {name: self.at(table, t, x) for name, table in self.felt.items()}
         cost = jax.vmap(one.running_cost)(x[:, None], felt) + jax.vmap(one.control_cost)(u[:, None], x[:, None])
+        if self.game.market is not None:
+            price = jnp.interp(t, jnp.linspace(0.0, self.horizon, len(self.price)), self.price)
+            cost = cost + price * (self.game.market.size[k] * u + self.game.market.load(t)[k])
         return jnp.stack([cost, jax.vmap(one.drift)(x[:, None], felt)[:, 0] + u])
 
     def final(self, k: int, x: Float[Array, " points"]) -> Float[Array, " points"]:
@@ -95,8 +107,18 @@ def frozen(
     if len(cells.axes) != 1:
         raise InvalidInput("axes", len(cells.axes), "one axis: certificates are for agents with one state")
     control = np.concatenate([control, control[-1:]])
-    felt = jax.vmap(lambda m, u: game.felt(cells, m, u))(jnp.asarray(mass), jnp.asarray(control))
-    return FrozenCrowd(game, cells, jnp.asarray(control[:, :, 0]), felt, jnp.asarray(mass))
+    mass, played = jnp.asarray(mass), jnp.asarray(control)
+    times = jnp.linspace(0.0, float(game.horizon), len(mass))
+    felt = jax.vmap(lambda m, u, t: game.felt(cells, m, u, t))(mass, played, times)
+    return FrozenCrowd(game, cells, played[:, :, 0], felt, mass, _price(game, mass, played, times))
+
+
+def _price(game: TypedMeanFieldGame, mass: Array, control: Array, times: Array) -> Float[Array, " n1"]:
+    """The price at every time, from what the controls buy; zero without a market."""
+    market = game.market
+    if market is None:
+        return jnp.zeros_like(times)
+    return jax.vmap(lambda m, u, t: market.price(game.share @ market.purchases(m, u, t), t))(mass, control, times)
 
 
 @eqx.filter_jit
@@ -115,13 +137,13 @@ def _replied(crowd: FrozenCrowd, k: int, points: Array, dt: Array, steps: int) -
     def step(carry: tuple[Array, Array], index: Array) -> tuple[tuple[Array, Array], None]:
         paid, best = carry
         t = index * dt
-        own = jnp.clip(crowd.played(k, t, points), one.control_low, one.control_high)
+        own = crowd.allowed(k, points, crowd.played(k, t, points), dt)
         ends = jnp.concatenate([best[:1], best, best[-1:]])
         slope = (ends[2:] - ends[:-2])[None] / (2.0 * h)
         base, rise, fall, _ = moves(one, points[None], slope, slope)
         guess = (base + rise - fall)[0]
         tried = [own, guess, *(guess + c * h / dt for c in (-0.5, -0.1, 0.1, 0.5)), 0.5 * (own + guess)]
-        tried = [jnp.clip(u, one.control_low, one.control_high) for u in tried]
+        tried = [crowd.allowed(k, points, u, dt) for u in tried]
         found = jnp.min(jnp.stack([stepped(best, t, u) for u in tried]), axis=0)
         return (stepped(paid, t, own), found), None
 
@@ -155,7 +177,8 @@ def _led(crowd: FrozenCrowd, k: int, points: Array, dt: Array, steps: int, start
     around = crowd.axis.wall == "periodic"
 
     def step(mass: Array, index: Array) -> tuple[Array, None]:
-        speed = crowd.running(k, index * dt, points, crowd.played(k, index * dt, points))[1]
+        played = crowd.allowed(k, points, crowd.played(k, index * dt, points), dt)
+        speed = crowd.running(k, index * dt, points, played)[1]
         new = jnp.zeros_like(mass)
         for sign in (-1.0, 1.0):
             place = (crowd.folded(points + speed * dt + sign * spread) - points[0]) / h
@@ -198,7 +221,7 @@ class CrowdSearch:
 
 def _cost(crowd: FrozenCrowd, k: int, theta: Array, start: Array, noise: Array) -> Float[Array, " paths"]:
     """Cost of paths of type k that plays its profile and an affine correction with knots θ [knots, 2]."""
-    one: AgentType = crowd.game.types[k]
+    one = crowd.game.types[k]
     dt = crowd.horizon / len(noise)
     middle = 0.5 * (crowd.axis.low + crowd.axis.high)
 
@@ -209,7 +232,7 @@ def _cost(crowd: FrozenCrowd, k: int, theta: Array, start: Array, noise: Array) 
         knots = jnp.linspace(0.0, 1.0, len(theta))
         level, slope = (jnp.interp(t / crowd.horizon, knots, theta[:, i]) for i in (0, 1))
         u = crowd.played(k, t, x) + level + slope * (x - middle)
-        u = jnp.clip(u, one.control_low, one.control_high)
+        u = crowd.allowed(k, x, u, dt)
         cost, speed = crowd.running(k, t, x, u)
         sigma = jax.vmap(one.noise)(x[:, None])[:, 0]
         return (crowd.folded(x + speed * dt + sigma * jnp.sqrt(dt) * shock), paid + cost * dt), None
