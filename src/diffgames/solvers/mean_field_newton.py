@@ -153,7 +153,7 @@ class FlowSystem:
 
         Prices of a market are those that the given values make.
         """
-        prices = None if self.scheme.game.market is None else self.local(values, mass).prices
+        prices = None if self.scheme.game.market is None else np.asarray(self.local(values, mass).prices)
         for _ in range(60):
             (residual, _), local = self._equations(values, mass, prices)
             change = self.backward(self.factored(local), residual)
@@ -165,8 +165,8 @@ class FlowSystem:
     def paid(self, values: np.ndarray, mass: np.ndarray) -> np.ndarray:
         """What the policies of `values` cost from every cell and step, [n, K, N], as agents pay it under a law."""
         local = self.local(values, mass)
-        right = local.paid.copy()
-        right[-1] += self._final(mass[-1], local.control[-1]) / self.dt
+        right = np.array(local.paid)
+        right[-1] += self._final(mass[-1], np.asarray(local.control[-1])) / self.dt
         return self.backward(self.factored(local), right)
 
     @in_double

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
@@ -28,6 +29,7 @@ from diffgames.errors import InvalidInput
 from diffgames.games.mean_field_grid import READINGS, AgentType, Felt, NormalDensity, TypedMeanFieldGame
 from diffgames.games.mean_field_market import Market
 from diffgames.numerics.cells import CellAxis, Cells
+from diffgames.numerics.precision import in_double
 from diffgames.plotting import COLOURS, axes_or_new, label
 from diffgames.solvers.mean_field_newton import MeanFieldSolution, solve_mean_field
 from diffgames.studies.axes import disagreements
@@ -188,6 +190,7 @@ class ExponentialSupply(eqx.Module):
         return self.p0 * jnp.exp(Q / self.w)
 
 
+@in_double
 def game_of(config: TypedMarketConfig) -> TypedMeanFieldGame:
     """The game of the parameters. `InvalidInput` where types differ in number."""
     for axis, lengths in disagreements(STUDY, config).items():
@@ -206,9 +209,19 @@ def game_of(config: TypedMarketConfig) -> TypedMeanFieldGame:
         )
         for i in range(len(config.share))
     )
-    load = Load(*(jnp.asarray(getattr(config, name), float) for name in ("base", "evening", "pv")))
-    market = Market(ExponentialSupply(config.p0, config.w), load, jnp.asarray(config.capacity))
+    market = Market(ExponentialSupply(config.p0, config.w), load_of(config), jnp.asarray(config.capacity))
     return TypedMeanFieldGame(types, {}, DAY, market)
+
+
+def load_of(config: TypedMarketConfig) -> Load:
+    """Load less PV of the parameters."""
+    return Load(*(jnp.asarray(getattr(config, name), float) for name in ("base", "evening", "pv")))
+
+
+@in_double
+def loads(config: TypedMarketConfig, times: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n K"]:
+    """Load less PV of every type at the times."""
+    return np.asarray(jax.vmap(load_of(config))(jnp.asarray(times)))
 
 
 def cells_of(config: TypedMarketConfig) -> Cells:
@@ -260,8 +273,7 @@ class Traded:
     def __init__(self, config: TypedMarketConfig, solution: MeanFieldSolution):
         times, dt = np.arange(config.steps) * solution.dt, solution.dt
         share, capacity = np.asarray(config.share), np.asarray(config.capacity)
-        load = Load(*(np.asarray(getattr(config, name)) for name in ("base", "evening", "pv")))
-        fixed = np.stack([np.asarray(load(jnp.asarray(t))) for t in times])
+        fixed = loads(config, times)
         self.power = capacity * np.sum(solution.mass[1:] * solution.control[:, :, 0], axis=-1)
         self.load, self.bought = fixed @ share, (fixed + self.power) @ share
         self.price = config.p0 * np.exp(self.bought / config.w)

@@ -107,10 +107,10 @@ def frozen(
     if len(cells.axes) != 1:
         raise InvalidInput("axes", len(cells.axes), "one axis: certificates are for agents with one state")
     control = np.concatenate([control, control[-1:]])
-    mass, played = jnp.asarray(mass), jnp.asarray(control)
+    held, played = jnp.asarray(mass), jnp.asarray(control)
     times = jnp.linspace(0.0, float(game.horizon), len(mass))
-    felt = jax.vmap(lambda m, u, t: game.felt(cells, m, u, t))(mass, played, times)
-    return FrozenCrowd(game, cells, played[:, :, 0], felt, mass, _price(game, mass, played, times))
+    felt = jax.vmap(lambda m, u, t: game.felt(cells, m, u, t))(held, played, times)
+    return FrozenCrowd(game, cells, played[:, :, 0], felt, held, _price(game, held, played, times))
 
 
 def _price(game: TypedMeanFieldGame, mass: Array, control: Array, times: Array) -> Float[Array, " n1"]:
