@@ -308,7 +308,7 @@ STUDY = Study(
         },
         "paper": {"exchange": "mixture"},
     },
-    minutes={"quick": 3.0, "paper": 900.0},
+    minutes={"quick": 4.0, "paper": 900.0},
     headline={
         "converged": Headline(
             meaning="1 where rewards (and the exchange's share, if counted) settled, nobody below withdrawing; else 0",
