@@ -116,7 +116,7 @@ def problem():
 @pytest.mark.slow
 def test_with_alike_quotes_the_market_is_the_one_of_connectivity_alone(problem):
     """Without the exchange, which is the better venue now and then; shares are then of what is traded."""
-    closed = jnp.zeros_like(problem.market.connectivity.taker_exchange)
+    closed = jax.tree.map(jnp.zeros_like, problem.market.connectivity.taker_exchange)
     problem = eqx.tree_at(lambda p: p.market.connectivity.taker_exchange, problem, closed)
     links = np.random.default_rng(5).random((2, 10))
     profile = {**random_takers(), "provider": AlikeQuotes()}

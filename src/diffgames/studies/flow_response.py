@@ -19,7 +19,6 @@ own, and those that are not wanted are connected to nobody.
 from dataclasses import dataclass
 from typing import Annotated, cast
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -146,12 +145,10 @@ def response_market(config: FlowResponseConfig, exchange, pnl_takers: int) -> De
         taker_sell_target=(0.5,) * supertypes,
         taker_quantity=(1.0,) * supertypes,
         connectivity=(tuple(wanted),),
+        taker_exchange=tuple((one,) for one in wanted),
         steps=config.steps,
     )
-    market = build_market(parameters, exchange)
-    reach = jnp.asarray(wanted, jnp.float32)[:, None]
-    market: OTCMarket = eqx.tree_at(lambda m: m.connectivity.taker_exchange, market, reach)
-    return Deviation(market, "provider", 0, alias=RANDOM)
+    return Deviation(build_market(parameters, exchange), "provider", 0, alias=RANDOM)
 
 
 def most_pnl_takers(config: FlowResponseConfig) -> int:
