@@ -32,7 +32,7 @@ def test_the_run_s_own_point_repeats_its_headline_and_others_differ_from_it(fold
     table = pd.read_csv(tmp_path / "out" / "table.csv")
     headline = json.loads((folder / "result.json").read_text())["headline"]
     told = {**headline, "market_share": headline["market_share"][0]}
-    told["pnl"] = headline["pnl_spread"] + headline["pnl_inventory"]
+    told["pnl"] = headline["pnl_spread"] + headline["pnl_inventory"] + headline["pnl_penalty"]
     assert list(table.provider_risk_aversion) == [1, 2] and list(table.taker_quantity) == [1, 1]
     for name in MEASURES:
         assert table[name][0] == pytest.approx(told[name], rel=1e-6), name
