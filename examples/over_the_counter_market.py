@@ -13,7 +13,8 @@ from diffgames.learning.ppo import PPOConfig
 from diffgames.learning.train import initial_profile
 from diffgames.markets.behaviour import skew_regression
 from diffgames.plotting import label, new_figure
-from diffgames.studies.market_parameters import MarketParameters, build_market, fit_from
+from diffgames.studies.exchange_parameters import fit_from
+from diffgames.studies.market_parameters import MarketParameters, build_market
 
 parameters = MarketParameters(provider_counts=(1, 1), taker_counts=(4, 1), steps=40)
 exchange, report = fit_from(parameters, seed=0)

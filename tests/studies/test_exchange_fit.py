@@ -9,7 +9,7 @@ from diffgames.cli import main
 from diffgames.errors import InvalidInput
 from diffgames.markets.synthetic import synthetic_level2
 from diffgames.markets.synthetic_tables import snapshot_frame
-from diffgames.studies.market_parameters import LevelTwoParameters, snapshots_of
+from diffgames.studies.exchange_parameters import LevelTwoParameters, snapshots_of
 
 SMALL = ["levels=2", "components=2", "paths=16", "steps=400", "draws=20000"]
 

@@ -18,7 +18,8 @@ from diffgames.learning.ppo import PPOConfig
 from diffgames.learning.rollout import evaluate
 from diffgames.learning.train import initial_profile, start, update
 from diffgames.markets.environment import OTCMarket
-from diffgames.studies.market_parameters import MarketParameters, build_market, fit_from
+from diffgames.studies.exchange_parameters import fit_from
+from diffgames.studies.market_parameters import MarketParameters, build_market
 
 UPDATES, EVERY, EPISODES = 40, 10, 400
 FEWER_PASSES_UPDATES = 5 * UPDATES

@@ -20,8 +20,9 @@ from diffgames.learning.rollout import play
 from diffgames.learning.train import initial_profile
 from diffgames.markets.environment import OTCMarket
 from diffgames.markets.exchange import AbstractExchange
+from diffgames.studies.exchange_parameters import fit_from
 from diffgames.studies.flow_response import RandomQuotes
-from diffgames.studies.market_parameters import MarketParameters, build_market, fit_from
+from diffgames.studies.market_parameters import MarketParameters, build_market
 
 PROVIDERS, TAKERS, EPISODES, STEPS = (2, 3), (400, 100), 60, 100
 PLAIN_STEPS = 60

@@ -19,7 +19,8 @@ from diffgames.benchmarks.otc_rollout import best_seconds
 from diffgames.learning.ppo import PPOConfig
 from diffgames.learning.train import initial_profile, start, update
 from diffgames.markets.environment import OTCMarket
-from diffgames.studies.market_parameters import MarketParameters, build_market, fit_from
+from diffgames.studies.exchange_parameters import fit_from
+from diffgames.studies.market_parameters import MarketParameters, build_market
 
 ROLES, WIDTH, REPEATS = ("provider", "taker"), 256, 2
 PROVIDERS, TAKERS = (1, 1), (2, 1)

@@ -9,12 +9,7 @@ from a checkpoint continues bit for bit. An update that leaves the state unsound
 good state stays. With several devices the episodes are spread over all of them; several seeds are mapped
 (`train_seeds`).
 
-Training that has not settled may have passed what it should have kept. Among groups of agents (supertypes, say) the
-*standing* of a profile is what its worst-off group earns, up to what is enough (withdrawing, say),
-
-    s_u = min(enough, min_g  mean of the rewards of group g over the updates u−K+1 … u),       K = `WINDOW`,
-
-and the latest profile of the highest standing is handed back beside the last one (`best`).
+The latest profile of the highest standing (`learning.standing`) is handed back beside the last one.
 """
 
 import dataclasses
@@ -37,12 +32,12 @@ from diffgames.learning import devices, distribution
 from diffgames.learning.policy import DEFAULT_WIDTH, FixedProbabilities, Profile, actor_critic
 from diffgames.learning.ppo import Learner, PPOConfig, improve, new_learner
 from diffgames.learning.rollout import Experience, play
+from diffgames.learning.standing import Best, Compared, better, every_role, standing
 
 History = dict[str, Any]
 Configs = PPOConfig | Mapping[str, PPOConfig]
 """PPO's settings for all roles, or those of every role that learns."""
 SAVE_EVERY = 10
-WINDOW = 10  # updates over which rewards are averaged before profiles are compared
 
 
 class Outcome(enum.Enum):
@@ -75,24 +70,6 @@ class Checkpoint(Protocol):
     def save(self, tree: Any) -> None: ...
 
 
-class Compared(NamedTuple):
-    """The groups whose lowest reward is a profile's standing, (role, indices of agents) each, and what is enough."""
-
-    groups: tuple[tuple[str, tuple[int, ...]], ...]
-    enough: float = float("inf")
-
-
-NOTHING = Compared(())
-
-
-class Best(eqx.Module):
-    """The latest policies of the highest standing so far, that standing, and the updates they had been through."""
-
-    policies: Profile
-    standing: Float[Array, ""]
-    updates: Int[Array, ""]
-
-
 class LearnerState(eqx.Module):
     """All that training carries from update to update; `outcome` counts in `OUTCOMES`, 0 while all is well."""
 
@@ -108,7 +85,7 @@ class TrainResult(NamedTuple):
     """The learned profile, what happened on the way (arrays over updates), and how it ended.
 
     `best` is the latest profile of the highest standing and `best_updates` the updates it had been through; both are
-    those of the last profile where training was shorter than `WINDOW`.
+    those of the last profile where training was shorter than its `WINDOW`.
     """
 
     profile: Profile
@@ -160,7 +137,7 @@ def train(
     """Improve the policies of the roles in `learn` for `updates` updates, starting from `profile`.
 
     `config` is PPO's settings, for all roles or by role (the episodes of an update are common to all). `compared`, by
-    default every role that learns with no level that is enough, says what the best profile is (see the module).
+    default every role that learns with no level that is enough, says what the best profile is (`learning.standing`).
     `fixed` are agents {(role, index): function} that do not learn while the others of their role do: they play by their
     functions (`games.fixed_agents`), and nothing is learned from what they live through.
     `progress(update, metrics)` is called after every update with the metrics of that update (see `advance`);
@@ -170,7 +147,7 @@ def train(
     """
     game = fix_agents(game, fixed) if fixed else game
     state = start(game, profile, config, key, updates, learn)
-    frozen, compared = devices.replicate(profile), compared or _every_role(game, learn)
+    frozen = devices.replicate(profile)
     state = take_updates(
         lambda s: update(game, frozen, s, config, compared), state, updates, checkpoint, save_every, progress
     )
@@ -203,7 +180,6 @@ def train_seeds(
     runs = list(zip(games, profiles, keys, strict=True))
     state = _stacked([start(game, profile, config, key, updates, learn) for game, profile, key in runs])
     played, frozen = devices.replicate((_stacked(games), _stacked(profiles)))
-    compared = compared or _every_role(games[0], learn)
     state = take_updates(
         lambda s: _update_seeds(played, frozen, s, config, compared), state, updates, checkpoint, save_every, progress
     )
@@ -275,11 +251,9 @@ def update(
     following, metrics = _advance_once(game, profile, bare, config)
     history = jax.tree.map(lambda past, now: past.at[state.index].set(now.astype(jnp.float32)), state.history, metrics)
     outcome = jnp.where(state.outcome > 0, state.outcome, judge(game, following, metrics, history))
-    best = (
-        None
-        if state.best is None
-        else _better(state, state.best, standing(history["reward"], compared or NOTHING, state.index))
-    )
+    playing = {name: learner.policy for name, learner in state.learners.items()}
+    reached = standing(history["reward"], compared or every_role(game, tuple(playing)), state.index)
+    best = state.best and better(state.best, Best(playing, reached, state.index))
     following = dataclasses.replace(following, history=history, outcome=outcome, best=best)
     kept = eqx.tree_at(lambda s: s.outcome, state, outcome)
     return jax.tree.map(lambda new, old: jnp.where(outcome > 0, old, new), following, kept), metrics
@@ -291,38 +265,6 @@ def _update_seeds(games, profiles, states, config, compared):
         return update(game, profile, state, config, compared)
 
     return eqx.filter_vmap(one)(games, profiles, states)
-
-
-def standing(
-    rewards: Mapping[str, Float[Array, "updates agents"]], compared: Compared, index: Int[Array, ""]
-) -> Float[Array, ""]:
-    """What the worst-off group earns on average over the `WINDOW` updates up to `index`, up to what is enough.
-
-    −∞ before there are so many updates, and without groups: nothing is compared then.
-    """
-    row = jnp.arange(next(iter(rewards.values())).shape[0], dtype=jnp.int32)
-    inside = (row <= index) & (row > index - WINDOW)
-    means = [
-        jnp.sum(jnp.where(inside, jnp.mean(rewards[role][:, jnp.asarray(members)], axis=1), 0.0)) / WINDOW
-        for role, members in compared.groups
-    ]
-    lowest = jnp.min(jnp.stack(means)) if means else jnp.float32(-jnp.inf)
-    return jnp.where(index + 1 >= WINDOW, jnp.minimum(lowest, compared.enough), -jnp.inf).astype(jnp.float32)
-
-
-def _better(state: LearnerState, best: Best, now: Float[Array, ""]) -> Best:
-    """The best after an update: the policies that played in it, unless their standing is lower than one before."""
-    playing = Best({name: learner.policy for name, learner in state.learners.items()}, now, state.index)
-    taken = jnp.isfinite(now) & (now >= best.standing)
-    return jax.tree.map(lambda new, old: jnp.where(taken, new, old), playing, best)
-
-
-def _every_role(game: AbstractMarkovGame, learn: Sequence[str]) -> Compared:
-    """The agents of every role that learns, those left out that functions play."""
-    places = game.places if isinstance(game, FixedAgents) else ()
-    return Compared(
-        tuple((name, tuple(i for i in range(game.role(name).count) if (name, i) not in places)) for name in learn)
-    )
 
 
 def config_of(config: Configs, role: str) -> PPOConfig:

@@ -40,12 +40,13 @@ from diffgames.studies.calibration_steps import (
     begin,
     build,
     configs,
-    followed,
     half_width,
     measure_law,
     random_takers,
     retrain,
+    taken,
 )
+from diffgames.studies.calibration_words import QUICK
 from diffgames.studies.context import RunContext
 from diffgames.studies.drawing import Drawing, lines
 from diffgames.studies.study import Study, StudyResult
@@ -134,15 +135,8 @@ def _learn(config: CalibrateConfig, context: RunContext, problem: Problem, key: 
     laws_key, key = jax.random.split(key)
     laws = problem.space.from_normal(_prior(problem, laws_key, PRIOR_DRAWS))
     config = dataclasses.replace(config, updates=config.learning_updates)
-    return calsheq.calibrate(
-        problem,
-        random_takers(),
-        begin(config, problem, key, laws, calibrating=False),
-        configs(config),
-        config.updates,
-        checkpoint=context.checkpoint.slot("learning"),
-        progress=followed(context, "learning for any Λ", config.updates),
-    )
+    state = begin(config, problem, key, laws, calibrating=False)
+    return taken(config, context, problem, state, config.updates, slot="learning", label="learning for any Λ")
 
 
 def _fit(
@@ -190,15 +184,8 @@ def _calibrate(
     both = configs(config)
     particles = laws[jax.random.randint(pick_key, (config.episodes,), 0, laws.shape[0])]
     calibrator = calsheq.new_calibrator(problem, calibrator_key, config.width, both[1])
-    return calsheq.calibrate(
-        problem,
-        random_takers(),
-        calsheq.start(problem, random_takers(), learned.agents, calibrator, particles, key, both, config.updates),
-        both,
-        config.updates,
-        checkpoint=context.checkpoint.slot("calsheq"),
-        progress=followed(context, "calibrating", config.updates),
-    )
+    state = calsheq.start(problem, random_takers(), learned.agents, calibrator, particles, key, both, config.updates)
+    return taken(config, context, problem, state, config.updates, slot="calsheq", label="calibrating")
 
 
 def _values(problem: Problem, measured: Measured) -> dict[str, list[float]]:
@@ -339,20 +326,10 @@ STUDY = Study(
     headline=CalibrateHeadline,
     memory=memory,
     presets={
-        "quick": {
-            "takers_of_each_size": 10,
-            "steps": 10,
+        "quick": QUICK
+        | {
             "learning_updates": 150,
             "updates": 100,
-            "episodes": 128,
-            "width": 64,
-            "passes": 3,
-            "learning_rate": 3e-3,
-            "gae_lambda": 0.9,
-            "kl_target": 0.02,
-            "calibrator_learning_rate": 5e-3,
-            "calibrator_passes": 20,
-            "calibrator_kl_target": 0.1,
             "trainings": 2,
             "training_updates": 80,
             "simulations": 6000,

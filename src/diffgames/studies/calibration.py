@@ -39,6 +39,7 @@ from diffgames.studies.calibration_steps import (
     measure_law,
     random_takers,
     retrain,
+    taken,
 )
 from diffgames.studies.calibration_words import CalibrationConfig, CalibrationHeadline
 from diffgames.studies.context import RunContext
@@ -100,15 +101,8 @@ def run(config: CalibrationConfig, context: RunContext, experiment: int) -> Stud
 def _calibrate(config: CalibrationConfig, context: RunContext, problem: Problem, key: PRNGKeyArray) -> CalibrationState:
     start = jnp.asarray(problem.space.start(config.risk_aversion))
     laws = jnp.broadcast_to(start, (config.episodes, len(start)))
-    return calsheq.calibrate(
-        problem,
-        random_takers(),
-        begin(config, problem, key, laws, calibrating=True),
-        configs(config),
-        config.updates,
-        checkpoint=context.checkpoint.slot("calsheq"),
-        progress=followed(context, "calibrating", config.updates),
-    )
+    state = begin(config, problem, key, laws, calibrating=True)
+    return taken(config, context, problem, state, config.updates, slot="calsheq", label="calibrating")
 
 
 def _search(config: CalibrationConfig, context: RunContext, problem: Problem, key: PRNGKeyArray) -> CalibrationState:

@@ -8,26 +8,11 @@ from typing import Any
 
 from diffgames.studies.calibration import memory, run
 from diffgames.studies.calibration_figures import percentiles, rewards, shares
-from diffgames.studies.calibration_words import CalibrationConfig, CalibrationHeadline
+from diffgames.studies.calibration_words import QUICK, CalibrationConfig, CalibrationHeadline
 from diffgames.studies.drawing import Drawing
 from diffgames.studies.study import Study
 
-QUICK = {
-    "takers_of_each_size": 10,
-    "steps": 10,
-    "updates": 300,
-    "episodes": 128,
-    "width": 64,
-    "passes": 3,
-    "learning_rate": 3e-3,
-    "gae_lambda": 0.9,
-    "kl_target": 0.02,
-    "calibrator_learning_rate": 5e-3,
-    "calibrator_passes": 20,
-    "calibrator_kl_target": 0.1,
-    "bayesian_every": 15,
-    "training_updates": 100,
-}
+SEARCHED = {"updates": 300, "bayesian_every": 15, "training_updates": 100}
 LONG = {"exchange": "mixture", "updates": 6667, "trainings": 2}
 SHARED: dict[str, Any] = {
     "headline": CalibrationHeadline,
@@ -54,7 +39,7 @@ CALIBRATION_1 = Study(
     config=CalibrationConfig,
     run=functools.partial(run, experiment=1),
     memory=functools.partial(memory, experiment=1),
-    presets={"quick": QUICK, "paper": LONG},
+    presets={"quick": QUICK | SEARCHED, "paper": LONG},
     minutes={"quick": 2.5, "paper": 3000.0},
     example="diffgames run calibration-1 --set updates=600 --set bayesian_every=30",
     **SHARED,
@@ -67,7 +52,7 @@ CALIBRATION_2 = Study(
     config=CalibrationConfig,
     run=functools.partial(run, experiment=2),
     memory=functools.partial(memory, experiment=2),
-    presets={"quick": QUICK, "paper": LONG},
+    presets={"quick": QUICK | SEARCHED, "paper": LONG},
     minutes={"quick": 2.5, "paper": 3000.0},
     example="diffgames run calibration-2 --set updates=600 --set bayesian_every=30",
     **SHARED,
@@ -79,7 +64,7 @@ CALIBRATION_3 = Study(
     config=CalibrationConfig,
     run=functools.partial(run, experiment=3),
     memory=functools.partial(memory, experiment=3),
-    presets={"quick": QUICK, "paper": LONG | {"updates": 3333}},
+    presets={"quick": QUICK | SEARCHED, "paper": LONG | {"updates": 3333}},
     minutes={"quick": 2.5, "paper": 3000.0},
     example="diffgames run calibration-3 --set updates=600 --set bayesian_every=30",
     **SHARED,
@@ -92,7 +77,7 @@ CALIBRATION_4 = Study(
     config=CalibrationConfig,
     run=functools.partial(run, experiment=4),
     memory=functools.partial(memory, experiment=4),
-    presets={"quick": QUICK, "paper": LONG | {"updates": 3333}},
+    presets={"quick": QUICK | SEARCHED, "paper": LONG | {"updates": 3333}},
     minutes={"quick": 2.5, "paper": 3000.0},
     example="diffgames run calibration-4 --set updates=600 --set bayesian_every=30",
     **SHARED,

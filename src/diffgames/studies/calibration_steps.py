@@ -17,8 +17,9 @@ from diffgames.learning.train import initial_profile
 from diffgames.markets.environment import OTCMarket
 from diffgames.studies.calibration_words import CalibratedMarket
 from diffgames.studies.context import RunContext
+from diffgames.studies.exchange_parameters import fit_from
 from diffgames.studies.learning_parameters import ppo_config
-from diffgames.studies.market_parameters import MarketParameters, build_market, fit_from
+from diffgames.studies.market_parameters import MarketParameters, build_market
 
 
 def random_takers() -> Profile:
@@ -85,20 +86,42 @@ def followed(context: RunContext, label: str, updates: int):
     return follow
 
 
+def taken(
+    config: CalibratedMarket,
+    context: RunContext,
+    problem: Problem,
+    state: CalibrationState,
+    updates: int,
+    *,
+    slot: str,
+    label: str,
+) -> CalibrationState:
+    """The state after so many updates, with progress and checkpoints in the run folder."""
+    return calsheq.calibrate(
+        problem,
+        random_takers(),
+        state,
+        configs(config),
+        updates,
+        checkpoint=context.checkpoint.slot(slot),
+        progress=followed(context, label, updates),
+    )
+
+
 def retrain(
     config: CalibratedMarket, context: RunContext, problem: Problem, laws: jax.Array, key: PRNGKeyArray
 ) -> list[CalibrationState]:
     """New agents under the frozen law of Λ, `trainings` times from other seeds."""
     updates = min(config.training_updates or config.updates, config.updates)
     return [
-        calsheq.calibrate(
+        taken(
+            config,
+            context,
             problem,
-            random_takers(),
             begin(config, problem, jax.random.fold_in(key, place), laws, calibrating=False),
-            configs(config),
             updates,
-            checkpoint=context.checkpoint.slot(f"training{place}"),
-            progress=followed(context, f"new agents {place + 1} of {config.trainings}", updates),
+            slot=f"training{place}",
+            label=f"new agents {place + 1} of {config.trainings}",
         )
         for place in range(config.trainings)
     ]

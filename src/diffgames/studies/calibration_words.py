@@ -3,9 +3,24 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from diffgames.studies.exchange_parameters import ExchangeParameters
 from diffgames.studies.learning_parameters import LearningParameters
-from diffgames.studies.market_parameters import ExchangeParameters
 from diffgames.studies.study import Headline, Parameter
+
+QUICK = {
+    "takers_of_each_size": 10,
+    "steps": 10,
+    "episodes": 128,
+    "width": 64,
+    "passes": 3,
+    "learning_rate": 3e-3,
+    "gae_lambda": 0.9,
+    "kl_target": 0.02,
+    "calibrator_learning_rate": 5e-3,
+    "calibrator_passes": 20,
+    "calibrator_kl_target": 0.1,
+}
+"""Market and learning of the quick presets of all calibrations."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,9 +35,9 @@ from diffgames.markets.fit_report import FitReport
 from diffgames.plotting import COLOURS, label, legends, new_figure
 from diffgames.studies.context import RunContext
 from diffgames.studies.drawing import Drawing
+from diffgames.studies.exchange_parameters import ExchangeParameters, fit_from, fit_mixture_exchange, snapshots_of
 from diffgames.studies.exchange_resilience import at_lags, impact_panel, resilience, return_panel
 from diffgames.studies.market_desk import DRAWINGS
-from diffgames.studies.market_parameters import ExchangeParameters, fit_from, fit_mixture_exchange, snapshots_of
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 
 PRINTED = (8.89, 6.23, 8.94)

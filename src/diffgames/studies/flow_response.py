@@ -35,14 +35,9 @@ from diffgames.markets.market_state import StepRecord
 from diffgames.studies import otc_figures
 from diffgames.studies.certificate_parameters import CertificateParameters, certify, learning_memory
 from diffgames.studies.context import RunContext
+from diffgames.studies.exchange_parameters import ExchangeParameters, fit_from
 from diffgames.studies.learning_parameters import learn, new_profile, tenth
-from diffgames.studies.market_parameters import (
-    ExchangeParameters,
-    MarketParameters,
-    build_market,
-    check_walls,
-    fit_from,
-)
+from diffgames.studies.market_parameters import MarketParameters, build_market, check_walls
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.studies.taker_figures import flow_curves
 from diffgames.verification.certificate import Certificate

@@ -12,7 +12,8 @@ from jaxtyping import PRNGKeyArray
 
 from diffgames.errors import RunFailed
 from diffgames.learning.policy import Profile
-from diffgames.learning.train import Compared, Outcome, TrainResult
+from diffgames.learning.standing import Compared
+from diffgames.learning.train import Outcome, TrainResult
 from diffgames.studies.context import RunContext
 from diffgames.studies.learning_parameters import learn, learn_seeds
 from diffgames.studies.study import StudyResult

@@ -15,7 +15,8 @@ from diffgames.errors import InvalidInput, suggestion
 from diffgames.games.markov import AbstractMarkovGame
 from diffgames.learning.policy import Profile
 from diffgames.learning.ppo import PPOConfig
-from diffgames.learning.train import Compared, TrainResult, initial_profile, train, train_seeds
+from diffgames.learning.standing import Compared
+from diffgames.learning.train import TrainResult, initial_profile, train, train_seeds
 from diffgames.studies.context import RunContext
 from diffgames.studies.parameters import Text, fields_of, validated
 from diffgames.studies.study import Parameter

@@ -25,7 +25,8 @@ from diffgames.learning.train import initial_profile, train_seeds
 from diffgames.markets.environment import OTCMarket
 from diffgames.plotting import COLOURS, axes_or_new, band, label
 from diffgames.studies.context import RunContext
-from diffgames.studies.market_parameters import MarketParameters, build_market, fit_from
+from diffgames.studies.exchange_parameters import fit_from
+from diffgames.studies.market_parameters import MarketParameters, build_market
 from diffgames.verification.game_weights import WeightEstimate, scored_weight
 
 

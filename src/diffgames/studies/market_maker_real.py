@@ -16,14 +16,12 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import xarray
-from matplotlib.figure import Figure
 
 from diffgames.calibration.market_maker import MarketFit, MarketRecord, fit_market, intervals
 from diffgames.errors import InvalidInput, RunFailed
 from diffgames.games.market_making import MarketMakingGame
 from diffgames.games.market_making_input import market_making_game
 from diffgames.games.switching_graph import generator_of, spectral_gap
-from diffgames.plotting import COLOURS, label, legends, new_figure
 from diffgames.solvers.market_making import solve_market_maker
 from diffgames.studies import market_maker_figures as figures
 from diffgames.studies.context import RunContext
@@ -41,6 +39,7 @@ from diffgames.studies.market_maker_back_test import (
 )
 from diffgames.studies.market_maker_parameters import unit_warnings
 from diffgames.studies.market_maker_real_headline import RealHeadline
+from diffgames.studies.market_maker_record_figures import fill_figure, record_figure
 from diffgames.studies.market_maker_records import RecordParameters, records
 from diffgames.studies.study import Parameter, Study, StudyResult
 from diffgames.verification.certificate import Certificate
@@ -331,46 +330,6 @@ def _dataset(record: MarketRecord, fit: MarketFit) -> xarray.Dataset:
         },
         coords={"time": time},
     )
-
-
-def record_figure(record: MarketRecord, fit: MarketFit) -> Figure:
-    """The mid price, and the probability of each volatility regime given the whole record."""
-    figure, axes = new_figure(2, 1, width=8.0, height=2.6, sharex=True)
-    time = np.arange(record.mid.size) * record.interval / 60.0
-    axes[0].plot(time, record.mid, color=COLOURS[6], linewidth=0.8)
-    label(axes[0], x=("", ""), y=("mid price", "$"), title=record.source.rsplit("/", 1)[-1])
-    lower = np.zeros(fit.regimes.probability.shape[0])
-    for i, sigma in enumerate(fit.sigma):
-        upper = lower + fit.regimes.probability[:, i]
-        axes[1].fill_between(time[1:], lower, upper, color=COLOURS[i], linewidth=0, label=f"σ = {sigma:.3g} $/√s")
-        lower = upper
-    axes[1].set_ylim(0, 1)
-    label(axes[1], x=("time from the start", "minutes"), y=("probability of the regime", ""))
-    legends(axes[1])
-    return figure
-
-
-def fill_figure(record: MarketRecord, fit: MarketFit) -> Figure:
-    """Rate of market orders that reach a distance, per side, observed and fitted, in each regime."""
-    figure, (ax,) = new_figure(width=6.2)
-    state = fit.regimes.probability.argmax(axis=1)
-    at = np.minimum((record.trade_time / record.interval).astype(int), state.size - 1)
-    for i, k in enumerate(fit.k):
-        depth, time = np.sort(record.depth[state[at] == i]), (state == i).sum() * record.interval
-        rate = np.arange(depth.size, 0, -1) / (2 * time)
-        ax.step(depth, rate, where="post", color=COLOURS[i], label=f"regime {i}, observed")
-        grid = np.linspace(fit.cutoff[i], depth[-1], 50)
-        ax.plot(
-            grid,
-            fit.A[i] * np.exp(-k * grid),
-            "--",
-            color=COLOURS[i],
-            label=f"regime {i}, A = {fit.A[i]:.3g} /s, k = {k:.3g} /$",
-        )
-    ax.set_yscale("log")
-    label(ax, x=("distance from the mid δ", "$"), y=("market orders that reach δ", "1/s, per side"), title="Fills")
-    legends(ax)
-    return figure
 
 
 def memory(config: RealConfig) -> dict[str, float]:

@@ -22,7 +22,7 @@ from diffgames.markets.neural_fit import NeuralReport, fit_neural_exchange
 from diffgames.plotting import COLOURS, axes_or_new, label
 from diffgames.studies.context import RunContext
 from diffgames.studies.drawing import Drawing, lines
-from diffgames.studies.market_parameters import LevelTwoParameters, snapshots_of
+from diffgames.studies.exchange_parameters import LevelTwoParameters, snapshots_of
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 
 SETTLING = 100

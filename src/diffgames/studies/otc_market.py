@@ -25,7 +25,8 @@ from diffgames.games.fixed_agents import FixedAgents
 from diffgames.input_files import input_files, other_inputs
 from diffgames.learning.policy import FixedProbabilities, Profile
 from diffgames.learning.rollout import evaluate
-from diffgames.learning.train import Compared, TrainResult, value_clip_notes
+from diffgames.learning.standing import Compared
+from diffgames.learning.train import TrainResult, value_clip_notes
 from diffgames.learning.verdict import verdict
 from diffgames.markets import behaviour
 from diffgames.markets.environment import OTCMarket
@@ -37,16 +38,11 @@ from diffgames.records import load_profile, open_run
 from diffgames.studies import otc_figures
 from diffgames.studies.certificate_parameters import CertificateParameters, learning_memory
 from diffgames.studies.context import RunContext
+from diffgames.studies.exchange_parameters import snapshots_of
 from diffgames.studies.learned import Task, run_learned, run_learned_seeds
 from diffgames.studies.learning_parameters import new_profile, ppo_configs, tenth
 from diffgames.studies.market_desk import DRAWINGS, herding, look, unserved
-from diffgames.studies.market_parameters import (
-    MarketParameters,
-    build_market,
-    check_walls,
-    fit_exchanges,
-    snapshots_of,
-)
+from diffgames.studies.market_parameters import MarketParameters, build_market, check_walls, fit_exchanges
 from diffgames.studies.otc_arrays import evaluation_of, learning_of, scores_of
 from diffgames.studies.own_agents import OwnAgents, check_sources, fixed_market, named, pnl_by_agent
 from diffgames.studies.parameters import text_values
