@@ -19,8 +19,8 @@ from diffgames.learning import train as training
 from diffgames.learning.policy import FixedProbabilities
 from diffgames.learning.ppo import PPOConfig
 from diffgames.learning.rollout import evaluate
+from diffgames.learning.standing import WINDOW, Compared
 from diffgames.learning.train import (
-    Compared,
     LearningWarning,
     Outcome,
     initial_profile,

@@ -12,7 +12,7 @@ from diffgames.calibration.supertype_profile import SupertypeProfile
 from diffgames.cli import main
 from diffgames.errors import InvalidInput
 from diffgames.studies import find_study
-from diffgames.studies.calibrate import EXAMPLE
+from diffgames.studies.calibrate import EXAMPLE, cautions
 
 TINY = ["updates=4", "episodes=16", "steps=4", "takers_of_each_size=4", "width=8", "passes=1", "calibrator_passes=2"]
 TINY += ["learning_updates=4", "trainings=2", "training_updates=2", "evaluation_episodes=8", "sizes=[1.0,3.0]"]
@@ -88,3 +88,10 @@ def test_where_risk_aversion_alone_moves_everyone_is_connected():
     np.testing.assert_allclose(half, [[2.5, 2.5, 1.0]] * 2)
     with pytest.raises(InvalidInput, match="linked"):
         SupertypeProfile(3, linked=True)
+
+
+@pytest.mark.parametrize(("guessed", "told"), [(None, False), (0.8, False), (0.9, True)])
+def test_a_calibration_that_guessing_would_beat_is_told(guessed, told):
+    notes = cautions({"share": 1, "total": 0}, 0.79, 0.04, guessed)
+    assert notes[0] == "new agents miss the target total"
+    assert [("random guesses" in note) for note in notes[1:]] == [True] * told

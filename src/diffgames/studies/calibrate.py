@@ -103,13 +103,27 @@ def run(config: CalibrateConfig, context: RunContext) -> StudyResult:
         coverage_error=half_width(coverage),
         answer_seconds=seconds,
     )
-    missed = [name for name, met in headline.targets_met_retrained.items() if not met]
     return StudyResult(
         headline,
-        warnings=[f"new agents miss the target {name}" for name in missed],
+        warnings=cautions(
+            headline.targets_met_retrained,
+            headline.reward_retrained,
+            headline.reward_retrained_error,
+            headline.baseline_random,
+        ),
         arrays=_arrays(problem, headline, laws, found),
         profile={"provider": found.agents.policy, "laws": found.laws, "answered": laws},
     )
+
+
+def cautions(met: dict[str, int], reward: float, half_width: float, guessed: float | None) -> list[str]:
+    """Targets that new agents miss, and a calibration that guessing where connectivity alone decides would beat."""
+    notes = [f"new agents miss the target {name}" for name, one in met.items() if not one]
+    if guessed is not None and guessed > reward + half_width:
+        notes.append(
+            f"new agents' reward, {reward:.3f}, is below that of random guesses by connectivity, {guessed:.3f}"
+        )
+    return notes
 
 
 def _problem(config: CalibrateConfig, context: RunContext) -> Problem:
@@ -337,7 +351,7 @@ STUDY = Study(
             "fit_width": 32,
         }
     },
-    minutes={"quick": 3.0},
+    minutes={"quick": 2.5},
     example="diffgames run calibrate --set targets=targets.csv data=orderbook.csv",
     published="no market of one's own; its four experiments are calibration-1 to calibration-4",
     uncertified="a calibration is judged by its targets, measured again with new agents under the frozen law",

@@ -372,7 +372,7 @@ STUDY = Study(
     memory=memory,
     verify=verify,
     presets={"quick": {}, "paper": {"points": 80, "steps": 192, "deviator_updates": 240}},
-    minutes={"quick": 2.0, "paper": 8.0},
+    minutes={"quick": 0.6, "paper": 8.0},
     headline=TypedMarketHeadline,
     example="diffgames run typed-market --set pv=[0,6] w=2",
     published="no numbers; the linear-quadratic market has a second route in the tests",
