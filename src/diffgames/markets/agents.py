@@ -78,14 +78,14 @@ def clipped_normal(mean, std, low, high) -> TypeDistribution:
     )
 
 
-def laws(key: str, values, supertypes: int, low: float, high: float) -> TypeDistribution:
-    """Distributions from a user's list, one entry per supertype.
+def laws(key: str, values, supertypes: int, low: float, high: float, each: str = "supertype") -> TypeDistribution:
+    """Distributions from a user's list, one entry per supertype (or what `each` names).
 
     An entry is a number, a pair [low, high] of a uniform law, or [low, high, mean, deviation] of a clipped normal one.
     Raises `InvalidInput` naming `key` when the length is not `supertypes` or a value lies outside [low, high].
     """
     allowed = (
-        f"{supertypes} entries, one per supertype, within [{low:g}, {high:g}]: "
+        f"{supertypes} entries, one per {each}, within [{low:g}, {high:g}]: "
         "a number, [low, high] (uniform), or [low, high, mean, deviation] (clipped normal)"
     )
     values = list(values) if isinstance(values, list | tuple) else [values] * supertypes

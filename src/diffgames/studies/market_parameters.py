@@ -296,5 +296,5 @@ def _matrix(key: str, rows, down: tuple[int, str], across: tuple[int, str]) -> T
     (n, row), (m, column) = down, across
     if len(rows) != n or any(isinstance(one, list | tuple) and len(one) != m for one in rows):
         raise InvalidInput(key, rows, f"a matrix of {n} {row} × {m} {column} within [0, 1]")
-    parts = [laws(key, one, m, 0.0, 1.0) for one in rows]
+    parts = [laws(key, one, m, 0.0, 1.0, each=column.removesuffix("s")) for one in rows]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *parts)
