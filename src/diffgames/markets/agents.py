@@ -97,8 +97,8 @@ def laws(key: str, values, supertypes: int, low: float, high: float, each: str =
             raise InvalidInput(key, values, allowed)
         if len(entry) == 4 and not (entry[0] <= entry[2] <= entry[1] and entry[3] >= 0):
             raise InvalidInput(key, values, allowed)
-    each = [clipped_normal(e[2], e[3], e[0], e[1]) if len(e) == 4 else uniform(e[0], e[1]) for e in entries]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+    drawn = [clipped_normal(e[2], e[3], e[0], e[1]) if len(e) == 4 else uniform(e[0], e[1]) for e in entries]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *drawn)
 
 
 class ProviderType(eqx.Module):
