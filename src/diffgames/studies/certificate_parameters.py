@@ -21,22 +21,22 @@ class CertificateParameters(SettingsByRole):
     """How the profile is learned, and the budget of the deviators that judge it."""
 
     evaluation_episodes: Annotated[
-        int, Parameter(unit="episodes", meaning="held-out episodes behind the measurements", minimum=2)
+        int, Parameter("held-out episodes behind the measurements", "episodes", minimum=2)
     ] = 100
     deviator_updates: Annotated[
-        int, Parameter(unit="updates", meaning="training budget of each deviator of the certificate", minimum=1)
+        int, Parameter("training budget of each deviator of the certificate", "updates", minimum=1)
     ] = 200
     deviator_learning_rate: Annotated[
-        float, Parameter(meaning="learning rate of the deviators", minimum=1e-9, plausible=(1e-6, 1e-1))
+        float, Parameter("learning rate of the deviators", minimum=1e-9, plausible=(1e-6, 1e-1))
     ] = 1e-3
     deviator_passes: Annotated[
-        int, Parameter(unit="passes", meaning="passes over the batch per update of a deviator", minimum=1)
+        int, Parameter("passes over the batch per update of a deviator", "passes", minimum=1)
     ] = 10
     validation_episodes: Annotated[
-        int, Parameter(unit="episodes", meaning="episodes on which the best deviator is chosen", minimum=2)
+        int, Parameter("episodes on which the best deviator is chosen", "episodes", minimum=2)
     ] = 100
     certificate_episodes: Annotated[
-        int, Parameter(unit="episodes", meaning="held-out episodes behind the certificate's intervals", minimum=2)
+        int, Parameter("held-out episodes behind the certificate's intervals", "episodes", minimum=2)
     ] = 400
 
 

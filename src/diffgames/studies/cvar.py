@@ -42,56 +42,48 @@ class CvarConfig:
     """Tail, weights, the two cases and the samples."""
 
     tail_mass: Annotated[
-        float, Parameter(meaning="α, the share of the worst outcomes", minimum=1e-4, maximum=1.0, plausible=(0.005, 1))
+        float, Parameter("α, the share of the worst outcomes", minimum=1e-4, maximum=1.0, plausible=(0.005, 1))
     ] = 0.1
-    weights: Annotated[
-        tuple[float, ...], Parameter(shape="weights", meaning="γ of the CVaR", minimum=0.0, maximum=1.0)
-    ] = (0.0, 0.5, 1.0)
-    short: Annotated[float, Parameter(unit="cost/unit", meaning="s, per unit of demand not met", minimum=1e-6)] = 3.0
-    over: Annotated[float, Parameter(unit="cost/unit", meaning="o, per unit left over", minimum=1e-6)] = 1.0
-    demand_mean: Annotated[float, Parameter(unit="units", meaning="mean of the demand")] = 0.0
-    demand_deviation: Annotated[float, Parameter(unit="units", meaning="its deviation", minimum=1e-9)] = 1.0
-    margin: Annotated[float, Parameter(unit="price", meaning="a − c of the producers", minimum=0.0)] = 6.0
-    price_deviation: Annotated[float, Parameter(unit="price", meaning="σ of the price", minimum=0.0)] = 0.5
-    samples: Annotated[int, Parameter(unit="samples", meaning="costs per replication", minimum=2)] = 20_000
-    replications: Annotated[int, Parameter(unit="replications", meaning="independent sets of samples", minimum=2)] = 16
+    weights: Annotated[tuple[float, ...], Parameter("γ of the CVaR", shape="weights", minimum=0.0, maximum=1.0)] = (
+        0.0,
+        0.5,
+        1.0,
+    )
+    short: Annotated[float, Parameter("s, per unit of demand not met", "cost/unit", minimum=1e-6)] = 3.0
+    over: Annotated[float, Parameter("o, per unit left over", "cost/unit", minimum=1e-6)] = 1.0
+    demand_mean: Annotated[float, Parameter("mean of the demand", "units")] = 0.0
+    demand_deviation: Annotated[float, Parameter("its deviation", "units", minimum=1e-9)] = 1.0
+    margin: Annotated[float, Parameter("a − c of the producers", "price", minimum=0.0)] = 6.0
+    price_deviation: Annotated[float, Parameter("σ of the price", "price", minimum=0.0)] = 0.5
+    samples: Annotated[int, Parameter("costs per replication", "samples", minimum=2)] = 20_000
+    replications: Annotated[int, Parameter("independent sets of samples", "replications", minimum=2)] = 16
 
 
 @dataclass(frozen=True, kw_only=True)
 class CvarHeadline:
     """Exact decisions, what samples say of them, and how often intervals hold the truth."""
 
-    quantity: Annotated[PerWeight, Headline(shape="{weight: number}", unit="units", meaning="the newsvendor's order")]
+    quantity: Annotated[PerWeight, Headline("the newsvendor's order", "units", shape="{weight: number}")]
     quantity_sampled: Annotated[
-        PerWeight, Headline(shape="{weight: number}", unit="units", meaning="the order found on samples, their mean")
+        PerWeight, Headline("the order found on samples, their mean", "units", shape="{weight: number}")
     ]
-    quantity_half_width: Annotated[
-        PerWeight, Headline(shape="{weight: number}", unit="units", meaning="of its 95% interval")
-    ]
-    cost: Annotated[
-        PerWeight, Headline(shape="{weight: number}", unit="cost", meaning="(1 − γ) mean + γ CVaR at that order")
-    ]
+    quantity_half_width: Annotated[PerWeight, Headline("of its 95% interval", "units", shape="{weight: number}")]
+    cost: Annotated[PerWeight, Headline("(1 − γ) mean + γ CVaR at that order", "cost", shape="{weight: number}")]
     cost_sampled: Annotated[
-        PerWeight, Headline(shape="{weight: number}", unit="cost", meaning="the same on samples, all replications")
+        PerWeight, Headline("the same on samples, all replications", "cost", shape="{weight: number}")
     ]
-    cost_half_width: Annotated[
-        PerWeight, Headline(shape="{weight: number}", unit="cost", meaning="of its 95% interval")
-    ]
-    mean: Annotated[PerWeight, Headline(shape="{weight: number}", unit="cost", meaning="mean cost of that order")]
-    cvar: Annotated[PerWeight, Headline(shape="{weight: number}", unit="cost", meaning="CVaR of its costs")]
-    output: Annotated[
-        PerWeight, Headline(shape="{weight: number}", unit="units", meaning="equilibrium output of each producer")
-    ]
+    cost_half_width: Annotated[PerWeight, Headline("of its 95% interval", "cost", shape="{weight: number}")]
+    mean: Annotated[PerWeight, Headline("mean cost of that order", "cost", shape="{weight: number}")]
+    cvar: Annotated[PerWeight, Headline("CVaR of its costs", "cost", shape="{weight: number}")]
+    output: Annotated[PerWeight, Headline("equilibrium output of each producer", "units", shape="{weight: number}")]
     output_sampled: Annotated[
-        PerWeight, Headline(shape="{weight: number}", unit="units", meaning="the equilibrium found on samples")
+        PerWeight, Headline("the equilibrium found on samples", "units", shape="{weight: number}")
     ]
-    output_half_width: Annotated[
-        PerWeight, Headline(shape="{weight: number}", unit="units", meaning="of its 95% interval")
-    ]
-    law_cvar: Annotated[PerWeight, Headline(shape="{law: number}", meaning="CVaR of standard laws in closed form")]
-    law_cvar_sampled: Annotated[PerWeight, Headline(shape="{law: number}", meaning="mean estimate, same laws")]
+    output_half_width: Annotated[PerWeight, Headline("of its 95% interval", "units", shape="{weight: number}")]
+    law_cvar: Annotated[PerWeight, Headline("CVaR of standard laws in closed form", shape="{law: number}")]
+    law_cvar_sampled: Annotated[PerWeight, Headline("mean estimate, same laws", shape="{law: number}")]
     coverage: Annotated[
-        PerWeight, Headline(shape="{law: number}", meaning="share of replications whose 95% interval holds the truth")
+        PerWeight, Headline("share of replications whose 95% interval holds the truth", shape="{law: number}")
     ]
 
 

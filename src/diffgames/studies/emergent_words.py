@@ -15,31 +15,27 @@ class EmergentConfig(SettingsByRole, MarketParameters):
     """The market, how often it is learned, and where the first provider's behavior is measured."""
 
     trainings: Annotated[
-        int, Parameter(unit="trainings", meaning="independent trainings, what the p-values are over", minimum=2)
+        int, Parameter("independent trainings, what the p-values are over", "trainings", minimum=2)
     ] = 5
     points: Annotated[
-        int,
-        Parameter(unit="points", meaning="values of every attribute, middles of equal parts of its range", minimum=2),
+        int, Parameter("values of every attribute, middles of equal parts of its range", "points", minimum=2)
     ] = 6
     evaluation_episodes: Annotated[
-        int, Parameter(unit="episodes", meaning="held-out episodes at every point, the same at all", minimum=2)
+        int, Parameter("held-out episodes at every point, the same at all", "episodes", minimum=2)
     ] = 100
     others: Annotated[
         Literal["drawn", "base"],
-        Parameter(meaning="the attributes that are not varied: drawn as in training, or those of the other providers"),
+        Parameter("the attributes that are not varied: drawn as in training, or those of the other providers"),
     ] = "drawn"
     pnl_takers: Annotated[
         tuple[int, ...],
-        Parameter(
-            shape="markets", unit="agents", meaning="numbers of PnL takers behind the convexity of F(ε)", minimum=0
-        ),
+        Parameter("numbers of PnL takers behind the convexity of F(ε)", "agents", shape="markets", minimum=0),
     ] = (0, 1, 3, 4)
     quote_deviation: Annotated[
-        float,
-        Parameter(unit="market spreads", meaning="deviation of the random raw tweaks behind F(ε)", minimum=1e-3),
+        float, Parameter("deviation of the random raw tweaks behind F(ε)", "market spreads", minimum=1e-3)
     ] = 0.5
     level: Annotated[
-        float, Parameter(meaning="probability of any false verdict among all claims", minimum=1e-6, maximum=0.5)
+        float, Parameter("probability of any false verdict among all claims", minimum=1e-6, maximum=0.5)
     ] = 0.05
 
 
@@ -47,50 +43,43 @@ class EmergentConfig(SettingsByRole, MarketParameters):
 class EmergentHeadline:
     """What was claimed and what was found."""
 
-    claims_agree: Annotated[int, Headline(unit="claims", meaning="significant, with the paper's sign")]
-    claims_flat: Annotated[int, Headline(unit="claims", meaning="without a significant sign")]
-    claims_reversed: Annotated[int, Headline(unit="claims", meaning="significant, with the other sign")]
-    signs_agree: Annotated[
-        int, Headline(unit="claims", meaning="mean slopes with the paper's sign, significant or not")
-    ]
-    hypotheses: Annotated[int, Headline(unit="claims", meaning="claims judged together, Holm's correction")]
+    claims_agree: Annotated[int, Headline("significant, with the paper's sign", "claims")]
+    claims_flat: Annotated[int, Headline("without a significant sign", "claims")]
+    claims_reversed: Annotated[int, Headline("significant, with the other sign", "claims")]
+    signs_agree: Annotated[int, Headline("mean slopes with the paper's sign, significant or not", "claims")]
+    hypotheses: Annotated[int, Headline("claims judged together, Holm's correction", "claims")]
     untrained_agree: Annotated[
-        int, Headline(unit="claims", meaning="baseline: the same for the policies before learning, significant")
+        int, Headline("baseline: the same for the policies before learning, significant", "claims")
     ]
-    untrained_reversed: Annotated[int, Headline(unit="claims", meaning="baseline: significant with the other sign")]
-    trainings: Annotated[int, Headline(unit="trainings", meaning="trainings that ended sound, behind every slope")]
+    untrained_reversed: Annotated[int, Headline("baseline: significant with the other sign", "claims")]
+    trainings: Annotated[int, Headline("trainings that ended sound, behind every slope", "trainings")]
     claims: Annotated[
         PerClaim,
         Headline(
+            "slope, mean over trainings; null: does not exist",
+            "statistic per attribute",
             shape="{claim: number}",
-            unit="statistic per attribute",
-            meaning="slope, mean over trainings; null: does not exist",
             optional=True,
         ),
     ]
     claims_error: Annotated[
         PerClaim,
         Headline(
-            shape="{claim: number}",
-            unit="statistic per attribute",
-            meaning="its standard error over trainings",
-            optional=True,
+            "its standard error over trainings", "statistic per attribute", shape="{claim: number}", optional=True
         ),
     ]
     verdicts: Annotated[
         dict[str, list[float | None]],
         Headline(
+            "Student's t and p over trainings; verdict 1 as the paper, 0 flat, −1 reversed",
             shape="claims × columns (paper's sign, ours, t, p, p by Holm, verdict, before learning)",
-            meaning="Student's t and p over trainings; verdict 1 as the paper, 0 flat, −1 reversed",
             optional=True,
         ),
     ]
     reward_first: Annotated[
-        dict[str, float],
-        Headline(shape="{role_supertype: number}", meaning="mean episode reward, first tenth of training"),
+        dict[str, float], Headline("mean episode reward, first tenth of training", shape="{role_supertype: number}")
     ]
     reward_last: Annotated[
-        dict[str, float],
-        Headline(shape="{role_supertype: number}", meaning="mean episode reward, last tenth of training"),
+        dict[str, float], Headline("mean episode reward, last tenth of training", shape="{role_supertype: number}")
     ]
-    updates: Annotated[int, Headline(unit="updates", meaning="policy updates of every training")]
+    updates: Annotated[int, Headline("policy updates of every training", "updates")]

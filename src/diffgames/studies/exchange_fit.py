@@ -50,13 +50,9 @@ SETTLING = 100  # steps left out of simulated statistics
 class ExchangeFitConfig(ExchangeParameters):
     """The data, the model's size, and how much is simulated."""
 
-    paths: Annotated[int, Parameter(unit="paths", meaning="simulated paths of the exchange alone", minimum=2)] = 64
-    steps: Annotated[
-        int, Parameter(unit="steps", meaning="simulated steps per path, settling included", minimum=200)
-    ] = 1000
-    draws: Annotated[int, Parameter(unit="draws", meaning="draws behind the fitted law's moments", minimum=1000)] = (
-        100_000
-    )
+    paths: Annotated[int, Parameter("simulated paths of the exchange alone", "paths", minimum=2)] = 64
+    steps: Annotated[int, Parameter("simulated steps per path, settling included", "steps", minimum=200)] = 1000
+    draws: Annotated[int, Parameter("draws behind the fitted law's moments", "draws", minimum=1000)] = 100_000
 
 
 def run(config: ExchangeFitConfig, context: RunContext) -> StudyResult:
@@ -237,46 +233,44 @@ STUDY = Study(
     minutes={"quick": 0.5, "paper": 2.0},
     headline={
         "facts": Headline(
+            "stylised facts of the exchange alone (docs/markets/tape.md has each with its unit)",
             shape="{name: [recorded, simulated]}",
-            meaning="stylised facts of the exchange alone (docs/markets/tape.md has each with its unit)",
         ),
-        "impact": Headline(shape=_lags, unit="ticks/lot", meaning="what a planted order does to the simulated mid"),
-        "impact_recorded": Headline(shape=_lags, unit="ticks/lot", meaning="propagator of recorded order flow"),
-        "impact_error": Headline(shape=_lags, unit="ticks/lot", meaning="standard error of the recorded impact"),
-        "spread_stays": Headline(shape=_lags, unit="1", meaning="share that stays of a widening, simulated"),
-        "spread_stays_recorded": Headline(shape=_lags, unit="1", meaning="share that stays of a widening, recorded"),
-        "depth_missing": Headline(shape=_lags, unit="1", meaning="share still missing of a fall, simulated"),
-        "depth_missing_recorded": Headline(shape=_lags, unit="1", meaning="share still missing of a fall, recorded"),
+        "impact": Headline("what a planted order does to the simulated mid", "ticks/lot", shape=_lags),
+        "impact_recorded": Headline("propagator of recorded order flow", "ticks/lot", shape=_lags),
+        "impact_error": Headline("standard error of the recorded impact", "ticks/lot", shape=_lags),
+        "spread_stays": Headline("share that stays of a widening, simulated", "1", shape=_lags),
+        "spread_stays_recorded": Headline("share that stays of a widening, recorded", "1", shape=_lags),
+        "depth_missing": Headline("share still missing of a fall, simulated", "1", shape=_lags),
+        "depth_missing_recorded": Headline("share still missing of a fall, recorded", "1", shape=_lags),
         "log_likelihood": Headline(
+            "of a variation, standardised; comparable at one variance floor only",
+            "nats",
             shape=_parts,
-            unit="nats",
-            meaning="of a variation, standardised; comparable at one variance floor only",
             published="Table 2, INTC",
         ),
         "dequantised_log_likelihood": Headline(
-            shape=_parts, unit="nats", meaning="lower bound of a transition's log-probability; higher is better"
+            "lower bound of a transition's log-probability; higher is better", "nats", shape=_parts
         ),
-        "energy_score": Headline(shape=_parts, unit="1", meaning="proper score of the simulator; lower is better"),
-        "energy_score_error": Headline(shape=_parts, unit="1", meaning="its standard error"),
-        "energy_score_mixture": Headline(shape=_parts, unit="1", meaning="that of the mixture"),
-        "energy_score_resampled": Headline(shape=_parts, unit="1", meaning="that of recorded variations drawn anew"),
-        "variance_floor": Headline(unit="1", meaning="least standardised variance of a component"),
-        "recorded_mean": Headline(shape=_levels, unit="lots", meaning="mean volume in the training data"),
-        "simulated_mean": Headline(shape=_levels, unit="lots", meaning="mean volume of the fitted agent alone"),
-        "theory_mean": Headline(shape=_levels, unit="lots", meaning="μ⁺/μ⁻ of the fitted law"),
-        "recorded_deviation": Headline(shape=_levels, unit="lots", meaning="standard deviation in the training data"),
-        "simulated_deviation": Headline(shape=_levels, unit="lots", meaning="standard deviation of the fitted agent"),
-        "theory_deviation": Headline(shape=_levels, unit="lots", meaning="by Proposition 2.3, discrete time"),
-        "diffusion_deviation": Headline(shape=_levels, unit="lots", meaning="by Proposition 2.3, diffusion limit"),
-        "fall_rate": Headline(shape=_levels, unit="1/step", meaning="μ⁻, rate at which taken volume comes back"),
-        "recorded_fall_rate": Headline(
-            shape=_levels, unit="1/step", meaning="mean share by which recorded levels fall"
-        ),
-        "gamma_lower": Headline(shape=_levels, unit="lots", meaning="γ_*, lower end of the self-inhibiting regime"),
-        "gamma_upper": Headline(shape=_levels, unit="lots", meaning="γ^*, upper end of the self-inhibiting regime"),
-        "mean_kept": Headline(unit="1", meaning="largest relative difference, simulated to recorded mean volume"),
-        "theory_kept": Headline(unit="1", meaning="largest relative difference, simulated to theory's mean volume"),
-        "tick_share": Headline(unit="1", meaning="share of simulated steps with a spread of one tick"),
+        "energy_score": Headline("proper score of the simulator; lower is better", "1", shape=_parts),
+        "energy_score_error": Headline("its standard error", "1", shape=_parts),
+        "energy_score_mixture": Headline("that of the mixture", "1", shape=_parts),
+        "energy_score_resampled": Headline("that of recorded variations drawn anew", "1", shape=_parts),
+        "variance_floor": Headline("least standardised variance of a component", "1"),
+        "recorded_mean": Headline("mean volume in the training data", "lots", shape=_levels),
+        "simulated_mean": Headline("mean volume of the fitted agent alone", "lots", shape=_levels),
+        "theory_mean": Headline("μ⁺/μ⁻ of the fitted law", "lots", shape=_levels),
+        "recorded_deviation": Headline("standard deviation in the training data", "lots", shape=_levels),
+        "simulated_deviation": Headline("standard deviation of the fitted agent", "lots", shape=_levels),
+        "theory_deviation": Headline("by Proposition 2.3, discrete time", "lots", shape=_levels),
+        "diffusion_deviation": Headline("by Proposition 2.3, diffusion limit", "lots", shape=_levels),
+        "fall_rate": Headline("μ⁻, rate at which taken volume comes back", "1/step", shape=_levels),
+        "recorded_fall_rate": Headline("mean share by which recorded levels fall", "1/step", shape=_levels),
+        "gamma_lower": Headline("γ_*, lower end of the self-inhibiting regime", "lots", shape=_levels),
+        "gamma_upper": Headline("γ^*, upper end of the self-inhibiting regime", "lots", shape=_levels),
+        "mean_kept": Headline("largest relative difference, simulated to recorded mean volume", "1"),
+        "theory_kept": Headline("largest relative difference, simulated to theory's mean volume", "1"),
+        "tick_share": Headline("share of simulated steps with a spread of one tick", "1"),
     },
     example="diffgames run exchange-fit --set data=level2.csv.gz --set components=8",
     uncertified=(

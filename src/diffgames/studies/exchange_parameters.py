@@ -37,18 +37,14 @@ class LevelTwoParameters(TableParameters):
     """Which level-2 data are read, and how."""
 
     data: Annotated[
-        str | None, Parameter(meaning="level-2 file (LOBSTER order book or 1-second) to fit; null: synthetic data")
+        str | None, Parameter("level-2 file (LOBSTER order book or 1-second) to fit; null: synthetic data")
     ] = None
     columns: Annotated[
         dict[str, str],
-        Parameter(shape="{our name: theirs}", meaning="names of a table's columns: time, bid, bid_size, ask, ask_size"),
+        Parameter("names of a table's columns: time, bid, bid_size, ask, ask_size", shape="{our name: theirs}"),
     ] = field(default_factory=dict)
-    lot: Annotated[
-        float, Parameter(unit="units", meaning="units in a lot, in which sizes are counted", minimum=1e-12)
-    ] = 1.0
-    size_name: Annotated[
-        str | None, Parameter(meaning="what sizes count, in tables: shares, contracts; null: lots")
-    ] = None
+    lot: Annotated[float, Parameter("units in a lot, in which sizes are counted", "units", minimum=1e-12)] = 1.0
+    size_name: Annotated[str | None, Parameter("what sizes count, in tables: shares, contracts; null: lots")] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,16 +53,14 @@ class ExchangeParameters(LevelTwoParameters):
 
     exchange: Annotated[
         Literal["memory", "mixture"],
-        Parameter(meaning="law of the exchange agent: recorded transitions of like states, or the paper's mixture"),
+        Parameter("law of the exchange agent: recorded transitions of like states, or the paper's mixture"),
     ] = "memory"
-    cell: Annotated[
-        int, Parameter(unit="transitions", meaning="least size of a cell of like states (memory)", minimum=2)
-    ] = 80
-    levels: Annotated[int, Parameter(unit="levels", meaning="order-book levels per side in the exchange model, m")] = 5
-    components: Annotated[int, Parameter(meaning="components of the Gaussian mixtures (mixture)")] = 5
-    variance_floor: Annotated[
-        float, Parameter(unit="1", meaning="least variance of a component in any direction, standardised")
-    ] = 1e-3
+    cell: Annotated[int, Parameter("least size of a cell of like states (memory)", "transitions", minimum=2)] = 80
+    levels: Annotated[int, Parameter("order-book levels per side in the exchange model, m", "levels")] = 5
+    components: Annotated[int, Parameter("components of the Gaussian mixtures (mixture)")] = 5
+    variance_floor: Annotated[float, Parameter("least variance of a component in any direction, standardised", "1")] = (
+        1e-3
+    )
 
 
 def fit_from(parameters: ExchangeParameters, seed: int) -> tuple[AbstractExchange, FitReport]:

@@ -51,23 +51,23 @@ RANDOM = "random provider"
 class FlowResponseConfig(CertificateParameters, ExchangeParameters):
     """Who trades with the randomly quoting provider, and how its flow is measured."""
 
-    pnl_takers: Annotated[
-        tuple[int, ...], Parameter(shape="markets", unit="agents", meaning="numbers of PnL takers", minimum=0)
-    ] = (0, 1, 3, 4)
-    flow_takers: Annotated[int, Parameter(unit="agents", meaning="flow takers in every market", minimum=1)] = 12
-    other_providers: Annotated[
-        int, Parameter(unit="agents", meaning="learning providers beside the first", minimum=1)
-    ] = 2
-    provider_risk_aversion: Annotated[float, Parameter(meaning="γ of the learning providers", minimum=0.0)] = 0.5
+    pnl_takers: Annotated[tuple[int, ...], Parameter("numbers of PnL takers", "agents", shape="markets", minimum=0)] = (
+        0,
+        1,
+        3,
+        4,
+    )
+    flow_takers: Annotated[int, Parameter("flow takers in every market", "agents", minimum=1)] = 12
+    other_providers: Annotated[int, Parameter("learning providers beside the first", "agents", minimum=1)] = 2
+    provider_risk_aversion: Annotated[float, Parameter("γ of the learning providers", minimum=0.0)] = 0.5
     quote_deviation: Annotated[
-        float,
-        Parameter(unit="market spreads", meaning="standard deviation of the first provider's raw tweaks", minimum=1e-3),
+        float, Parameter("standard deviation of the first provider's raw tweaks", "market spreads", minimum=1e-3)
     ] = 0.5
-    bins: Annotated[int, Parameter(meaning="bins of ε in the figure", minimum=3)] = 15
-    price_range: Annotated[
-        float, Parameter(unit="market spreads", meaning="largest |ε| in figure and convexity", minimum=1e-3)
-    ] = 1.0
-    steps: Annotated[int, Parameter(unit="steps", meaning="episode length T", minimum=1)] = 100
+    bins: Annotated[int, Parameter("bins of ε in the figure", minimum=3)] = 15
+    price_range: Annotated[float, Parameter("largest |ε| in figure and convexity", "market spreads", minimum=1e-3)] = (
+        1.0
+    )
+    steps: Annotated[int, Parameter("episode length T", "steps", minimum=1)] = 100
 
 
 class RandomQuotes(AbstractPolicy):
@@ -263,22 +263,22 @@ STUDY = Study(
     },
     minutes={"quick": 4.0, "paper": 2000.0},
     headline={
-        "pnl_takers": Headline(shape="markets", unit="agents", meaning="numbers of PnL takers"),
+        "pnl_takers": Headline("numbers of PnL takers", "agents", shape="markets"),
         "convexity": Headline(
-            shape="markets", unit="lots per squared market spread", meaning="coefficient c of F(ε) ≈ a + bε + cε²"
+            "coefficient c of F(ε) ≈ a + bε + cε²", "lots per squared market spread", shape="markets"
         ),
         "convexity_standard_error": Headline(
+            "its standard error, clustered by episode, of evaluation alone",
+            "lots per squared market spread",
             shape="markets",
-            unit="lots per squared market spread",
-            meaning="its standard error, clustered by episode, of evaluation alone",
         ),
-        "slope": Headline(shape="markets", unit="lots per market spread", meaning="coefficient b of the same"),
+        "slope": Headline("coefficient b of the same", "lots per market spread", shape="markets"),
         "flow_share_of_pnl_takers": Headline(
-            shape="markets", unit="1", meaning="share of the first provider's volume that PnL takers bring"
+            "share of the first provider's volume that PnL takers bring", "1", shape="markets"
         ),
-        "reward_first": Headline(shape="markets", unit="1", meaning="takers' mean reward, first tenth of training"),
-        "reward_last": Headline(shape="markets", unit="1", meaning="takers' mean reward, last tenth of training"),
-        "updates": Headline(unit="updates", meaning="policy updates made per market"),
+        "reward_first": Headline("takers' mean reward, first tenth of training", "1", shape="markets"),
+        "reward_last": Headline("takers' mean reward, last tenth of training", "1", shape="markets"),
+        "updates": Headline("policy updates made per market", "updates"),
     },
     example="diffgames run flow-response --set pnl_takers=[0,2,6] --set flow_takers=8",
     published="its response curves as Figure 3, without numbers",

@@ -61,33 +61,28 @@ class ComponentsConfig:
     """The crowd of two and the samples behind its weights."""
 
     weights: Annotated[
-        tuple[float, float], Parameter(shape="2", meaning="a and b: how much each of the crowd of two feels the other")
+        tuple[float, float], Parameter("a and b: how much each of the crowd of two feels the other", shape="2")
     ] = (1.0, 0.5)
-    noise: Annotated[float, Parameter(unit="length/√time", meaning="noise of both", minimum=0.0)] = 0.3
-    paths: Annotated[int, Parameter(unit="paths", meaning="simulated paths of a group, differentiated", minimum=2)] = (
-        256
-    )
-    steps: Annotated[int, Parameter(unit="steps", meaning="decisions of an episode of length 1", minimum=1)] = 5
+    noise: Annotated[float, Parameter("noise of both", "length/√time", minimum=0.0)] = 0.3
+    paths: Annotated[int, Parameter("simulated paths of a group, differentiated", "paths", minimum=2)] = 256
+    steps: Annotated[int, Parameter("decisions of an episode of length 1", "steps", minimum=1)] = 5
     scored_episodes: Annotated[
-        int, Parameter(unit="episodes", meaning="episodes behind the score functions' weights", minimum=32)
+        int, Parameter("episodes behind the score functions' weights", "episodes", minimum=32)
     ] = 262_144
-    groups: Annotated[int, Parameter(unit="groups", meaning="groups of episodes behind every interval", minimum=5)] = 16
+    groups: Annotated[int, Parameter("groups of episodes behind every interval", "groups", minimum=5)] = 16
     trainings: Annotated[
-        int,
-        Parameter(unit="trainings", meaning="independent trainings of every small market; 0: no markets", minimum=0),
+        int, Parameter("independent trainings of every small market; 0: no markets", "trainings", minimum=0)
     ] = 2
-    market_updates: Annotated[int, Parameter(unit="updates", meaning="policy updates of a training", minimum=1)] = 20
-    checkpoints: Annotated[int, Parameter(unit="checkpoints", meaning="weights after the first", minimum=1)] = 1
-    market_episodes: Annotated[
-        int, Parameter(unit="episodes", meaning="episodes behind a weight of a market", minimum=32)
-    ] = 8_192
-    market_steps: Annotated[int, Parameter(unit="steps", meaning="episode length of the markets", minimum=1)] = 5
-    width: Annotated[int, Parameter(unit="units", meaning="units per hidden layer (two, tanh)", minimum=1)] = 8
-    risk_aversion: Annotated[float, Parameter(meaning="γ of the providers", minimum=0.0)] = 0.5
+    market_updates: Annotated[int, Parameter("policy updates of a training", "updates", minimum=1)] = 20
+    checkpoints: Annotated[int, Parameter("weights after the first", "checkpoints", minimum=1)] = 1
+    market_episodes: Annotated[int, Parameter("episodes behind a weight of a market", "episodes", minimum=32)] = 8_192
+    market_steps: Annotated[int, Parameter("episode length of the markets", "steps", minimum=1)] = 5
+    width: Annotated[int, Parameter("units per hidden layer (two, tanh)", "units", minimum=1)] = 8
+    risk_aversion: Annotated[float, Parameter("γ of the providers", minimum=0.0)] = 0.5
     learning_rate: Annotated[
-        float, Parameter(meaning="Adam's learning rate in the markets", minimum=1e-9, plausible=(1e-6, 1e-2))
+        float, Parameter("Adam's learning rate in the markets", minimum=1e-9, plausible=(1e-6, 1e-2))
     ] = 5e-4
-    data: Annotated[str | None, Parameter(meaning="level-2 file behind the reference price; null: synthetic")] = None
+    data: Annotated[str | None, Parameter("level-2 file behind the reference price; null: synthetic")] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,28 +92,23 @@ class ComponentsHeadline:
     hamiltonian_weight: Annotated[
         dict[str, float | None],
         Headline(
+            "ω_A, of the markets after the last update; null where no interaction is seen",
             shape="{situation: number}",
-            meaning="ω_A, of the markets after the last update; null where no interaction is seen",
             optional=True,
             published="Figure 6",
         ),
     ]
-    lower: Annotated[Numbers, Headline(shape="{situation: number}", meaning="lower end of its 95% interval")]
-    upper: Annotated[Numbers, Headline(shape="{situation: number}", meaning="upper end of its 95% interval")]
-    closed_form: Annotated[
-        Numbers, Headline(shape="{situation: number}", meaning="ω_A in closed form, where it has one")
-    ]
+    lower: Annotated[Numbers, Headline("lower end of its 95% interval", shape="{situation: number}")]
+    upper: Annotated[Numbers, Headline("upper end of its 95% interval", shape="{situation: number}")]
+    closed_form: Annotated[Numbers, Headline("ω_A in closed form, where it has one", shape="{situation: number}")]
     quadratic_weight: Annotated[
-        Numbers,
-        Headline(shape="{what is removed: number}", meaning="ω_A of the quadratic game, by what is taken out of S"),
+        Numbers, Headline("ω_A of the quadratic game, by what is taken out of S", shape="{what is removed: number}")
     ]
     cross_block: Annotated[
-        Numbers,
-        Headline(shape="{route: number}", meaning="∂²V/∂θ₁∂θ₂ of the two-step game, all sixteen episodes enumerated"),
+        Numbers, Headline("∂²V/∂θ₁∂θ₂ of the two-step game, all sixteen episodes enumerated", shape="{route: number}")
     ]
     distance: Annotated[
-        Numbers,
-        Headline(shape="{adjustment: number}", meaning="of V₁ = xy, V₂ = −xy from (0, 0) after 100 steps from (1, 1)"),
+        Numbers, Headline("of V₁ = xy, V₂ = −xy from (0, 0) after 100 steps from (1, 1)", shape="{adjustment: number}")
     ]
 
 

@@ -26,37 +26,30 @@ from diffgames.studies.study import Parameter
 class LearningParameters:
     """How the policies are learned."""
 
-    updates: Annotated[int, Parameter(unit="updates", meaning="policy updates", minimum=1)] = 3000
-    episodes: Annotated[int, Parameter(unit="episodes", meaning="episodes B between updates", minimum=1)] = 60
-    width: Annotated[int, Parameter(unit="units", meaning="units per hidden layer (two, tanh)", minimum=1)] = 256
-    recurrent: Annotated[bool, Parameter(meaning="LSTM policy that remembers its observations (Section 2.2.1)")] = False
-    passes: Annotated[int, Parameter(unit="passes", meaning="passes over the batch per update", minimum=1)] = 30
-    minibatch: Annotated[int, Parameter(unit="samples", meaning="minibatch size", minimum=1)] = 4096
-    learning_rate: Annotated[float, Parameter(meaning="Adam's learning rate", minimum=1e-9, plausible=(1e-6, 1e-2))] = (
-        1e-4
-    )
+    updates: Annotated[int, Parameter("policy updates", "updates", minimum=1)] = 3000
+    episodes: Annotated[int, Parameter("episodes B between updates", "episodes", minimum=1)] = 60
+    width: Annotated[int, Parameter("units per hidden layer (two, tanh)", "units", minimum=1)] = 256
+    recurrent: Annotated[bool, Parameter("LSTM policy that remembers its observations (Section 2.2.1)")] = False
+    passes: Annotated[int, Parameter("passes over the batch per update", "passes", minimum=1)] = 30
+    minibatch: Annotated[int, Parameter("minibatch size", "samples", minimum=1)] = 4096
+    learning_rate: Annotated[float, Parameter("Adam's learning rate", minimum=1e-9, plausible=(1e-6, 1e-2))] = 1e-4
     final_learning_rate: Annotated[
-        float | None, Parameter(meaning="rate that it falls to by the last update; null: constant", minimum=1e-9)
+        float | None, Parameter("rate that it falls to by the last update; null: constant", minimum=1e-9)
     ] = None
-    clip: Annotated[float, Parameter(meaning="clip parameter ε of the surrogate", minimum=1e-6, maximum=1.0)] = 0.3
-    kl_target: Annotated[float, Parameter(unit="nats", meaning="target of the adaptive KL penalty", minimum=1e-9)] = (
-        0.01
-    )
+    clip: Annotated[float, Parameter("clip parameter ε of the surrogate", minimum=1e-6, maximum=1.0)] = 0.3
+    kl_target: Annotated[float, Parameter("target of the adaptive KL penalty", "nats", minimum=1e-9)] = 0.01
     gae_lambda: Annotated[
-        float,
-        Parameter(meaning="λ of the advantage estimate: 1 sums all later rewards", minimum=0.0, maximum=1.0),
+        float, Parameter("λ of the advantage estimate: 1 sums all later rewards", minimum=0.0, maximum=1.0)
     ] = 1.0
     discount: Annotated[
         float,
         Parameter(
-            meaning="discount of later rewards while learning; rewards reported and certified have none",
+            "discount of later rewards while learning; rewards reported and certified have none",
             minimum=0.0,
             maximum=1.0,
         ),
     ] = 1.0
-    entropy_coefficient: Annotated[
-        float, Parameter(meaning="weight of the policy's entropy in the loss", minimum=0.0)
-    ] = 0.0
+    entropy_coefficient: Annotated[float, Parameter("weight of the policy's entropy in the loss", minimum=0.0)] = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +59,8 @@ class SettingsByRole(LearningParameters):
     ppo: Annotated[
         dict[str, str],
         Parameter(
+            "settings of one role, ppo.taker.learning_rate=1e-4; what is not named is as for all roles",
             shape="{role.setting: value}",
-            meaning="settings of one role, ppo.taker.learning_rate=1e-4; what is not named is as for all roles",
         ),
     ] = field(default_factory=dict)
 

@@ -31,13 +31,13 @@ class MarketMakerConfig(MarketMakingParameters):
     """The game, who switches its regimes, and the grid on which quotes are stored."""
 
     switching: Annotated[
-        Literal["none", "exogenous", "strategic"], Parameter(meaning="what moves the regimes: nothing, chance, a game")
+        Literal["none", "exogenous", "strategic"], Parameter("what moves the regimes: nothing, chance, a game")
     ] = "strategic"
     reading: Annotated[
         Literal["feedback", "committed"],
-        Parameter(meaning="efforts take the market maker's value as given, or are policies that it answers"),
+        Parameter("efforts take the market maker's value as given, or are policies that it answers"),
     ] = "feedback"
-    steps: Annotated[int, Parameter(unit="steps", meaning="intervals of the stored time grid", minimum=1)] = 200
+    steps: Annotated[int, Parameter("intervals of the stored time grid", "steps", minimum=1)] = 200
 
 
 def run(config: MarketMakerConfig, context: RunContext) -> StudyResult:
@@ -174,45 +174,39 @@ STUDY = Study(
     presets={"quick": {}, "paper": {"steps": 1000}},
     minutes={"quick": 0.5, "paper": 1},
     headline={
-        "theta0": Headline(
-            shape="regimes × inventory −Q…Q", unit="price × inventory", meaning="certainty equivalent θ at t = 0"
-        ),
+        "theta0": Headline("certainty equivalent θ at t = 0", "price × inventory", shape="regimes × inventory −Q…Q"),
         "ask": Headline(
+            "ask offset of the first trade size at t = 0, null where the side is closed",
+            "price",
             shape="regimes × inventory −Q…Q",
-            unit="price",
-            meaning="ask offset of the first trade size at t = 0, null where the side is closed",
             optional=True,
         ),
         "bid": Headline(
+            "bid offset of the first trade size at t = 0, null where the side is closed",
+            "price",
             shape="regimes × inventory −Q…Q",
-            unit="price",
-            meaning="bid offset of the first trade size at t = 0, null where the side is closed",
             optional=True,
         ),
-        "attack_effort": Headline(shape="regimes × inventory −Q…Q", meaning="attacker's effort f* at t = 0"),
-        "stabilize_effort": Headline(shape="regimes × inventory −Q…Q", meaning="stabilizer's effort g* at t = 0"),
-        "spectral_gap": Headline(
-            shape="inventory −Q…Q", unit="1/time", meaning="λ₂ of the equilibrium generator at t = 0"
-        ),
+        "attack_effort": Headline("attacker's effort f* at t = 0", shape="regimes × inventory −Q…Q"),
+        "stabilize_effort": Headline("stabilizer's effort g* at t = 0", shape="regimes × inventory −Q…Q"),
+        "spectral_gap": Headline("λ₂ of the equilibrium generator at t = 0", "1/time", shape="inventory −Q…Q"),
         "poincare": Headline(
+            "Poincaré constant of the same, null where a regime has no stationary weight",
+            "1/time",
             shape="inventory −Q…Q",
-            unit="1/time",
-            meaning="Poincaré constant of the same, null where a regime has no stationary weight",
             optional=True,
         ),
         "premium": Headline(
+            "full spread at q = 0, t = 0: strategic − exogenous switching; null where one is not defined",
+            "price",
             shape="regimes",
-            unit="price",
-            meaning="full spread at q = 0, t = 0: strategic − exogenous switching; null where one is not defined",
             optional=True,
         ),
-        "premium_exogenous": Headline(
-            shape="regimes", unit="price", meaning="the same: exogenous switching − none", optional=True
-        ),
+        "premium_exogenous": Headline("the same: exogenous switching − none", "price", shape="regimes", optional=True),
         "stress0": Headline(
+            "value U of the game over regimes at t = 0; zero without one",
+            "stress × time",
             shape="regimes × inventory −Q…Q",
-            unit="stress × time",
-            meaning="value U of the game over regimes at t = 0; zero without one",
         ),
     },
     example="diffgames run market-maker --set switching=strategic xi=1.0 predator=ce effort_attack=0",

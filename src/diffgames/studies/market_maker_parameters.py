@@ -25,84 +25,67 @@ STABILIZE: Matrix = ((0.0, 0.3, 0.05), (0.0, 0.0, 0.2), (0.0, 0.0, 0.0))
 class MarketMakingParameters:
     """Market, players and horizon; see `diffgames.games.market_making` for the equations."""
 
-    gamma: Annotated[
-        float, Parameter(unit="1/(price·inventory)", meaning="risk aversion γ of the market maker", minimum=0.0)
-    ] = 0.1
-    k: Annotated[
-        PerRegime, Parameter(shape="regimes or scalar", unit="1/price", meaning="decay of fills with the offset")
-    ] = 1.5
+    gamma: Annotated[float, Parameter("risk aversion γ of the market maker", "1/(price·inventory)", minimum=0.0)] = 0.1
+    k: Annotated[PerRegime, Parameter("decay of fills with the offset", "1/price", shape="regimes or scalar")] = 1.5
     A: Annotated[
-        PerRegime,
-        Parameter(shape="regimes or scalar", unit="1/time", meaning="fills per unit of time and side at the mid"),
+        PerRegime, Parameter("fills per unit of time and side at the mid", "1/time", shape="regimes or scalar")
     ] = (140.0, 120.0, 80.0)
-    sigma: Annotated[
-        PerRegime, Parameter(shape="regimes or scalar", unit="price/√time", meaning="volatility σ of the mid")
-    ] = (1.0, 2.0, 4.0)
-    xi: Annotated[
-        float, Parameter(unit="price²/time (utility)", meaning="strength ξ of the predator; 0: none", minimum=0.0)
-    ] = 0.5
+    sigma: Annotated[PerRegime, Parameter("volatility σ of the mid", "price/√time", shape="regimes or scalar")] = (
+        1.0,
+        2.0,
+        4.0,
+    )
+    xi: Annotated[float, Parameter("strength ξ of the predator; 0: none", "price²/time (utility)", minimum=0.0)] = 0.5
     predator: Annotated[
         Literal["utility", "ce"],
-        Parameter(meaning="units of the predator's cost: w* = −ξγq, σ²+ξ (utility) or w* = −ξq, σ²+ξ/γ (ce)"),
+        Parameter("units of the predator's cost: w* = −ξγq, σ²+ξ (utility) or w* = −ξq, σ²+ξ/γ (ce)"),
     ] = "utility"
-    inventory_max: Annotated[
-        int, Parameter(unit="inventory", meaning="largest |inventory| Q", minimum=1, maximum=1000)
-    ] = 10
-    T: Annotated[float, Parameter(unit="time", meaning="horizon T", minimum=0.0)] = 1.0
+    inventory_max: Annotated[int, Parameter("largest |inventory| Q", "inventory", minimum=1, maximum=1000)] = 10
+    T: Annotated[float, Parameter("horizon T", "time", minimum=0.0)] = 1.0
     generator: Annotated[
-        Matrix,
-        Parameter(shape="regimes × regimes", unit="1/time", meaning="switching rates, negative row sums on diagonal"),
+        Matrix, Parameter("switching rates, negative row sums on diagonal", "1/time", shape="regimes × regimes")
     ] = GENERATOR
     attack: Annotated[
-        Matrix,
-        Parameter(shape="regimes × regimes", unit="1/time", meaning="rates added per unit of the attacker's effort"),
+        Matrix, Parameter("rates added per unit of the attacker's effort", "1/time", shape="regimes × regimes")
     ] = ATTACK
     stabilize: Annotated[
-        Matrix,
-        Parameter(shape="regimes × regimes", unit="1/time", meaning="rates removed per unit of stabilizing effort"),
+        Matrix, Parameter("rates removed per unit of stabilizing effort", "1/time", shape="regimes × regimes")
     ] = STABILIZE
     effort_attack: Annotated[
-        float, Parameter(unit="stress", meaning="cost ρ_f of the attacker's effort, ½ρ_f f²; 0: bang-bang", minimum=0.0)
+        float, Parameter("cost ρ_f of the attacker's effort, ½ρ_f f²; 0: bang-bang", "stress", minimum=0.0)
     ] = 20.0
     effort_stabilize: Annotated[
-        float, Parameter(unit="stress", meaning="cost ρ_g of stabilizing, ½ρ_g g²; 0: bang-bang", minimum=0.0)
+        float, Parameter("cost ρ_g of stabilizing, ½ρ_g g²; 0: bang-bang", "stress", minimum=0.0)
     ] = 20.0
-    attack_max: Annotated[float, Parameter(meaning="largest effort f̄ of the attacker", minimum=0.0)] = 1.0
-    stabilize_max: Annotated[float, Parameter(meaning="largest effort ḡ of the stabilizer", minimum=0.0)] = 1.0
+    attack_max: Annotated[float, Parameter("largest effort f̄ of the attacker", minimum=0.0)] = 1.0
+    stabilize_max: Annotated[float, Parameter("largest effort ḡ of the stabilizer", minimum=0.0)] = 1.0
     stress: Annotated[
         Literal["certainty_equivalent", "inventory"],
-        Parameter(meaning="running stress of the game over regimes: −θ, or ½q²C(τ)"),
+        Parameter("running stress of the game over regimes: −θ, or ½q²C(τ)"),
     ] = "certainty_equivalent"
     flow_imbalance: Annotated[
-        PerRegime, Parameter(shape="regimes or scalar", meaning="ε: Aᵃ = A(1+ε), Aᵇ = A(1−ε)", minimum=-1, maximum=1)
+        PerRegime, Parameter("ε: Aᵃ = A(1+ε), Aᵇ = A(1−ε)", shape="regimes or scalar", minimum=-1, maximum=1)
     ] = 0.0
-    sizes: Annotated[
-        tuple[int, ...], Parameter(shape="sizes", unit="inventory", meaning="trade sizes, each quoted", minimum=1)
-    ] = (1,)
+    sizes: Annotated[tuple[int, ...], Parameter("trade sizes, each quoted", "inventory", shape="sizes", minimum=1)] = (
+        1,
+    )
     size_shares: Annotated[
-        tuple[float, ...], Parameter(shape="sizes", meaning="share of each trade size in the flow", minimum=0.0)
+        tuple[float, ...], Parameter("share of each trade size in the flow", shape="sizes", minimum=0.0)
     ] = (1.0,)
-    drift: Annotated[
-        PerRegime, Parameter(shape="regimes or scalar", unit="price/time", meaning="drift b of the mid")
-    ] = 0.0
+    drift: Annotated[PerRegime, Parameter("drift b of the mid", "price/time", shape="regimes or scalar")] = 0.0
     jump_rate: Annotated[
-        PerRegime, Parameter(shape="regimes or scalar", unit="1/time", meaning="intensity of price jumps", minimum=0.0)
+        PerRegime, Parameter("intensity of price jumps", "1/time", shape="regimes or scalar", minimum=0.0)
     ] = 0.0
     jump_mean: Annotated[
-        PerRegime, Parameter(shape="regimes or scalar", unit="price", meaning="mean size of price jumps (compensated)")
+        PerRegime, Parameter("mean size of price jumps (compensated)", "price", shape="regimes or scalar")
     ] = 0.0
     jump_deviation: Annotated[
-        PerRegime,
-        Parameter(shape="regimes or scalar", unit="price", meaning="standard deviation of price jumps", minimum=0.0),
+        PerRegime, Parameter("standard deviation of price jumps", "price", shape="regimes or scalar", minimum=0.0)
     ] = 0.0
-    running_penalty: Annotated[
-        float, Parameter(unit="price/(inventory·time)", meaning="φ, running penalty φq²", minimum=0.0)
-    ] = 0.0
-    terminal_penalty: Annotated[
-        float, Parameter(unit="price", meaning="ℓ, cost ℓ|q| of liquidating at T", minimum=0.0)
-    ] = 0.0
+    running_penalty: Annotated[float, Parameter("φ, running penalty φq²", "price/(inventory·time)", minimum=0.0)] = 0.0
+    terminal_penalty: Annotated[float, Parameter("ℓ, cost ℓ|q| of liquidating at T", "price", minimum=0.0)] = 0.0
     terminal_quadratic: Annotated[
-        float, Parameter(unit="price/inventory", meaning="α, cost αq² of liquidating at T", minimum=0.0)
+        float, Parameter("α, cost αq² of liquidating at T", "price/inventory", minimum=0.0)
     ] = 0.0
 
 

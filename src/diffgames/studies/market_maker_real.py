@@ -50,48 +50,40 @@ from diffgames.verification.market_maker import certify_market_maker, profile_va
 class RealConfig(RecordParameters):
     """The record, what is estimated from it, and the game that is played on the estimates."""
 
-    regimes: Annotated[int, Parameter(meaning="volatility regimes", minimum=1, maximum=6)] = 2
+    regimes: Annotated[int, Parameter("volatility regimes", minimum=1, maximum=6)] = 2
     cutoff: Annotated[
-        float, Parameter(meaning="quantile of the depths beyond which k is fitted", minimum=0.0, maximum=0.95)
+        float, Parameter("quantile of the depths beyond which k is fitted", minimum=0.0, maximum=0.95)
     ] = 0.25
-    adverse_selection: Annotated[bool, Parameter(meaning="quote for what fills lose to the mid")] = True
+    adverse_selection: Annotated[bool, Parameter("quote for what fills lose to the mid")] = True
     fills: Annotated[
-        Literal["reach", "queue"], Parameter(meaning="who fills at a price: the first in its queue, or the last")
+        Literal["reach", "queue"], Parameter("who fills at a price: the first in its queue, or the last")
     ] = "reach"
     lot: Annotated[
-        float | None,
-        Parameter(unit="shares or units", meaning="size of a lot; null: every order counts one", minimum=1e-12),
+        float | None, Parameter("size of a lot; null: every order counts one", "shares or units", minimum=1e-12)
     ] = None
-    fee: Annotated[float, Parameter(unit="currency/unit", meaning="fee per unit filled; negative: a rebate")] = 0.0
-    pip: Annotated[
-        float | None, Parameter(unit="currency", meaning="size of a pip, to print in; null: none", minimum=1e-12)
-    ] = None
+    fee: Annotated[float, Parameter("fee per unit filled; negative: a rebate", "currency/unit")] = 0.0
+    pip: Annotated[float | None, Parameter("size of a pip, to print in; null: none", "currency", minimum=1e-12)] = None
     quote_grid: Annotated[
-        float, Parameter(unit="tick", meaning="distance of prices that may be quoted; 0: any price", minimum=0.0)
+        float, Parameter("distance of prices that may be quoted; 0: any price", "tick", minimum=0.0)
     ] = 0.0
     train_share: Annotated[
-        float, Parameter(meaning="share of the record that back-tested quotes come from", minimum=0.1, maximum=0.9)
+        float, Parameter("share of the record that back-tested quotes come from", minimum=0.1, maximum=0.9)
     ] = 0.5
-    gamma: Annotated[float, Parameter(unit="1/(currency·inventory)", meaning="risk aversion γ", minimum=0.0)] = 0.5
-    xi: Annotated[float, Parameter(unit="currency²/s", meaning="strength ξ of the predator", minimum=0.0)] = 0.0005
-    predator: Annotated[Literal["utility", "ce"], Parameter(meaning="units of the predator's cost")] = "utility"
-    inventory_max: Annotated[
-        int, Parameter(unit="inventory", meaning="largest |inventory|", minimum=1, maximum=1000)
-    ] = 10
-    T: Annotated[float, Parameter(unit="s", meaning="horizon", minimum=1e-3, plausible=(1, 1e5))] = 300.0
-    switching: Annotated[Literal["none", "exogenous", "strategic"], Parameter(meaning="what moves the regimes")] = (
-        "strategic"
-    )
+    gamma: Annotated[float, Parameter("risk aversion γ", "1/(currency·inventory)", minimum=0.0)] = 0.5
+    xi: Annotated[float, Parameter("strength ξ of the predator", "currency²/s", minimum=0.0)] = 0.0005
+    predator: Annotated[Literal["utility", "ce"], Parameter("units of the predator's cost")] = "utility"
+    inventory_max: Annotated[int, Parameter("largest |inventory|", "inventory", minimum=1, maximum=1000)] = 10
+    T: Annotated[float, Parameter("horizon", "s", minimum=1e-3, plausible=(1, 1e5))] = 300.0
+    switching: Annotated[Literal["none", "exogenous", "strategic"], Parameter("what moves the regimes")] = "strategic"
     attack_scale: Annotated[
-        float,
-        Parameter(meaning="rates into worse regimes added by full attack, in multiples of their own", minimum=0.0),
+        float, Parameter("rates into worse regimes added by full attack, in multiples of their own", minimum=0.0)
     ] = 2.0
     stabilize_scale: Annotated[
-        float, Parameter(meaning="share of these rates that full stabilizing takes away", minimum=0.0, maximum=1.0)
+        float, Parameter("share of these rates that full stabilizing takes away", minimum=0.0, maximum=1.0)
     ] = 0.5
-    effort_attack: Annotated[float, Parameter(unit="stress", meaning="cost of attacking", minimum=0.0)] = 20.0
-    effort_stabilize: Annotated[float, Parameter(unit="stress", meaning="cost of stabilizing", minimum=0.0)] = 20.0
-    steps: Annotated[int, Parameter(unit="steps", meaning="intervals of the stored time grid", minimum=1)] = 300
+    effort_attack: Annotated[float, Parameter("cost of attacking", "stress", minimum=0.0)] = 20.0
+    effort_stabilize: Annotated[float, Parameter("cost of stabilizing", "stress", minimum=0.0)] = 20.0
+    steps: Annotated[int, Parameter("intervals of the stored time grid", "steps", minimum=1)] = 300
 
 
 def run(config: RealConfig, context: RunContext) -> StudyResult:

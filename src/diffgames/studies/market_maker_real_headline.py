@@ -13,123 +13,94 @@ _GRID = "regimes × inventory −Q…Q"
 class RealHeadline:
     """Estimates, quotes and the back-test."""
 
-    sigma: Annotated[Any, Headline(shape=_N, unit="currency/√s", meaning="volatility of each regime, rising")]
+    sigma: Annotated[Any, Headline("volatility of each regime, rising", "currency/√s", shape=_N)]
     sigma_interval: Annotated[
-        Any,
-        Headline(
-            shape=f"{_N} × low, high", unit="currency/√s", meaning="95% interval, over the starts of the grid of times"
-        ),
+        Any, Headline("95% interval, over the starts of the grid of times", "currency/√s", shape=f"{_N} × low, high")
     ]
     A_interval: Annotated[
-        Any,
-        Headline(shape=f"{_N} × low, high", unit="1/s", meaning="95% interval given the regimes, over the same starts"),
+        Any, Headline("95% interval given the regimes, over the same starts", "1/s", shape=f"{_N} × low, high")
     ]
     k_interval: Annotated[
-        Any,
-        Headline(
-            shape=f"{_N} × low, high", unit="1/currency", meaning="95% interval given the regimes, over the same starts"
-        ),
+        Any, Headline("95% interval given the regimes, over the same starts", "1/currency", shape=f"{_N} × low, high")
     ]
-    A: Annotated[Any, Headline(shape=_N, unit="1/s", meaning="fills at the mid per side")]
-    k: Annotated[Any, Headline(shape=_N, unit="1/currency", meaning="decay of fills with the distance from the mid")]
-    generator: Annotated[
-        Any, Headline(shape="regimes × regimes", unit="1/s", meaning="switching rates, negative row sums")
-    ]
-    share: Annotated[Any, Headline(shape=_N, meaning="share of the time in each regime")]
-    orders: Annotated[Any, Headline(shape=_N, unit="orders", meaning="market orders observed")]
-    misfit: Annotated[Any, Headline(shape=_N, meaning="Kolmogorov–Smirnov distance of the depths to the exponential")]
-    log_likelihood: Annotated[Any, Headline(meaning="log-likelihood of the returns under the hidden Markov model")]
-    criterion: Annotated[
-        Any, Headline(shape="1, 2, … regimes", meaning="BIC of the returns' models; the least is supported")
-    ]
-    regimes_supported: Annotated[Any, Headline(meaning="regimes that the criterion asks for; 1 says there are none")]
+    A: Annotated[Any, Headline("fills at the mid per side", "1/s", shape=_N)]
+    k: Annotated[Any, Headline("decay of fills with the distance from the mid", "1/currency", shape=_N)]
+    generator: Annotated[Any, Headline("switching rates, negative row sums", "1/s", shape="regimes × regimes")]
+    share: Annotated[Any, Headline("share of the time in each regime", shape=_N)]
+    orders: Annotated[Any, Headline("market orders observed", "orders", shape=_N)]
+    misfit: Annotated[Any, Headline("Kolmogorov–Smirnov distance of the depths to the exponential", shape=_N)]
+    log_likelihood: Annotated[Any, Headline("log-likelihood of the returns under the hidden Markov model")]
+    criterion: Annotated[Any, Headline("BIC of the returns' models; the least is supported", shape="1, 2, … regimes")]
+    regimes_supported: Annotated[Any, Headline("regimes that the criterion asks for; 1 says there are none")]
     A_by_fills: Annotated[
         Any,
         Headline(
+            "A of quotes first (reach) and last (queue) in their queue, 95% interval",
+            "1/s",
             shape="{rule: regimes × (A, low, high)}",
-            unit="1/s",
-            meaning="A of quotes first (reach) and last (queue) in their queue, 95% interval",
             optional=True,
         ),
     ]
     k_by_fills: Annotated[
-        Any,
-        Headline(
-            shape="{rule: regimes × (k, low, high)}", unit="1/currency", meaning="k by the same rules", optional=True
-        ),
+        Any, Headline("k by the same rules", "1/currency", shape="{rule: regimes × (k, low, high)}", optional=True)
     ]
-    theta0: Annotated[Any, Headline(shape=_GRID, unit="currency × inventory", meaning="certainty equivalent at t = 0")]
-    ask: Annotated[
-        Any, Headline(shape=_GRID, unit="currency", meaning="ask offset at t = 0, null where closed", optional=True)
-    ]
-    bid: Annotated[
-        Any, Headline(shape=_GRID, unit="currency", meaning="bid offset at t = 0, null where closed", optional=True)
-    ]
-    spread: Annotated[Any, Headline(shape=_N, unit="tick", meaning="full spread at q = 0, t = 0")]
+    theta0: Annotated[Any, Headline("certainty equivalent at t = 0", "currency × inventory", shape=_GRID)]
+    ask: Annotated[Any, Headline("ask offset at t = 0, null where closed", "currency", shape=_GRID, optional=True)]
+    bid: Annotated[Any, Headline("bid offset at t = 0, null where closed", "currency", shape=_GRID, optional=True)]
+    spread: Annotated[Any, Headline("full spread at q = 0, t = 0", "tick", shape=_N)]
     rounding_cost: Annotated[
         Any,
         Headline(
+            "certainty equivalent given up at q = 0, t = 0 by offsets rounded up to the grid",
+            "tick",
             shape=_N,
-            unit="tick",
-            meaning="certainty equivalent given up at q = 0, t = 0 by offsets rounded up to the grid",
             optional=True,
         ),
     ]
     in_units: Annotated[
         Any,
         Headline(
+            "spreads and realised edge in currency per lot, basis points and pips",
             shape="{quantity, unit: number or regimes}",
-            meaning="spreads and realised edge in currency per lot, basis points and pips",
             optional=True,
         ),
     ]
-    spectral_gap: Annotated[
-        Any, Headline(unit="1/s", meaning="spectral gap of the equilibrium generator at q = 0, t = 0")
-    ]
-    impact: Annotated[
-        Any, Headline(shape=_N, unit="tick", meaning="mean move of the mid against a fill within 5 s", optional=True)
-    ]
+    spectral_gap: Annotated[Any, Headline("spectral gap of the equilibrium generator at q = 0, t = 0", "1/s")]
+    impact: Annotated[Any, Headline("mean move of the mid against a fill within 5 s", "tick", shape=_N, optional=True)]
     impact_interval: Annotated[
         Any,
         Headline(
-            shape=f"{_N} × low, high",
-            unit="tick",
-            meaning="95% interval given the regimes, over the same starts",
-            optional=True,
+            "95% interval given the regimes, over the same starts", "tick", shape=f"{_N} × low, high", optional=True
         ),
     ]
     market_spread: Annotated[
-        float | None, Headline(unit="tick", meaning="median spread of the recorded book over time", optional=True)
+        float | None, Headline("median spread of the recorded book over time", "tick", optional=True)
     ]
     promised_edge: Annotated[
-        float | None,
-        Headline(unit="tick/fill", meaning="offset less impact of the held-out fills, by the model", optional=True),
+        float | None, Headline("offset less impact of the held-out fills, by the model", "tick/fill", optional=True)
     ]
     realised_edge: Annotated[
-        float | None,
-        Headline(unit="tick/fill", meaning="offset less the mid's move within 5 s of the same fills", optional=True),
+        float | None, Headline("offset less the mid's move within 5 s of the same fills", "tick/fill", optional=True)
     ]
     realised_edge_error: Annotated[
-        float | None, Headline(unit="tick/fill", meaning="standard error of the realised edge", optional=True)
+        float | None, Headline("standard error of the realised edge", "tick/fill", optional=True)
     ]
-    held_out_fills: Annotated[
-        float | None, Headline(unit="fills", meaning="held-out fills with a mark-out", optional=True)
-    ]
+    held_out_fills: Annotated[float | None, Headline("held-out fills with a mark-out", "fills", optional=True)]
     edge_by_quoter: Annotated[
-        Any, Headline(shape="{quoter: number}", unit="tick/fill", meaning="realised edge of each quoter", optional=True)
+        Any, Headline("realised edge of each quoter", "tick/fill", shape="{quoter: number}", optional=True)
     ]
     model_by_regime: Annotated[
         Any,
         Headline(
+            "held-out fills, edges, mark-out and profit of the model's quotes in each regime, with errors",
+            "tick/fill, tick/s",
             shape="{quantity: regimes}",
-            unit="tick/fill, tick/s",
-            meaning="held-out fills, edges, mark-out and profit of the model's quotes in each regime, with errors",
             optional=True,
         ),
     ]
     profit_by_quoter: Annotated[
-        Any, Headline(shape="{quoter: number}", unit="tick/s", meaning="profit marked to the mid", optional=True)
+        Any, Headline("profit marked to the mid", "tick/s", shape="{quoter: number}", optional=True)
     ]
     profit_error_by_quoter: Annotated[
-        Any, Headline(shape="{quoter: number}", unit="tick/s", meaning="standard error of the profit", optional=True)
+        Any, Headline("standard error of the profit", "tick/s", shape="{quoter: number}", optional=True)
     ]

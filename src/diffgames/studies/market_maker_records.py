@@ -21,24 +21,20 @@ CENT = 0.01
 class RecordParameters(TableParameters):
     """Where the record comes from."""
 
-    messages: Annotated[str | None, Parameter(meaning="LOBSTER message file; null: a synthetic record")] = None
-    orderbook: Annotated[str | None, Parameter(meaning="LOBSTER order-book file of the same day")] = None
-    quotes: Annotated[str | None, Parameter(meaning="table of best quotes: time, bid, ask[, bid_size, ask_size]")] = (
-        None
-    )
-    trades: Annotated[str | None, Parameter(meaning="table of trades: time, price, size[, side]")] = None
+    messages: Annotated[str | None, Parameter("LOBSTER message file; null: a synthetic record")] = None
+    orderbook: Annotated[str | None, Parameter("LOBSTER order-book file of the same day")] = None
+    quotes: Annotated[str | None, Parameter("table of best quotes: time, bid, ask[, bid_size, ask_size]")] = None
+    trades: Annotated[str | None, Parameter("table of trades: time, price, size[, side]")] = None
     quote_columns: Annotated[
-        dict[str, str], Parameter(shape="{our name: theirs}", meaning="names, or positions, of the quotes' columns")
+        dict[str, str], Parameter("names, or positions, of the quotes' columns", shape="{our name: theirs}")
     ] = field(default_factory=dict)
     trade_columns: Annotated[
-        dict[str, str], Parameter(shape="{our name: theirs}", meaning="names, or positions, of the trades' columns")
+        dict[str, str], Parameter("names, or positions, of the trades' columns", shape="{our name: theirs}")
     ] = field(default_factory=dict)
-    seconds: Annotated[
-        float, Parameter(unit="s", meaning="length of the synthetic record", minimum=60.0, plausible=(600, 1e5))
-    ] = 7200.0
-    interval: Annotated[
-        float, Parameter(unit="s", meaning="time between mid prices", minimum=0.01, plausible=(0.1, 300))
-    ] = 5.0
+    seconds: Annotated[float, Parameter("length of the synthetic record", "s", minimum=60.0, plausible=(600, 1e5))] = (
+        7200.0
+    )
+    interval: Annotated[float, Parameter("time between mid prices", "s", minimum=0.01, plausible=(0.1, 300))] = 5.0
 
 
 def records(config: RecordParameters, seed: int) -> tuple[list[MarketRecord], float]:

@@ -48,30 +48,29 @@ Z95 = 1.959963984540054
 class SurvivalConfig(MarketMakingParameters):
     """The game, the simulation, what counts as survival and as ruin, and the threats."""
 
-    paths: Annotated[int, Parameter(unit="paths", meaning="simulated paths per pair", minimum=2)] = 100_000
-    steps: Annotated[int, Parameter(unit="steps", meaning="how often quotes are renewed over T", minimum=1)] = 400
-    start_inventory: Annotated[int, Parameter(unit="inventory", meaning="inventory at t = 0")] = 0
+    paths: Annotated[int, Parameter("simulated paths per pair", "paths", minimum=2)] = 100_000
+    steps: Annotated[int, Parameter("how often quotes are renewed over T", "steps", minimum=1)] = 400
+    start_inventory: Annotated[int, Parameter("inventory at t = 0", "inventory")] = 0
     inventory_limit: Annotated[
-        int | None, Parameter(unit="inventory", meaning="|q| that ends survival; null: inventory_max", minimum=1)
+        int | None, Parameter("|q| that ends survival; null: inventory_max", "inventory", minimum=1)
     ] = None
     loss_limit: Annotated[
-        float, Parameter(unit="price × inventory", meaning="loss from the highest wealth that is ruin", minimum=0.0)
+        float, Parameter("loss from the highest wealth that is ruin", "price × inventory", minimum=0.0)
     ] = 5.0
     book_half_spread: Annotated[
-        float, Parameter(unit="price", meaning="forced sale: best price's distance from the mid", minimum=0.0)
+        float, Parameter("forced sale: best price's distance from the mid", "price", minimum=0.0)
     ] = 0.65
     book_slope: Annotated[
-        float, Parameter(unit="price/inventory", meaning="forced sale: how much deeper every unit goes", minimum=0.0)
+        float, Parameter("forced sale: how much deeper every unit goes", "price/inventory", minimum=0.0)
     ] = 0.1
     controller: Annotated[
-        Literal["equilibrium", "full"], Parameter(meaning="the regime controller's efforts: f*, g* or all, none")
+        Literal["equilibrium", "full"], Parameter("the regime controller's efforts: f*, g* or all, none")
     ] = "equilibrium"
     rate_factors: Annotated[
-        tuple[float, ...], Parameter(shape="rate factors", meaning="threats: switching this often faster", minimum=0.0)
+        tuple[float, ...], Parameter("threats: switching this often faster", shape="rate factors", minimum=0.0)
     ] = (0.5, 1.0, 2.0, 4.0)
     predator_factors: Annotated[
-        tuple[float, ...],
-        Parameter(shape="predator factors", meaning="threats: predator this often stronger", minimum=0.0),
+        tuple[float, ...], Parameter("threats: predator this often stronger", shape="predator factors", minimum=0.0)
     ] = (1.0, 4.0)
 
 
@@ -276,7 +275,7 @@ _MONEY = "price × inventory"
 
 
 def _half(of: str, unit: str = "") -> Headline:
-    return Headline(shape=_SHAPE, unit=unit, meaning=f"half-width of the 95% interval of {of}")
+    return Headline(f"half-width of the 95% interval of {of}", unit, shape=_SHAPE)
 
 
 def memory(config: SurvivalConfig) -> dict[str, float]:
@@ -300,17 +299,15 @@ STUDY = Study(
     presets={"quick": {"paths": 20_000, "steps": 200}, "paper": {}},
     minutes={"quick": 1, "paper": 4},
     headline={
-        "survival": Headline(shape=_SHAPE, meaning="P(inventory stays inside its limit), exact; quotes as renewed"),
-        "survival_continuous": Headline(shape=_SHAPE, meaning="the same for quotes that move all the time"),
-        "survival_simulated": Headline(shape=_SHAPE, meaning="share of simulated paths inside the inventory limit"),
+        "survival": Headline("P(inventory stays inside its limit), exact; quotes as renewed", shape=_SHAPE),
+        "survival_continuous": Headline("the same for quotes that move all the time", shape=_SHAPE),
+        "survival_simulated": Headline("share of simulated paths inside the inventory limit", shape=_SHAPE),
         "survival_error": _half("survival_simulated, with what renewing quotes costs"),
         "certainty_equivalent": Headline(
-            shape=_SHAPE, unit=_MONEY, meaning="of the game's objective, the predator's payments included; exact"
+            "of the game's objective, the predator's payments included; exact", _MONEY, shape=_SHAPE
         ),
-        "theta": Headline(unit=_MONEY, meaning="θ of the equilibrium: hyper-alert in the world `both`, unrenewed"),
-        "worst_case": Headline(
-            shape="strategies", unit=_MONEY, meaning="least certainty equivalent over the threats, exact"
-        ),
+        "theta": Headline("θ of the equilibrium: hyper-alert in the world `both`, unrenewed", _MONEY),
+        "worst_case": Headline("least certainty equivalent over the threats, exact", _MONEY, shape="strategies"),
         "threatened": Headline(
             shape="strategies × threats",
             unit=_MONEY,
@@ -318,22 +315,22 @@ STUDY = Study(
             "of predator_factors, in rising order",
         ),
         "insurance": Headline(
+            "price of insurance: certainty equivalent given up against the best strategy in world exogenous",
+            _MONEY,
             shape="strategies",
-            unit=_MONEY,
-            meaning="price of insurance: certainty equivalent given up against the best strategy in world exogenous",
         ),
-        "pnl": Headline(shape=_SHAPE, unit=_MONEY, meaning="mean PnL m + qS at T without ruin, exact"),
-        "pnl_deviation": Headline(shape=_SHAPE, unit=_MONEY, meaning="standard deviation of PnL, exact"),
-        "sharpe": Headline(shape=_SHAPE, meaning="mean over standard deviation of PnL at T, exact", optional=True),
-        "pnl_simulated": Headline(shape=_SHAPE, unit=_MONEY, meaning="mean PnL of the simulated paths"),
+        "pnl": Headline("mean PnL m + qS at T without ruin, exact", _MONEY, shape=_SHAPE),
+        "pnl_deviation": Headline("standard deviation of PnL, exact", _MONEY, shape=_SHAPE),
+        "sharpe": Headline("mean over standard deviation of PnL at T, exact", shape=_SHAPE, optional=True),
+        "pnl_simulated": Headline("mean PnL of the simulated paths", _MONEY, shape=_SHAPE),
         "pnl_error": _half("pnl_simulated", _MONEY),
-        "ruin": Headline(shape=_SHAPE, meaning="share of paths ruined by loss"),
+        "ruin": Headline("share of paths ruined by loss", shape=_SHAPE),
         "ruin_error": _half("ruin"),
-        "pnl_ended": Headline(shape=_SHAPE, unit=_MONEY, meaning="mean PnL where ruin forces a sale and ends the day"),
+        "pnl_ended": Headline("mean PnL where ruin forces a sale and ends the day", _MONEY, shape=_SHAPE),
         "pnl_ended_error": _half("pnl_ended", _MONEY),
-        "drawdown": Headline(shape=_SHAPE, unit=_MONEY, meaning="mean of the largest drawdown"),
+        "drawdown": Headline("mean of the largest drawdown", _MONEY, shape=_SHAPE),
         "drawdown_error": _half("drawdown", _MONEY),
-        "fills": Headline(shape=_SHAPE, unit="fills", meaning="mean number of fills"),
+        "fills": Headline("mean number of fills", "fills", shape=_SHAPE),
         "fills_error": _half("fills", "fills"),
     },
     example="diffgames run market-maker-survival --set controller=full loss_limit=2",

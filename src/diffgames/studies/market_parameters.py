@@ -47,115 +47,106 @@ class MarketParameters(ExchangeParameters):
     data: Annotated[
         str | tuple[str, ...] | None,
         Parameter(
+            "level-2 file (LOBSTER order book or 1-second) to fit, or one for each exchange; null: synthetic",
             shape="scalar or exchanges",
-            meaning="level-2 file (LOBSTER order book or 1-second) to fit, or one for each exchange; null: synthetic",
         ),
     ] = None
     provider_counts: Annotated[
-        tuple[int, ...], Parameter(shape="provider supertypes", unit="agents", meaning="providers per supertype")
+        tuple[int, ...], Parameter("providers per supertype", "agents", shape="provider supertypes")
     ] = (1, 2)
-    provider_risk_aversion: Annotated[
-        PerSupertype, Parameter(shape="provider supertypes", meaning="γ, number or law")
-    ] = ((0.0, 2.0), 0.5)
+    provider_risk_aversion: Annotated[PerSupertype, Parameter("γ, number or law", shape="provider supertypes")] = (
+        (0.0, 2.0),
+        0.5,
+    )
     provider_pnl_weight: Annotated[
-        PerSupertype, Parameter(shape="provider supertypes", meaning="ω, number or law in [0, 1]")
+        PerSupertype, Parameter("ω, number or law in [0, 1]", shape="provider supertypes")
     ] = ((0.0, 1.0), 1.0)
     provider_share_target: Annotated[
-        PerSupertype, Parameter(shape="provider supertypes", meaning="market share target m, in [0, 1]")
+        PerSupertype, Parameter("market share target m, in [0, 1]", shape="provider supertypes")
     ] = (1.0, 1.0)
     provider_normalizer: Annotated[
         PerSupertype | None,
         Parameter(
+            "η, number or law; null: one over an equal share of the flow at half a spread",
+            "1 / (ticks × lots)",
             shape="provider supertypes",
-            unit="1 / (ticks × lots)",
-            meaning="η, number or law; null: one over an equal share of the flow at half a spread",
         ),
     ] = None
-    taker_counts: Annotated[
-        tuple[int, ...], Parameter(shape="taker supertypes", unit="agents", meaning="takers per supertype")
-    ] = (12, 2)
-    taker_risk_aversion: Annotated[PerSupertype, Parameter(shape="taker supertypes", meaning="γ, number or law")] = (
-        0.0,
-        0.0,
+    taker_counts: Annotated[tuple[int, ...], Parameter("takers per supertype", "agents", shape="taker supertypes")] = (
+        12,
+        2,
     )
-    taker_pnl_weight: Annotated[
-        PerSupertype, Parameter(shape="taker supertypes", meaning="ω: 0 flow takers, 1 PnL takers")
-    ] = (0.0, 1.0)
-    taker_buy_target: Annotated[
-        PerSupertype, Parameter(shape="taker supertypes", meaning="qᵇ, fraction of steps to buy")
-    ] = (0.5, 0.5)
-    taker_sell_target: Annotated[
-        PerSupertype, Parameter(shape="taker supertypes", meaning="qᵃ, fraction of steps to sell")
-    ] = (0.5, 0.5)
-    taker_quantity: Annotated[
-        PerSupertype, Parameter(shape="taker supertypes", unit="lots", meaning="trade size q_LT")
-    ] = (1.0, 1.0)
+    taker_risk_aversion: Annotated[PerSupertype, Parameter("γ, number or law", shape="taker supertypes")] = (0.0, 0.0)
+    taker_pnl_weight: Annotated[PerSupertype, Parameter("ω: 0 flow takers, 1 PnL takers", shape="taker supertypes")] = (
+        0.0,
+        1.0,
+    )
+    taker_buy_target: Annotated[PerSupertype, Parameter("qᵇ, fraction of steps to buy", shape="taker supertypes")] = (
+        0.5,
+        0.5,
+    )
+    taker_sell_target: Annotated[PerSupertype, Parameter("qᵃ, fraction of steps to sell", shape="taker supertypes")] = (
+        0.5,
+        0.5,
+    )
+    taker_quantity: Annotated[PerSupertype, Parameter("trade size q_LT", "lots", shape="taker supertypes")] = (1.0, 1.0)
     taker_normalizer: Annotated[
         PerSupertype | None,
         Parameter(
+            "η, number or law; null: one over half a spread on q_LT a step",
+            "1 / (ticks × lots)",
             shape="taker supertypes",
-            unit="1 / (ticks × lots)",
-            meaning="η, number or law; null: one over half a spread on q_LT a step",
         ),
     ] = None
     connectivity: Annotated[
         tuple[PerSupertype, ...],
-        Parameter(shape="provider supertypes × taker supertypes", meaning="connection probability, number or law"),
+        Parameter("connection probability, number or law", shape="provider supertypes × taker supertypes"),
     ] = (((0.0, 1.0), (0.0, 1.0)), (1.0, 1.0))
-    exchanges: Annotated[int, Parameter(unit="exchanges", meaning="number of exchanges n_ECN")] = 1
+    exchanges: Annotated[int, Parameter("number of exchanges n_ECN", "exchanges")] = 1
     provider_exchange: Annotated[
         tuple[PerSupertype, ...] | None,
         Parameter(
-            shape="provider supertypes × exchanges",
-            meaning="connection probability, number or law; null: all are connected",
+            "connection probability, number or law; null: all are connected", shape="provider supertypes × exchanges"
         ),
     ] = None
     taker_exchange: Annotated[
         tuple[PerSupertype, ...] | None,
         Parameter(
-            shape="taker supertypes × exchanges",
-            meaning="connection probability, number or law; null: all are connected",
+            "connection probability, number or law; null: all are connected", shape="taker supertypes × exchanges"
         ),
     ] = None
-    inventory_penalty: Annotated[
-        float, Parameter(unit="ticks per lot", meaning="coefficient c of ℓ(q) = −c q² in equation (3)")
-    ] = 0.0
-    spread_bounds: Annotated[
-        tuple[float, float],
-        Parameter(shape="2", unit="market spreads", meaning="range of ε_spread that policies can quote"),
-    ] = (-1.0, 1.0)
-    skew_bound: Annotated[
-        float, Parameter(unit="market spreads", meaning="range of |ε_skew| that policies can quote")
-    ] = 1.0
-    quote_granularity: Annotated[float, Parameter(unit="ticks", meaning="quote grid ξ_LP: 0.1 bp on a 0.5 bp tick")] = (
-        0.2
+    inventory_penalty: Annotated[float, Parameter("coefficient c of ℓ(q) = −c q² in equation (3)", "ticks per lot")] = (
+        0.0
     )
+    spread_bounds: Annotated[
+        tuple[float, float], Parameter("range of ε_spread that policies can quote", "market spreads", shape="2")
+    ] = (-1.0, 1.0)
+    skew_bound: Annotated[float, Parameter("range of |ε_skew| that policies can quote", "market spreads")] = 1.0
+    quote_granularity: Annotated[float, Parameter("quote grid ξ_LP: 0.1 bp on a 0.5 bp tick", "ticks")] = 0.2
     share: Annotated[
         Literal["all", "providers"],
-        Parameter(meaning="what market shares are of: all takers' volume, or what takers trade with providers"),
+        Parameter("what market shares are of: all takers' volume, or what takers trade with providers"),
     ] = "all"
     mark: Annotated[
         Literal["mid", "book"],
-        Parameter(meaning="what inventory is worth: the mid, or what walking the exchanges' books pays for it"),
+        Parameter("what inventory is worth: the mid, or what walking the exchanges' books pays for it"),
     ] = "mid"
     clock: Annotated[
         Literal["shared", "private", "none"],
-        Parameter(meaning="takers' clock: the market's, that of a past of their own, or no time in what they see"),
+        Parameter("takers' clock: the market's, that of a past of their own, or no time in what they see"),
     ] = "shared"
-    steps: Annotated[int, Parameter(unit="steps", meaning="episode length T", minimum=1)] = 100
+    steps: Annotated[int, Parameter("episode length T", "steps", minimum=1)] = 100
     grid: Annotated[
         int | None,
-        Parameter(
-            unit="ticks", meaning="length of the price grid; null: from the data's volatility and spread", minimum=32
-        ),
+        Parameter("length of the price grid; null: from the data's volatility and spread", "ticks", minimum=32),
     ] = None
     engine: Annotated[
         Literal["depth", "fifo"],
-        Parameter(meaning="order books: volumes by tick in closed form, or every order in its queue (slower)"),
+        Parameter("order books: volumes by tick in closed form, or every order in its queue (slower)"),
     ] = "depth"
-    book_capacity: Annotated[
-        int, Parameter(unit="orders", meaning="orders that can rest on a side of a fifo book", minimum=1)
-    ] = 1536
+    book_capacity: Annotated[int, Parameter("orders that can rest on a side of a fifo book", "orders", minimum=1)] = (
+        1536
+    )
 
 
 def fit_exchanges(parameters: MarketParameters, seed: int) -> list[tuple[AbstractExchange, FitReport]]:

@@ -34,18 +34,18 @@ _scores = f"models × parts ({', '.join(PARTS)})"
 class NeuralConfig(LevelTwoParameters):
     """The record, the networks, and how much is simulated."""
 
-    levels: Annotated[int, Parameter(unit="levels", meaning="order-book levels per side, m", minimum=1)] = 5
-    components: Annotated[int, Parameter(meaning="components of the mixtures", minimum=1)] = 5
-    variance_floor: Annotated[
-        float, Parameter(unit="1", meaning="least variance of a component in any direction, standardised")
-    ] = 1e-3
+    levels: Annotated[int, Parameter("order-book levels per side, m", "levels", minimum=1)] = 5
+    components: Annotated[int, Parameter("components of the mixtures", minimum=1)] = 5
+    variance_floor: Annotated[float, Parameter("least variance of a component in any direction, standardised", "1")] = (
+        1e-3
+    )
     correlations: Annotated[
         tuple[Literal["fixed", "shared", "full"], ...],
-        Parameter(shape="networks", meaning="correlations of each network: of the data, one learned, one a component"),
+        Parameter("correlations of each network: of the data, one learned, one a component", shape="networks"),
     ] = ("fixed", "shared")
-    epochs: Annotated[int, Parameter(unit="epochs", meaning="of training, at most", minimum=1)] = 40
-    paths: Annotated[int, Parameter(unit="paths", meaning="simulated paths of each exchange alone", minimum=2)] = 64
-    steps: Annotated[int, Parameter(unit="steps", meaning="steps of a path, settling included", minimum=200)] = 1000
+    epochs: Annotated[int, Parameter("of training, at most", "epochs", minimum=1)] = 40
+    paths: Annotated[int, Parameter("simulated paths of each exchange alone", "paths", minimum=2)] = 64
+    steps: Annotated[int, Parameter("steps of a path, settling included", "steps", minimum=200)] = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,37 +55,32 @@ class NeuralHeadline:
     log_likelihood: Annotated[
         Scores,
         Headline(
+            "lower bound of a transition's log-probability; higher is better, whatever the variance floor",
+            "nats",
             shape=_scores,
-            unit="nats",
-            meaning="lower bound of a transition's log-probability; higher is better, whatever the variance floor",
             published="Table 2, INTC, densities at a floor not stated: order only",
         ),
     ]
-    energy_score: Annotated[
-        Scores, Headline(shape=_scores, unit="1", meaning="proper score of the simulator; lower is better")
-    ]
-    energy_score_error: Annotated[Scores, Headline(shape=_scores, unit="1", meaning="its standard error")]
+    energy_score: Annotated[Scores, Headline("proper score of the simulator; lower is better", "1", shape=_scores)]
+    energy_score_error: Annotated[Scores, Headline("its standard error", "1", shape=_scores)]
     test_gain: Annotated[
-        tuple[float, ...],
-        Headline(shape="networks", unit="1", meaning="energy score of the mixture less the network's, test part"),
+        tuple[float, ...], Headline("energy score of the mixture less the network's, test part", "1", shape="networks")
     ]
-    test_gain_error: Annotated[
-        tuple[float, ...], Headline(shape="networks", unit="1", meaning="standard error of the difference")
-    ]
+    test_gain_error: Annotated[tuple[float, ...], Headline("standard error of the difference", "1", shape="networks")]
     facts: Annotated[
         dict[str, tuple[float, ...]],
         Headline(
+            "recorded, then each model alone (docs/markets/tape.md has each fact with its unit)",
+            "ticks, 1 or lots",
             shape="{fact: laws}",
-            unit="ticks, 1 or lots",
-            meaning="recorded, then each model alone (docs/markets/tape.md has each fact with its unit)",
         ),
     ]
     mean_volume_kept: Annotated[
         tuple[float, ...],
-        Headline(shape="models", unit="1", meaning="largest relative difference, simulated to recorded mean volume"),
+        Headline("largest relative difference, simulated to recorded mean volume", "1", shape="models"),
     ]
-    outputs: Annotated[tuple[int, ...], Headline(shape="networks", meaning="numbers that the head gives")]
-    epochs: Annotated[tuple[int, ...], Headline(shape="networks", meaning="epochs up to the network that is kept")]
+    outputs: Annotated[tuple[int, ...], Headline("numbers that the head gives", shape="networks")]
+    epochs: Annotated[tuple[int, ...], Headline("epochs up to the network that is kept", shape="networks")]
 
 
 def run(config: NeuralConfig, context: RunContext) -> StudyResult:

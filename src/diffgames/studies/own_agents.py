@@ -37,11 +37,10 @@ class OwnAgents:
 
     provider: Annotated[
         dict[str, str],
-        Parameter(shape="{index: agent}", meaning="providers that do not learn: FILE.py:NAME or a shipped quoter"),
+        Parameter("providers that do not learn: FILE.py:NAME or a shipped quoter", shape="{index: agent}"),
     ] = field(default_factory=dict)
     taker: Annotated[
-        dict[str, str],
-        Parameter(shape="{index: agent}", meaning="takers that do not learn: FILE.py:NAME or a shipped taker"),
+        dict[str, str], Parameter("takers that do not learn: FILE.py:NAME or a shipped taker", shape="{index: agent}")
     ] = field(default_factory=dict)
 
 

@@ -43,10 +43,10 @@ class RegimeRiskConfig(MarketMakingParameters):
     """The game, and the contrasts at which it is solved."""
 
     contrasts: Annotated[
-        tuple[float, ...], Parameter(shape="contrasts", meaning="how unlike the regimes are; 1: as given", minimum=0.0)
+        tuple[float, ...], Parameter("how unlike the regimes are; 1: as given", shape="contrasts", minimum=0.0)
     ] = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
-    tolerance: Annotated[float, Parameter(meaning="tolerance of the integration", minimum=1e-12, maximum=1e-3)] = 1e-9
-    steps: Annotated[int, Parameter(unit="steps", meaning="how often the three quote sets move", minimum=1)] = 100
+    tolerance: Annotated[float, Parameter("tolerance of the integration", minimum=1e-12, maximum=1e-3)] = 1e-9
+    steps: Annotated[int, Parameter("how often the three quote sets move", "steps", minimum=1)] = 100
 
 
 def run(config: RegimeRiskConfig, context: RunContext) -> StudyResult:
@@ -191,27 +191,23 @@ STUDY = Study(
     presets={"quick": {}, "paper": {"contrasts": tuple(round(0.05 * i, 2) for i in range(31))}},
     minutes={"quick": 1, "paper": 1},
     headline={
-        "contrast": Headline(shape="contrasts", meaning="how unlike the regimes are; 1: as given"),
+        "contrast": Headline("how unlike the regimes are; 1: as given", shape="contrasts"),
         "risk_difference": Headline(
-            shape="contrasts",
-            unit="stress × time",
-            meaning="deviation of U over regimes (stationary law), q = 0, t = 0",
+            "deviation of U over regimes (stationary law), q = 0, t = 0", "stress × time", shape="contrasts"
         ),
-        "spectral_gap": Headline(shape="contrasts", unit="1/time", meaning="λ₂ of the equilibrium generator there"),
-        "gap_base": Headline(unit="1/time", meaning="λ₂ of the generator without the game"),
-        "gap_predicted": Headline(shape="contrasts", unit="1/time", meaning="λ₂ to first order in the added rates"),
-        "poincare": Headline(
-            shape="contrasts", unit="1/time", meaning="Poincaré constant, null where not defined", optional=True
-        ),
-        "attack_effort": Headline(shape="contrasts × regimes", meaning="attacker's effort, q = 0, t = 0"),
-        "stabilize_effort": Headline(shape="contrasts × regimes", meaning="stabilizer's effort, q = 0, t = 0"),
+        "spectral_gap": Headline("λ₂ of the equilibrium generator there", "1/time", shape="contrasts"),
+        "gap_base": Headline("λ₂ of the generator without the game", "1/time"),
+        "gap_predicted": Headline("λ₂ to first order in the added rates", "1/time", shape="contrasts"),
+        "poincare": Headline("Poincaré constant, null where not defined", "1/time", shape="contrasts", optional=True),
+        "attack_effort": Headline("attacker's effort, q = 0, t = 0", shape="contrasts × regimes"),
+        "stabilize_effort": Headline("stabilizer's effort, q = 0, t = 0", shape="contrasts × regimes"),
         "rank_correlation": Headline(
-            meaning="Spearman correlation of gap and risk difference, null where one is constant", optional=True
+            "Spearman correlation of gap and risk difference, null where one is constant", optional=True
         ),
         "spread": Headline(
+            "full spread at q = 0, t = 0: without regime risk, with switching by chance, and by attack",
+            "price",
             shape="{alone, chance, attack: regimes}",
-            unit="price",
-            meaning="full spread at q = 0, t = 0: without regime risk, with switching by chance, and by attack",
         ),
         "certainty_equivalent": Headline(
             shape="{alone, chance, attack: worlds}",

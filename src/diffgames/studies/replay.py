@@ -33,17 +33,13 @@ TOP = 5
 class ReplayConfig:
     """What is replayed."""
 
-    messages: Annotated[
-        str | None, Parameter(meaning="LOBSTER message file (.csv or .csv.gz); null: a synthetic day")
-    ] = None
-    orderbook: Annotated[
-        str | None, Parameter(meaning="LOBSTER order-book file of the same day, one row per message")
-    ] = None
+    messages: Annotated[str | None, Parameter("LOBSTER message file (.csv or .csv.gz); null: a synthetic day")] = None
+    orderbook: Annotated[str | None, Parameter("LOBSTER order-book file of the same day, one row per message")] = None
     first: Annotated[
-        int | None, Parameter(unit="events", meaning="replay the first events of the file only; null: all", minimum=1)
+        int | None, Parameter("replay the first events of the file only; null: all", "events", minimum=1)
     ] = None
     synthetic_events: Annotated[
-        int, Parameter(unit="events", meaning="length of the synthetic day", minimum=100, maximum=1_000_000)
+        int, Parameter("length of the synthetic day", "events", minimum=100, maximum=1_000_000)
     ] = 20_000
 
 
@@ -184,21 +180,17 @@ STUDY = Study(
     presets={"quick": {}, "paper": {"synthetic_events": 100_000}},
     minutes={"quick": 0.2, "paper": 0.5},
     headline={
-        "match_best": Headline(
-            meaning="share of events after which best bid and ask, price and size, equal the record"
-        ),
-        "match_top5": Headline(meaning="the same of the five best levels of both sides"),
-        "events": Headline(unit="events", meaning="rows replayed"),
-        "unexplained": Headline(shape="reason", unit="events", meaning="events that the book does not reproduce"),
-        "executions_in_turn": Headline(meaning="share of executions of the very order that has priority"),
-        "recovered_orders": Headline(
-            unit="orders", meaning="orders from before the file (volume without identity too)"
-        ),
-        "plain_match_best": Headline(meaning="match_best from the first recorded row alone, without recovered orders"),
-        "plain_match_top5": Headline(meaning="match_top5 from the first recorded row alone"),
-        "plain_unexplained": Headline(shape="reason", unit="events", meaning="unexplained from the first row alone"),
-        "capacity": Headline(unit="orders", meaning="slots per side of the book, sized to the file"),
-        "messages_per_second": Headline(unit="1/s", meaning="replayed, compilation included", timing=True),
+        "match_best": Headline("share of events after which best bid and ask, price and size, equal the record"),
+        "match_top5": Headline("the same of the five best levels of both sides"),
+        "events": Headline("rows replayed", "events"),
+        "unexplained": Headline("events that the book does not reproduce", "events", shape="reason"),
+        "executions_in_turn": Headline("share of executions of the very order that has priority"),
+        "recovered_orders": Headline("orders from before the file (volume without identity too)", "orders"),
+        "plain_match_best": Headline("match_best from the first recorded row alone, without recovered orders"),
+        "plain_match_top5": Headline("match_top5 from the first recorded row alone"),
+        "plain_unexplained": Headline("unexplained from the first row alone", "events", shape="reason"),
+        "capacity": Headline("slots per side of the book, sized to the file", "orders"),
+        "messages_per_second": Headline("replayed, compilation included", "1/s", timing=True),
     },
     example="diffgames run replay --set messages=AAPL_message.csv.gz --set orderbook=AAPL_orderbook.csv.gz",
     published="no results; the recorded book itself is what the replay is held to",

@@ -5,11 +5,11 @@ judge the numbers: unit and meaning of every parameter and of every headline val
 
     @dataclass(frozen=True)
     class Config:
-        paths: Annotated[int, Parameter(unit="paths", meaning="simulated paths", minimum=1)] = 1000
+        paths: Annotated[int, Parameter("simulated paths", "paths", minimum=1)] = 1000
 
     @dataclass(frozen=True)
     class Means:
-        mean: Annotated[float, Headline(meaning="sample mean")]
+        mean: Annotated[float, Headline("sample mean")]
 
     def run(config, context):
         draws = jax.random.normal(context.key, (config.paths,))
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Parameter:
-    """The words and bounds of one field of a configuration, attached by `Annotated[type, Parameter(...)]`.
+    """The words and bounds of one field of a configuration, attached by `Annotated[type, Parameter(meaning, unit)]`.
 
     `minimum` and `maximum` are enforced (for every number in a list); outside `plausible` a warning is drawn.
     """
 
-    unit: str = ""
     meaning: str = ""
+    unit: str = ""
     shape: str = "scalar"
     minimum: int | float | None = None
     maximum: int | float | None = None
@@ -51,7 +51,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Headline:
-    """The words of one headline value, attached by `Annotated[type, Headline(...)]` to the field that holds it.
+    """The words of one headline value, attached by `Annotated[type, Headline(meaning, unit)]` to the field that holds it.
 
     `optional` values may be null (does not exist) in whole or in part; `timing` values depend on the machine and are
     left out where runs are compared bit for bit; `normalisation` says which value is meant, xᵀPx or ½xᵀPx;
@@ -59,9 +59,9 @@ class Headline:
     as `report_tables` reads them: `regimes × inventory`, `methods (potential, simultaneous)`.
     """
 
-    shape: str = "scalar"
-    unit: str = ""
     meaning: str = ""
+    unit: str = ""
+    shape: str = "scalar"
     optional: bool = False
     timing: bool = False
     normalisation: str | None = None

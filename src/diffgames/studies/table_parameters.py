@@ -11,12 +11,8 @@ class TableParameters:
     """Units and clock of a table; docs/markets/formats.md has every format with an example."""
 
     price_unit: Annotated[
-        float, Parameter(unit="currency", meaning="what 1 in a price column is worth: 0.01 for cents", minimum=1e-12)
+        float, Parameter("what 1 in a price column is worth: 0.01 for cents", "currency", minimum=1e-12)
     ] = 1.0
-    tick: Annotated[
-        float | None, Parameter(unit="currency", meaning="tick of the price; null: from the data", minimum=1e-12)
-    ] = None
-    time_unit: Annotated[Literal["s", "ms", "us", "ns"], Parameter(meaning="unit of a time column of numbers")] = "s"
-    zone: Annotated[str, Parameter(meaning="clock of a time column of text without an offset: UTC, Europe/London")] = (
-        "UTC"
-    )
+    tick: Annotated[float | None, Parameter("tick of the price; null: from the data", "currency", minimum=1e-12)] = None
+    time_unit: Annotated[Literal["s", "ms", "us", "ns"], Parameter("unit of a time column of numbers")] = "s"
+    zone: Annotated[str, Parameter("clock of a time column of text without an offset: UTC, Europe/London")] = "UTC"

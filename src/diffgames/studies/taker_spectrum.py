@@ -51,17 +51,17 @@ class TakerSpectrumConfig(CertificateParameters, ExchangeParameters):
 
     path: Annotated[
         tuple[float, ...] | None,
-        Parameter(shape="steps + 1", unit="ticks", meaning="mid at times 0…T; null: amplitude·sin(2π·periods·t/T)"),
+        Parameter("mid at times 0…T; null: amplitude·sin(2π·periods·t/T)", "ticks", shape="steps + 1"),
     ] = None
-    amplitude: Annotated[float, Parameter(unit="ticks", meaning="amplitude of the default path", minimum=0.0)] = 8.0
-    periods: Annotated[float, Parameter(meaning="periods of the default path in an episode")] = 1.5
-    steps: Annotated[int, Parameter(unit="steps", meaning="episode length T", minimum=1)] = 100
-    takers: Annotated[int, Parameter(unit="agents", meaning="takers, each with its own ω", minimum=1)] = 10
-    buy_target: Annotated[float, Parameter(meaning="qᵇ, fraction of steps to buy", minimum=0.0, maximum=1.0)] = 0.75
-    sell_target: Annotated[float, Parameter(meaning="qᵃ, fraction of steps to sell", minimum=0.0, maximum=1.0)] = 0.25
+    amplitude: Annotated[float, Parameter("amplitude of the default path", "ticks", minimum=0.0)] = 8.0
+    periods: Annotated[float, Parameter("periods of the default path in an episode")] = 1.5
+    steps: Annotated[int, Parameter("episode length T", "steps", minimum=1)] = 100
+    takers: Annotated[int, Parameter("takers, each with its own ω", "agents", minimum=1)] = 10
+    buy_target: Annotated[float, Parameter("qᵇ, fraction of steps to buy", minimum=0.0, maximum=1.0)] = 0.75
+    sell_target: Annotated[float, Parameter("qᵃ, fraction of steps to sell", minimum=0.0, maximum=1.0)] = 0.25
     weights: Annotated[
         tuple[float, ...],
-        Parameter(shape="weights", meaning="ω at which the learned policy is measured", minimum=0.0, maximum=1.0),
+        Parameter("ω at which the learned policy is measured", shape="weights", minimum=0.0, maximum=1.0),
     ] = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -261,21 +261,15 @@ STUDY = Study(
     },
     minutes={"quick": 2.0, "paper": 240.0},
     headline={
-        "omega": Headline(shape="weights", unit="1", meaning="PnL weights ω at which the policy is measured"),
-        "buy_fraction": Headline(
-            shape="weights", unit="1", meaning="fraction of steps bought, per ω", published="Figure 2"
-        ),
-        "sell_fraction": Headline(
-            shape="weights", unit="1", meaning="fraction of steps sold, per ω", published="Figure 2"
-        ),
-        "pnl": Headline(shape="weights", unit="ticks × lots", meaning="mean PnL of an episode, per ω"),
-        "pnl_standard_error": Headline(
-            shape="weights", unit="ticks × lots", meaning="its standard error, of evaluation alone"
-        ),
-        "pnl_bound": Headline(unit="ticks × lots", meaning="PnL*: most that one lot a step can earn on this path"),
-        "reward_first": Headline(unit="1", meaning="mean episode reward, first tenth of training"),
-        "reward_last": Headline(unit="1", meaning="mean episode reward, last tenth of training"),
-        "updates": Headline(unit="updates", meaning="policy updates made"),
+        "omega": Headline("PnL weights ω at which the policy is measured", "1", shape="weights"),
+        "buy_fraction": Headline("fraction of steps bought, per ω", "1", shape="weights", published="Figure 2"),
+        "sell_fraction": Headline("fraction of steps sold, per ω", "1", shape="weights", published="Figure 2"),
+        "pnl": Headline("mean PnL of an episode, per ω", "ticks × lots", shape="weights"),
+        "pnl_standard_error": Headline("its standard error, of evaluation alone", "ticks × lots", shape="weights"),
+        "pnl_bound": Headline("PnL*: most that one lot a step can earn on this path", "ticks × lots"),
+        "reward_first": Headline("mean episode reward, first tenth of training", "1"),
+        "reward_last": Headline("mean episode reward, last tenth of training", "1"),
+        "updates": Headline("policy updates made", "updates"),
     },
     example="diffgames run taker-spectrum --set amplitude=12 --set weights=[0,0.1,0.5,1]",
     published="the targets 75% and 25% that the takers of ω = 0 meet (Figure 2), else curves",

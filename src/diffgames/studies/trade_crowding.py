@@ -32,30 +32,24 @@ FIFTHS = 5
 class CrowdingConfig:
     """One entry per type, and the grid."""
 
-    share: Annotated[PerType, Parameter(shape="types", meaning="shares λ of the types, sum one", minimum=1e-9)] = (1.0,)
-    alpha: Annotated[float, Parameter(unit="$/lot", meaning="α, push of the price by the traders' mean speed")] = 0.4
-    kappa: Annotated[
-        PerType, Parameter(shape="types", unit="$ time/lot²", meaning="κ, cost of haste", minimum=1e-9)
-    ] = (0.2,)
-    phi: Annotated[
-        PerType, Parameter(shape="types", unit="$/(lot² time)", meaning="φ, cost of holding", minimum=0.0)
-    ] = (0.1,)
-    A: Annotated[PerType, Parameter(shape="types", unit="$/lot²", meaning="cost of a last position", minimum=0.0)] = (
-        2.5,
+    share: Annotated[PerType, Parameter("shares λ of the types, sum one", shape="types", minimum=1e-9)] = (1.0,)
+    alpha: Annotated[float, Parameter("α, push of the price by the traders' mean speed", "$/lot")] = 0.4
+    kappa: Annotated[PerType, Parameter("κ, cost of haste", "$ time/lot²", shape="types", minimum=1e-9)] = (0.2,)
+    phi: Annotated[PerType, Parameter("φ, cost of holding", "$/(lot² time)", shape="types", minimum=0.0)] = (0.1,)
+    A: Annotated[PerType, Parameter("cost of a last position", "$/lot²", shape="types", minimum=0.0)] = (2.5,)
+    mean0: Annotated[PerType, Parameter("mean inventories at the start", "lots", shape="types")] = (10.0,)
+    deviation0: Annotated[PerType, Parameter("their deviations at the start", "lots", shape="types", minimum=1e-3)] = (
+        1.0,
     )
-    mean0: Annotated[PerType, Parameter(shape="types", unit="lots", meaning="mean inventories at the start")] = (10.0,)
-    deviation0: Annotated[
-        PerType, Parameter(shape="types", unit="lots", meaning="their deviations at the start", minimum=1e-3)
-    ] = (1.0,)
-    sigma: Annotated[
-        float, Parameter(unit="lots/√time", meaning="uncertain fills; moves no mean and no schedule", minimum=0.0)
-    ] = 1.0
-    horizon: Annotated[float, Parameter(unit="time", meaning="T", minimum=1e-6)] = 5.0
-    points: Annotated[int, Parameter(unit="cells", meaning="cells of the axis of inventories", minimum=16)] = 160
-    steps: Annotated[int, Parameter(unit="steps", meaning="implicit steps of time", minimum=5)] = 160
-    deviator_updates: Annotated[
-        int, Parameter(unit="updates", meaning="training of the deviator on paths; 0: none", minimum=0)
-    ] = 120
+    sigma: Annotated[float, Parameter("uncertain fills; moves no mean and no schedule", "lots/√time", minimum=0.0)] = (
+        1.0
+    )
+    horizon: Annotated[float, Parameter("T", "time", minimum=1e-6)] = 5.0
+    points: Annotated[int, Parameter("cells of the axis of inventories", "cells", minimum=16)] = 160
+    steps: Annotated[int, Parameter("implicit steps of time", "steps", minimum=5)] = 160
+    deviator_updates: Annotated[int, Parameter("training of the deviator on paths; 0: none", "updates", minimum=0)] = (
+        120
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,35 +57,31 @@ class CrowdingHeadline:
     """Schedules and costs in closed form, and how near the grid comes to them."""
 
     mean_inventory: Annotated[
-        tuple[PerType, ...],
-        Headline(shape="fifths of T × types", unit="lots", meaning="E at T/5, 2T/5, … T, closed form"),
+        tuple[PerType, ...], Headline("E at T/5, 2T/5, … T, closed form", "lots", shape="fifths of T × types")
     ]
     first_speed: Annotated[
-        PerType, Headline(shape="types", unit="lots/time", meaning="E' at the start, closed form; below 0: sells")
+        PerType, Headline("E' at the start, closed form; below 0: sells", "lots/time", shape="types")
     ]
     first_speed_alone: Annotated[
-        PerType, Headline(shape="types", unit="lots/time", meaning="the same on Almgren & Chriss's schedule")
+        PerType, Headline("the same on Almgren & Chriss's schedule", "lots/time", shape="types")
     ]
-    cost: Annotated[PerType, Headline(shape="types", unit="$", meaning="expected cost in equilibrium, closed form")]
+    cost: Annotated[PerType, Headline("expected cost in equilibrium, closed form", "$", shape="types")]
     cost_alone: Annotated[
-        PerType,
-        Headline(shape="types", unit="$", meaning="of one who takes Almgren & Chriss's schedule in that crowd"),
+        PerType, Headline("of one who takes Almgren & Chriss's schedule in that crowd", "$", shape="types")
     ]
-    cost_planner: Annotated[
-        PerType, Headline(shape="types", unit="$", meaning="where one planner sets everybody's schedule")
-    ]
+    cost_planner: Annotated[PerType, Headline("where one planner sets everybody's schedule", "$", shape="types")]
     price_of_anarchy: Annotated[
-        float | None, Headline(meaning="mean cost in equilibrium over the planner's; null where that is not positive")
+        float | None, Headline("mean cost in equilibrium over the planner's; null where that is not positive")
     ]
-    cost_grid: Annotated[PerType, Headline(shape="types", unit="$", meaning="expected cost of the grid's solution")]
+    cost_grid: Annotated[PerType, Headline("expected cost of the grid's solution", "$", shape="types")]
     mean_error: Annotated[
-        float, Headline(unit="lots", meaning="largest distance of the grid's mean inventories from the closed form's")
+        float, Headline("largest distance of the grid's mean inventories from the closed form's", "lots")
     ]
     exploitability: Annotated[
-        float, Headline(unit="$", meaning="largest gain by a best reply on a four times finer grid, over types")
+        float, Headline("largest gain by a best reply on a four times finer grid, over types", "$")
     ]
-    iterations: Annotated[int, Headline(unit="steps", meaning="steps of Newton's method")]
-    mass_error: Annotated[float, Headline(meaning="largest deviation of a total mass from one, nothing divided")]
+    iterations: Annotated[int, Headline("steps of Newton's method", "steps")]
+    mass_error: Annotated[float, Headline("largest deviation of a total mass from one, nothing divided")]
 
 
 def crowd_of(config: CrowdingConfig) -> TradeCrowding:

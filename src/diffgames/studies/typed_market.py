@@ -48,84 +48,48 @@ DAY = 24.0
 class TypedMarketConfig:
     """One entry per type, consumers first, and the grid."""
 
-    share: Annotated[PerType, Parameter(shape="types", meaning="shares λ of the types, sum one", minimum=1e-9)] = (
-        0.6,
-        0.4,
-    )
-    capacity: Annotated[PerType, Parameter(shape="types", unit="kWh", meaning="C, storage", minimum=1e-3)] = (2.0, 8.0)
-    limit: Annotated[PerType, Parameter(shape="types", unit="kW", meaning="largest |u|", minimum=1e-3)] = (0.5, 2.5)
-    base: Annotated[PerType, Parameter(shape="types", unit="kW", meaning="load around the clock")] = (0.4, 0.4)
-    evening: Annotated[PerType, Parameter(shape="types", unit="kW", meaning="load on top at 19 h")] = (1.4, 1.0)
-    pv: Annotated[PerType, Parameter(shape="types", unit="kW", meaning="PV at 13 h", minimum=0.0)] = (0.0, 3.5)
-    r: Annotated[PerType, Parameter(shape="types", unit="ct/(h kW²)", meaning="weight of ½ u²", minimum=1e-6)] = (
-        4.0,
-        1.0,
-    )
-    s: Annotated[PerType, Parameter(shape="types", unit="ct/(h kW⁴)", meaning="weight of ¼ u⁴", minimum=0.0)] = (
-        4.0,
-        0.2,
-    )
-    k: Annotated[PerType, Parameter(shape="types", unit="ct/h", meaning="wear of full and empty storage")] = (1.0, 3.0)
-    final: Annotated[PerType, Parameter(shape="types", unit="ct/kWh", meaning="f, weight of the last level")] = (
-        40.0,
-        40.0,
-    )
-    level: Annotated[PerType, Parameter(shape="types", meaning="d, the last level", minimum=0.0, maximum=1.0)] = (
-        0.5,
-        0.4,
-    )
-    mean0: Annotated[PerType, Parameter(shape="types", meaning="mean level at 0 h", minimum=0.0, maximum=1.0)] = (
-        0.5,
-        0.4,
-    )
-    deviation0: Annotated[PerType, Parameter(shape="types", meaning="deviation of levels at 0 h", minimum=1e-2)] = (
-        0.12,
-        0.12,
-    )
-    sigma: Annotated[PerType, Parameter(shape="types", unit="1/√h", meaning="noise at half full", minimum=0.0)] = (
-        0.06,
-        0.06,
-    )
-    p0: Annotated[float, Parameter(unit="ct/kWh", meaning="price at Q = 0", minimum=1e-6)] = 15.0
-    w: Annotated[float, Parameter(unit="kW", meaning="purchase at which the price is e times p0", minimum=1e-3)] = 3.0
-    points: Annotated[int, Parameter(unit="cells", meaning="cells of [0, 1]", minimum=8)] = 40
-    steps: Annotated[int, Parameter(unit="steps", meaning="implicit steps of the day", minimum=12)] = 96
-    deviator_updates: Annotated[
-        int, Parameter(unit="updates", meaning="training of the deviator on paths; 0: none", minimum=0)
-    ] = 60
+    share: Annotated[PerType, Parameter("shares λ of the types, sum one", shape="types", minimum=1e-9)] = (0.6, 0.4)
+    capacity: Annotated[PerType, Parameter("C, storage", "kWh", shape="types", minimum=1e-3)] = (2.0, 8.0)
+    limit: Annotated[PerType, Parameter("largest |u|", "kW", shape="types", minimum=1e-3)] = (0.5, 2.5)
+    base: Annotated[PerType, Parameter("load around the clock", "kW", shape="types")] = (0.4, 0.4)
+    evening: Annotated[PerType, Parameter("load on top at 19 h", "kW", shape="types")] = (1.4, 1.0)
+    pv: Annotated[PerType, Parameter("PV at 13 h", "kW", shape="types", minimum=0.0)] = (0.0, 3.5)
+    r: Annotated[PerType, Parameter("weight of ½ u²", "ct/(h kW²)", shape="types", minimum=1e-6)] = (4.0, 1.0)
+    s: Annotated[PerType, Parameter("weight of ¼ u⁴", "ct/(h kW⁴)", shape="types", minimum=0.0)] = (4.0, 0.2)
+    k: Annotated[PerType, Parameter("wear of full and empty storage", "ct/h", shape="types")] = (1.0, 3.0)
+    final: Annotated[PerType, Parameter("f, weight of the last level", "ct/kWh", shape="types")] = (40.0, 40.0)
+    level: Annotated[PerType, Parameter("d, the last level", shape="types", minimum=0.0, maximum=1.0)] = (0.5, 0.4)
+    mean0: Annotated[PerType, Parameter("mean level at 0 h", shape="types", minimum=0.0, maximum=1.0)] = (0.5, 0.4)
+    deviation0: Annotated[PerType, Parameter("deviation of levels at 0 h", shape="types", minimum=1e-2)] = (0.12, 0.12)
+    sigma: Annotated[PerType, Parameter("noise at half full", "1/√h", shape="types", minimum=0.0)] = (0.06, 0.06)
+    p0: Annotated[float, Parameter("price at Q = 0", "ct/kWh", minimum=1e-6)] = 15.0
+    w: Annotated[float, Parameter("purchase at which the price is e times p0", "kW", minimum=1e-3)] = 3.0
+    points: Annotated[int, Parameter("cells of [0, 1]", "cells", minimum=8)] = 40
+    steps: Annotated[int, Parameter("implicit steps of the day", "steps", minimum=12)] = 96
+    deviator_updates: Annotated[int, Parameter("training of the deviator on paths; 0: none", "updates", minimum=0)] = 60
 
 
 @dataclass(frozen=True, kw_only=True)
 class TypedMarketHeadline:
     """What every reading costs, how it moves the price, and what price takers leave to gain."""
 
-    cost: Annotated[
-        PerReading, Headline(shape="{reading: list}", unit="ct/day", meaning="what an agent of each type pays")
-    ]
-    mean_cost: Annotated[
-        dict[str, float], Headline(shape="{reading: number}", unit="ct/day", meaning="over types, by share")
-    ]
+    cost: Annotated[PerReading, Headline("what an agent of each type pays", "ct/day", shape="{reading: list}")]
+    mean_cost: Annotated[dict[str, float], Headline("over types, by share", "ct/day", shape="{reading: number}")]
     resources: Annotated[
         dict[str, float],
-        Headline(shape="{reading: number}", unit="ct/day", meaning="wear and the cost of supply, ∫₀^Q P, per agent"),
+        Headline("wear and the cost of supply, ∫₀^Q P, per agent", "ct/day", shape="{reading: number}"),
     ]
-    resources_unstored: Annotated[float, Headline(unit="ct/day", meaning="cost of supply where nobody stores")]
-    price_high: Annotated[
-        dict[str, float], Headline(shape="{reading: number}", unit="ct/kWh", meaning="highest price of the day")
-    ]
-    price_low: Annotated[
-        dict[str, float], Headline(shape="{reading: number}", unit="ct/kWh", meaning="lowest price of the day")
-    ]
+    resources_unstored: Annotated[float, Headline("cost of supply where nobody stores", "ct/day")]
+    price_high: Annotated[dict[str, float], Headline("highest price of the day", "ct/kWh", shape="{reading: number}")]
+    price_low: Annotated[dict[str, float], Headline("lowest price of the day", "ct/kWh", shape="{reading: number}")]
     exploitability: Annotated[
-        float, Headline(unit="ct/day", meaning="price takers' largest gain by a best reply on a finer grid, over types")
+        float, Headline("price takers' largest gain by a best reply on a finer grid, over types", "ct/day")
     ]
-    iterations: Annotated[
-        dict[str, int], Headline(shape="{reading: number}", unit="steps", meaning="of Newton's method")
-    ]
+    iterations: Annotated[dict[str, int], Headline("of Newton's method", "steps", shape="{reading: number}")]
     clearing_error: Annotated[
-        float, Headline(unit="ct/kWh", meaning="largest distance of the price bid at from the price that supply asks")
+        float, Headline("largest distance of the price bid at from the price that supply asks", "ct/kWh")
     ]
-    mass_error: Annotated[float, Headline(meaning="largest deviation of a total mass from one, nothing divided")]
+    mass_error: Annotated[float, Headline("largest deviation of a total mass from one, nothing divided")]
 
 
 class Wear(eqx.Module):
