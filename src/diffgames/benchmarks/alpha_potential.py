@@ -8,7 +8,6 @@ random batches of 8 up to 10,000.
 """
 
 import importlib.util
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffgames.benchmarks.plain_potential import torch_step
+from diffgames.benchmarks.timing import best_of
 from diffgames.games import networks
 from diffgames.games.crowd import crowd_game
 from diffgames.games.distributed import DistributedGame
@@ -45,13 +45,13 @@ def run(
     for width in (18, 64):
         nets = residual_networks(game, jax.random.key(width), width=width)
         step = _our_step(game, grid, noise, nets)
-        ours[f"width {width}"] = _seconds(step, repeats, time.process_time)
-        drawing[f"width {width}"] = _seconds(
-            lambda n=nets: gradient_step(game, n, grid, jax.random.key(1), paths), repeats
-        )
+        ours[f"width {width}"] = best_of(repeats, step).cpu
+        drawing[f"width {width}"] = best_of(
+            repeats, lambda n=nets: gradient_step(game, n, grid, jax.random.key(1), paths)
+        ).wall
         if has_torch:
             plain, names = _their_step(game, grid, noise, nets)
-            theirs[f"width {width}"] = _seconds(plain, min(repeats, 3), time.process_time)
+            theirs[f"width {width}"] = best_of(min(repeats, 3), plain).cpu
             found, gradients = step()[1], plain()[1]
             apart[f"width {width}"] = max(_distance(np.asarray(getattr(found, n)), gradients[n].numpy()) for n in names)
     result["cpu_seconds_ours"], result["seconds_ours_drawing_noise"] = ours, drawing
@@ -90,18 +90,7 @@ def _growth(players: int, batches: bool, repeats: int) -> float:
         game = crowd_game(kernel, networks.complete(players), targets)
     policy = local_gains(game, patience=0.2)
     grid = graded_grid(1.0, 10)
-    return _seconds(lambda: gradient_step(game, policy, grid, jax.random.key(2), 8), min(repeats, 3))
-
-
-def _seconds(step: Callable[[], Any], repeats: int, clock: Callable[[], float] = time.perf_counter) -> float:
-    """The fastest of `repeats`, after one to compile."""
-    jax.block_until_ready(step())
-    found = []
-    for _ in range(repeats):
-        began = clock()
-        jax.block_until_ready(step())
-        found.append(clock() - began)
-    return min(found)
+    return best_of(min(repeats, 3), lambda: gradient_step(game, policy, grid, jax.random.key(2), 8)).wall
 
 
 def _distance(ours: np.ndarray, theirs: np.ndarray) -> float:

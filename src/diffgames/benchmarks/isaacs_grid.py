@@ -9,8 +9,6 @@ three, in wall and in CPU seconds (those of all threads together).
 Without the peer (extra `bench`) the twin is `plain_solve` below: the same scheme in NumPy, whole arrays at once.
 """
 
-import math
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from diffgames.benchmarks.timing import best_of
 from diffgames.errors import RunFailed
 from diffgames.solvers.affine_search import Affine
 from diffgames.solvers.grid_game import grid_game
@@ -57,11 +56,7 @@ def run() -> dict[str, Any]:
 
 def _timed(solve: Callable[[], np.ndarray]) -> tuple[float, float, float]:
     """Best wall and CPU seconds of three solves after a first one, and the share of values ≤ 0."""
-    values, wall, cpu = solve(), math.inf, math.inf
-    for _ in range(3):
-        start, started = time.perf_counter(), time.process_time()
-        values = solve()
-        wall, cpu = min(wall, time.perf_counter() - start), min(cpu, time.process_time() - started)
+    wall, cpu, _, values = best_of(3, solve)
     return wall, cpu, float((values <= 0).mean())
 
 

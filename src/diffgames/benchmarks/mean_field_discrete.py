@@ -6,11 +6,11 @@ Without MFGLib (`pip install mfglib`) our side stands alone. Compilation is not 
 """
 
 import importlib
-import time
 from typing import Any
 
 import jax
 
+from diffgames.benchmarks.timing import best_of, seconds_of
 from diffgames.games.mean_field_benchmarks import GAMES
 from diffgames.solvers.mean_field_discrete import solve_mean_field
 
@@ -36,9 +36,8 @@ def run(games: tuple[str, ...] = tuple(PEERS)) -> dict[str, Any]:
     peers = {}
     for name in games:
         game = getattr(environment, PEERS[name])()
-        started = time.perf_counter()
-        scores = descent.solve(game, max_iter=100, atol=1e-2, rtol=0.0)[1]
-        peers[name] = (time.perf_counter() - started, len(scores) - 1)
+        seconds, _, scores = seconds_of(lambda game=game: descent.solve(game, max_iter=100, atol=1e-2, rtol=0.0)[1])
+        peers[name] = (seconds, len(scores) - 1)
     found["mfglib_ms_per_iteration"] = {name: 1e3 * seconds / count for name, (seconds, count) in peers.items()}
     found["mfglib_iterations"] = {name: count for name, (_, count) in peers.items()}
     found["ratio"] = {
@@ -49,15 +48,11 @@ def run(games: tuple[str, ...] = tuple(PEERS)) -> dict[str, Any]:
 
 def _timed(name: str, method: Any, **options: Any) -> dict[str, float]:
     """Seconds of a whole solve, the best of three, and with compilation; iterations and exploitability."""
-    game, seconds = GAMES[name](), []
-    for _ in range(4):
-        started = time.perf_counter()
-        solution = solve_mean_field(game, method, **options)
-        jax.block_until_ready(solution.law)
-        seconds.append(time.perf_counter() - started)
+    game = GAMES[name]()
+    seconds, _, first, solution = best_of(3, lambda: solve_mean_field(game, method, **options))
     return {
-        "seconds": min(seconds[1:]),
-        "seconds_with_compilation": seconds[0],
+        "seconds": seconds,
+        "seconds_with_compilation": first,
         "iterations": int(solution.iterations),
         "exploitability": float(solution.exploitability),
     }

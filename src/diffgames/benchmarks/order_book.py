@@ -7,8 +7,6 @@ book on the stream of a single book; both must fill the same lots. CPU seconds a
 let figures be compared that were taken on a machine that others use.
 """
 
-import time
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from diffgames.benchmarks.timing import best_of
 from diffgames.errors import RunFailed
 from diffgames.markets.order_book import BUY, SELL, Kind, Message, OrderBook, empty_book, message, process, submit
 from diffgames.markets.plain_book import PlainBook
@@ -37,11 +36,10 @@ def run() -> dict[str, Any]:
         book, messages = stacked(drawn, books)
         for name, engine in (("amounts", _amounts), ("trades", process)):
             compiled = jax.jit(jax.vmap(engine)).lower(book, messages).compile()
-            report = compiled(book, messages)[1]
-            if books == 1 and int(np.asarray(report.filled).sum()) != filled:
+            best = best_of(5, lambda run=compiled, book=book, messages=messages: run(book, messages))
+            if books == 1 and int(np.asarray(best.result[1].filled).sum()) != filled:
                 raise RunFailed(f"the book did not fill the {filled} lots that its twin did", "report this as a bug")
-            seconds = best_seconds(compiled, book, messages)
-            wall[name][label], cpu[name][label] = (books * length / second for second in seconds)
+            wall[name][label], cpu[name][label] = (books * length / second for second in best[:2])
             if name == "amounts" and (analysis := compiled.memory_analysis()) is not None:
                 memory[label] = analysis.temp_size_in_bytes / books
     for name in wall:
@@ -88,19 +86,8 @@ def plain_messages_per_second(drawn: dict[str, np.ndarray]) -> tuple[tuple[float
         book = PlainBook(SLOTS)
         return sum(int(book.submit(*row).filled) for row in rows)
 
-    wall, cpu = best_seconds(fill, repeats=3)
-    return (len(rows) / wall, len(rows) / cpu), fill()
-
-
-def best_seconds(compute: Callable[..., Any], *arguments: Any, repeats: int = 5) -> tuple[float, float]:
-    """Shortest wall time and shortest CPU time of several calls."""
-    walls, cpus = [], []
-    for _ in range(repeats):
-        start, work = time.perf_counter(), time.process_time()
-        jax.block_until_ready(compute(*arguments))
-        walls.append(time.perf_counter() - start)
-        cpus.append(time.process_time() - work)
-    return min(walls), max(min(cpus), 1e-9)
+    wall, cpu, _, filled = best_of(3, fill)
+    return (len(rows) / wall, len(rows) / cpu), filled
 
 
 def _amounts(book: OrderBook, messages: Message):

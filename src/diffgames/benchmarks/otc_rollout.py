@@ -7,7 +7,6 @@ step the decision of one agent in it. The twin is `plain_market`, the same marke
 
 import random
 import time
-from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -15,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffgames.benchmarks.plain_market import PlainMarket, PlainProvider, PlainTaker
+from diffgames.benchmarks.timing import best_of
 from diffgames.learning.policy import FixedProbabilities, Profile
 from diffgames.learning.rollout import play
 from diffgames.learning.train import initial_profile
@@ -47,7 +47,8 @@ def run() -> dict[str, float | str]:
     plain = plain_steps_per_second(market, exchange)
     figures: dict[str, float | str] = {"device": jax.devices()[0].device_kind, "agents": agents}
     for name, profile in profiles.items():
-        seconds = best_seconds(lambda key, profile=profile: _episodes(market, profile, key))
+        key = jax.random.key(1)
+        seconds = best_of(4, lambda profile=profile, key=key: _episodes(market, profile, key)).wall
         rate = EPISODES * STEPS / seconds
         figures |= {
             f"{name}_environment_steps_per_second": rate,
@@ -63,17 +64,6 @@ def _episodes(market: OTCMarket, profile: Profile, key) -> dict:
     """Mean episode return per role: what a rollout is for, with nothing else kept."""
     experience, _ = play(market, profile, key, EPISODES)
     return {name: jnp.mean(jnp.sum(lived.reward, axis=0)) for name, lived in experience.items()}
-
-
-def best_seconds(compute: Callable, repeats: int = 4) -> float:
-    """Shortest of several timed calls, each with a key of its own, after one that compiles."""
-    jax.block_until_ready(compute(jax.random.key(0)))
-    times = []
-    for repeat in range(repeats):
-        start = time.perf_counter()
-        jax.block_until_ready(compute(jax.random.key(1 + repeat)))
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 def plain_steps_per_second(market: OTCMarket, exchange: AbstractExchange) -> float:

@@ -9,13 +9,11 @@ from a Python loop. Its minibatches are prepared before the clock starts and it 
 matrix product on the same device.
 """
 
-import time
-
 import jax
 import jax.numpy as jnp
 import optax
 
-from diffgames.benchmarks.otc_rollout import best_seconds
+from diffgames.benchmarks.timing import best_of, seconds_of
 from diffgames.learning.ppo import PPOConfig
 from diffgames.learning.train import initial_profile, start, update
 from diffgames.markets.environment import OTCMarket
@@ -54,16 +52,10 @@ def run() -> dict[str, float | str]:
 
 
 def update_seconds(market: OTCMarket, config: PPOConfig) -> float:
-    """Shortest of several updates, each from the state that the one before left."""
+    """Shortest of several updates, all from the same state."""
     profile = initial_profile(market, jax.random.key(0), WIDTH)
     state = start(market, profile, config, jax.random.key(1), 1 + REPEATS, ROLES)
-    state, _ = jax.block_until_ready(update(market, profile, state, config))
-    times = []
-    for _ in range(REPEATS):
-        began = time.perf_counter()
-        state, _ = jax.block_until_ready(update(market, profile, state, config))
-        times.append(time.perf_counter() - began)
-    return min(times)
+    return best_of(REPEATS, lambda: update(market, profile, state, config)).wall
 
 
 def _samples(market: OTCMarket, config: PPOConfig, role) -> int:
@@ -84,7 +76,7 @@ def peak_rate(size: int = 2048) -> float:
     """Operations per second of a single-precision matrix product of `size`."""
     a = jnp.ones((size, size), jnp.float32)
     product = jax.jit(lambda x: x @ x)
-    return 2.0 * size**3 / best_seconds(lambda _: product(a))
+    return 2.0 * size**3 / best_of(4, lambda: product(a)).wall
 
 
 def plain_seconds(features: int, samples: int, config: PPOConfig) -> float:
@@ -123,8 +115,11 @@ def plain_seconds(features: int, samples: int, config: PPOConfig) -> float:
     with jax.enable_x64(False):
         state = optimiser.init(layers)
         layers, state = jax.block_until_ready(descend(layers, state, batch))
-        began = time.perf_counter()
-        for _ in range(config.passes * max(1, round(samples / size))):
-            layers, state = descend(layers, state, batch)
-        jax.block_until_ready(layers)
-        return time.perf_counter() - began
+
+        def passes():
+            trained, after = layers, state
+            for _ in range(config.passes * max(1, round(samples / size))):
+                trained, after = descend(trained, after, batch)
+            return trained
+
+        return seconds_of(passes)[0]

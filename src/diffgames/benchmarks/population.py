@@ -7,14 +7,13 @@ Memory is what the compiled program needs beside its results, and the largest ar
 CPU seconds are those of all threads together: they let figures be compared that were taken on a shared machine.
 """
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from diffgames.benchmarks.timing import best_of
 from diffgames.errors import RunFailed
 from diffgames.games.jumps import JumpLaw, NormalMarks
 from diffgames.simulation import population as module
@@ -34,14 +33,14 @@ def run() -> dict[str, Any]:
         for players in PLAYERS:
             label = f"{players}_players"
             compiled, arguments = _compiled(players, jumps)
-            crowd = compiled(*arguments)
-            seconds = _best(lambda compiled=compiled, arguments=arguments: jax.block_until_ready(compiled(*arguments)))
-            twin_seconds = _best(lambda players=players, jumps=jumps: numpy_population(players, jumps, 1))
+            seconds = best_of(3, lambda compiled=compiled, arguments=arguments: compiled(*arguments))
+            twin_seconds = best_of(3, lambda players=players, jumps=jumps: numpy_population(players, jumps, 1))
+            crowd = seconds.result
             cost, error = numpy_population(players, jumps, 0)
             if abs(float(crowd.cost) - cost) > 5 * np.hypot(float(crowd.standard_error), error) + 0.02 * cost:
                 raise RunFailed(f"mean costs differ: {float(crowd.cost):.4g} and {cost:.4g}", "report this as a bug")
-            wall[label], cpu[label] = (players * STEPS / second for second in seconds)
-            ratio[label] = twin_seconds[1] / seconds[1]
+            wall[label], cpu[label] = (players * STEPS / second for second in seconds[:2])
+            ratio[label] = twin_seconds.cpu / seconds.cpu
             if (analysis := compiled.compiled.memory_analysis()) is not None:
                 memory[label] = analysis.temp_size_in_bytes / 2**20
         figures[f"{name}_player_steps_per_second"] = wall
@@ -109,14 +108,3 @@ def _compiled(players: int, jumps: bool) -> tuple[Any, tuple[Any, ...]]:
     sizes = (players, STEPS, min(CHUNK, players))
     arguments = (bank_population(jumps), _follow, jax.random.key(0), sizes)
     return module._simulate.lower(*arguments).compile(), arguments
-
-
-def _best(work: Callable[[], Any], times: int = 3) -> tuple[float, float]:
-    """Least wall and CPU seconds."""
-    wall, cpu = [], []
-    for _ in range(times):
-        start, busy = time.perf_counter(), time.process_time()
-        work()
-        wall.append(time.perf_counter() - start)
-        cpu.append(time.process_time() - busy)
-    return min(wall), min(cpu)

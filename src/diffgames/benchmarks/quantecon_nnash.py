@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from diffgames.benchmarks.timing import best_of
 from diffgames.errors import InvalidInput
 from diffgames.games.plain import nash_game
 from diffgames.solvers.recursion import step_back
@@ -33,8 +34,8 @@ def run(games: int = GAMES, sample: int = SAMPLE) -> dict[str, float | str]:
         many = jax.jit(jax.vmap(_gains))
         one = [jnp.asarray(x[0]) for x in (a, b, q)]
         every = [jnp.asarray(x) for x in (a, b, q)]
-        single, _ = _best_seconds(lambda: solve(*one), 20)
-        batch, gains = _best_seconds(lambda: many(*every), 3)
+        single = best_of(20, lambda: solve(*one)).wall
+        batch, _, _, gains = best_of(3, lambda: many(*every))
     theirs, started = [], time.perf_counter()
     scale = np.sqrt(DISCOUNT)
     none, cost = np.zeros((1, 1)), np.eye(1)
@@ -89,13 +90,3 @@ def _game(a, b, q):
 def _gains(a, b, q):
     """Stationary gains [2, n + 1]."""
     return Stationary()(_game(a, b, q)).profile.gain.value[0, 0]
-
-
-def _best_seconds(compute, repeats: int):
-    jax.block_until_ready(compute())
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        result = jax.block_until_ready(compute())
-        times.append(time.perf_counter() - started)
-    return min(times), result
