@@ -11,11 +11,11 @@ from diffgames.verification.game_weights import WeightEstimate, scored_weight
 
 SIZES = MarketTraining(
     trainings=2,
-    updates=4,
+    market_updates=4,
     checkpoints=1,
-    episodes=320,
+    market_episodes=320,
     groups=5,
-    steps=3,
+    market_steps=3,
     width=4,
     risk_aversion=0.0,
     learning_rate=1e-3,

@@ -57,7 +57,7 @@ REACH = 5.0  # bound of the crowd's controls in its Markov view; they explore by
 
 
 @dataclass(frozen=True, kw_only=True)
-class ComponentsConfig:
+class ComponentsConfig(MarketTraining):
     """The crowd of two and the samples behind its weights."""
 
     weights: Annotated[
@@ -69,20 +69,6 @@ class ComponentsConfig:
     scored_episodes: Annotated[
         int, Parameter("episodes behind the score functions' weights", "episodes", minimum=32)
     ] = 262_144
-    groups: Annotated[int, Parameter("groups of episodes behind every interval", "groups", minimum=5)] = 16
-    trainings: Annotated[
-        int, Parameter("independent trainings of every small market; 0: no markets", "trainings", minimum=0)
-    ] = 2
-    market_updates: Annotated[int, Parameter("policy updates of a training", "updates", minimum=1)] = 20
-    checkpoints: Annotated[int, Parameter("weights after the first", "checkpoints", minimum=1)] = 1
-    market_episodes: Annotated[int, Parameter("episodes behind a weight of a market", "episodes", minimum=32)] = 8_192
-    market_steps: Annotated[int, Parameter("episode length of the markets", "steps", minimum=1)] = 5
-    width: Annotated[int, Parameter("units per hidden layer (two, tanh)", "units", minimum=1)] = 8
-    risk_aversion: Annotated[float, Parameter("γ of the providers", minimum=0.0)] = 0.5
-    learning_rate: Annotated[
-        float, Parameter("Adam's learning rate in the markets", minimum=1e-9, plausible=(1e-6, 1e-2))
-    ] = 5e-4
-    data: Annotated[str | None, Parameter("level-2 file behind the reference price; null: synthetic")] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,8 +175,7 @@ def run(config: ComponentsConfig, context: RunContext) -> StudyResult:
     upper = {**exact, **{name: one.upper for name, one in estimates.items()}}
     arrays = {"weights": _weights(exact, estimates, known), "play": _play(paths)}
     if config.trainings:
-        sizes = _sizes(config)
-        arrays["market"] = market = market_dataset(sizes, market_weights(sizes, context))
+        arrays["market"] = market = market_dataset(config, market_weights(config, context))
         for name in market.situation.values.tolist():
             value, *ends = (float(market[field].sel(situation=name)[-1]) for field in ("weight", "lower", "upper"))
             middle[name] = None if np.isnan(value) else value
@@ -207,21 +192,6 @@ def run(config: ComponentsConfig, context: RunContext) -> StudyResult:
         ),
         published={"hamiltonian_weight": {name: SITUATIONS[name].published for name in SITUATIONS if name in middle}},
         arrays=arrays,
-    )
-
-
-def _sizes(config: ComponentsConfig) -> MarketTraining:
-    return MarketTraining(
-        trainings=config.trainings,
-        updates=config.market_updates,
-        checkpoints=config.checkpoints,
-        episodes=config.market_episodes,
-        groups=config.groups,
-        steps=config.market_steps,
-        width=config.width,
-        risk_aversion=config.risk_aversion,
-        learning_rate=config.learning_rate,
-        data=config.data,
     )
 
 

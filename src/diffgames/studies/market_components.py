@@ -11,7 +11,7 @@ Two numbers need no learning. Without risk aversion one provider and one PnL tak
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import numpy as np
@@ -27,6 +27,7 @@ from diffgames.plotting import COLOURS, axes_or_new, band, label
 from diffgames.studies.context import RunContext
 from diffgames.studies.exchange_parameters import fit_from
 from diffgames.studies.market_parameters import MarketParameters, build_market
+from diffgames.studies.study import Parameter
 from diffgames.verification.game_weights import WeightEstimate, scored_weight
 
 
@@ -52,16 +53,20 @@ SITUATIONS = {
 class MarketTraining:
     """Sizes of the markets, of the trainings, and of the samples behind a weight."""
 
-    trainings: int
-    updates: int
-    checkpoints: int
-    episodes: int
-    groups: int
-    steps: int
-    width: int
-    risk_aversion: float
-    learning_rate: float
-    data: str | None = None
+    groups: Annotated[int, Parameter("groups of episodes behind every interval", "groups", minimum=5)] = 16
+    trainings: Annotated[
+        int, Parameter("independent trainings of every small market; 0: no markets", "trainings", minimum=0)
+    ] = 2
+    market_updates: Annotated[int, Parameter("policy updates of a training", "updates", minimum=1)] = 20
+    checkpoints: Annotated[int, Parameter("weights after the first", "checkpoints", minimum=1)] = 1
+    market_episodes: Annotated[int, Parameter("episodes behind a weight of a market", "episodes", minimum=32)] = 8_192
+    market_steps: Annotated[int, Parameter("episode length of the markets", "steps", minimum=1)] = 5
+    width: Annotated[int, Parameter("units per hidden layer (two, tanh)", "units", minimum=1)] = 8
+    risk_aversion: Annotated[float, Parameter("γ of the providers", minimum=0.0)] = 0.5
+    learning_rate: Annotated[
+        float, Parameter("Adam's learning rate in the markets", minimum=1e-9, plausible=(1e-6, 1e-2))
+    ] = 5e-4
+    data: Annotated[str | None, Parameter("level-2 file behind the reference price; null: synthetic")] = None
 
 
 class Kept:
@@ -101,7 +106,7 @@ def market_weights(sizes: MarketTraining, context: RunContext) -> dict[str, list
                         profile,
                         one.players,
                         jax.random.fold_in(score_key, 1000 * run + at),
-                        episodes=sizes.episodes,
+                        episodes=sizes.market_episodes,
                         groups=sizes.groups,
                     )
                     for at, profile in enumerate(profiles)
@@ -114,7 +119,7 @@ def market_weights(sizes: MarketTraining, context: RunContext) -> dict[str, list
 def small_market(sizes: MarketTraining, exchange: Any, providers: int, taker_weight: float) -> OTCMarket:
     """Alike providers who earn PnL, one taker of stated ω, nobody connected to the exchange."""
     parameters = MarketParameters(
-        steps=sizes.steps,
+        steps=sizes.market_steps,
         provider_counts=(providers,),
         provider_risk_aversion=(sizes.risk_aversion,),
         provider_pnl_weight=(1.0,),
@@ -142,7 +147,7 @@ def _learned(
     kept = Kept(starts)
     context.progress.update(f"learning {len(played)} markets", 0.0)
     ppo = PPOConfig(episodes=64, passes=8, minibatch=640, learning_rate=sizes.learning_rate, kl_target=0.03)
-    every = max(1, sizes.updates // sizes.checkpoints)
+    every = max(1, sizes.market_updates // sizes.checkpoints)
     length = every * sizes.checkpoints
     train_seeds(played, starts, ppo, keys, length, learn=("provider", "taker"), checkpoint=kept, save_every=every)
     count = sizes.trainings
@@ -157,7 +162,7 @@ def market_dataset(sizes: MarketTraining, found: dict[str, list[list[WeightEstim
         known = np.isfinite(values)
         total, count = np.where(known, values, 0.0).sum(axis=1), known.sum(axis=1)
         columns[field] = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
-    every = max(1, sizes.updates // sizes.checkpoints)
+    every = max(1, sizes.market_updates // sizes.checkpoints)
     return xr.Dataset(
         {name: (("situation", "update"), values) for name, values in columns.items()}
         | {"published": ("situation", np.asarray([SITUATIONS[name].published for name in found]))},

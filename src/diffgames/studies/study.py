@@ -51,7 +51,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Headline:
-    """The words of one headline value, attached by `Annotated[type, Headline(meaning, unit)]` to the field that holds it.
+    """The words of one headline value: `Annotated[type, Headline(meaning, unit)]` on the field that holds it.
 
     `optional` values may be null (does not exist) in whole or in part; `timing` values depend on the machine and are
     left out where runs are compared bit for bit; `normalisation` says which value is meant, xᵀPx or ½xᵀPx;
