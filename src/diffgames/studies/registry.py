@@ -26,6 +26,7 @@ STUDIES: dict[str, str] = {
     "calibrate": "diffgames.studies.calibrate:STUDY",
     "shared-equilibria": "diffgames.studies.shared_equilibria:STUDY",
     "exchange-fit": "diffgames.studies.exchange_fit:STUDY",
+    "round-trips": "diffgames.studies.round_trips:STUDY",
     "neural-exchange": "diffgames.studies.neural_exchange:STUDY",
     "flow-response": "diffgames.studies.flow_response:STUDY",
     "emergent-behaviour": "diffgames.studies.emergent_behaviour:STUDY",
