@@ -104,6 +104,17 @@ def test_flow_variance_of_a_herd_and_of_coin_tosses():
     assert np.isnan(flow_variance_ratio(np.zeros((5, 4, 2)))[0])
 
 
+def test_a_slow_common_order_shows_over_ten_steps():
+    """Coin tosses of deviation s and a tide ±a shared for ten steps: (s² + b n a²)/(s² + b a²) over b ≤ 10 steps."""
+    rng, a, n = np.random.default_rng(1), 0.4, 12
+    tide = np.repeat(rng.choice([-a, a], (10, 400, 1)), 10, axis=0)
+    flow = rng.choice([-1.0, 1.0], (100, 400, n)) + tide
+    for block in (1, 5, 10):
+        ratio, half = flow_variance_ratio(flow, block)
+        assert abs(ratio - (1 + block * n * a**2) / (1 + block * a**2)) < 1.5 * half, block
+    assert np.isnan(flow_variance_ratio(flow[:7], 10)).all()  # no whole block
+
+
 def planted(slope=-0.3, steps=6, episodes=4) -> Any:
     """Records of two providers: the second skews by `slope` times its inventory, plus a constant of its episode."""
     rng = np.random.default_rng(7)

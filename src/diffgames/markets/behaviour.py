@@ -202,14 +202,17 @@ def clustered_quadratic(
     return Quadratic(coefficients, float(np.sqrt(variance[2, 2])))
 
 
-def flow_variance_ratio(
-    traded: Float[np.ndarray, "steps episodes takers"],
-) -> tuple[float, float]:
+def flow_variance_ratio(traded: Float[np.ndarray, "steps episodes takers"], block: int = 1) -> tuple[float, float]:
     """Variance of the takers' net flow against independent takers', and half-width of its 95% interval (jackknife).
 
-    NaN where nobody's flow varies; the half-width also for fewer than three episodes.
+    The flow is that of `block` steps together; steps left over at the end are left out. NaN where nobody's flow varies,
+    or no block is whole; the half-width also for fewer than three episodes.
     """
-    flow = np.asarray(traded, np.float64)
+    whole = len(traded) // block * block
+    if whole == 0:
+        return float("nan"), float("nan")
+    flow = np.asarray(traded, np.float64)[:whole]
+    flow = flow.reshape(-1, block, *flow.shape[1:]).sum(axis=1)
     columns = np.concatenate([flow.sum(axis=-1, keepdims=True), flow], axis=-1)
     first, second = columns.mean(axis=0), np.square(columns).mean(axis=0)  # [episodes, 1 + takers]
 

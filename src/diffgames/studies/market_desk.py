@@ -35,14 +35,15 @@ def look(record: StepRecord, market: OTCMarket, data: Level2, step: float = 1.0)
 
 
 def herding(market: OTCMarket, record: StepRecord) -> dict[str, Any]:
-    """Variance of net flow against independent takers: of all takers, and of those of each supertype."""
+    """Variance of net flow against independent takers: in a step, in ten, and in a step of each supertype alone."""
     traded, members = np.asarray(record.taker_traded), np.asarray(market.taker_supertype)
-    ratio, half_width = behaviour.flow_variance_ratio(traded)
+    found: dict[str, Any] = {}
+    for name, block in (("flow_variance_ratio", 1), ("flow_variance_ratio_10", 10)):
+        pair = zip((name, f"{name}_error"), behaviour.flow_variance_ratio(traded, block), strict=True)
+        found |= {key: value if np.isfinite(value) else None for key, value in pair}
     own = {f"taker_{one}": behaviour.flow_variance_ratio(traded[..., members == one]) for one in np.unique(members)}
-    return {
-        "flow_variance_ratio": ratio if np.isfinite(ratio) else None,
-        "flow_variance_ratio_error": half_width if np.isfinite(half_width) else None,
-        "flow_variance_by_supertype": {name: list(found) for name, found in own.items() if np.isfinite(found).all()},
+    return found | {
+        "flow_variance_by_supertype": {name: list(ratio) for name, ratio in own.items() if np.isfinite(ratio).all()}
     }
 
 

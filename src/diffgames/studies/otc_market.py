@@ -337,6 +337,12 @@ STUDY = Study(
             optional=True,
         ),
         "flow_variance_ratio_error": Headline(unit="1", meaning="half-width of its 95% interval", optional=True),
+        "flow_variance_ratio_10": Headline(
+            unit="1",
+            meaning="the same of flow over ten steps together, where a slow common order shows best",
+            optional=True,
+        ),
+        "flow_variance_ratio_10_error": Headline(unit="1", meaning="half-width of its 95% interval", optional=True),
         "flow_variance_by_supertype": Headline(
             shape="{taker supertype: ratio and half-width}",
             unit="1",
