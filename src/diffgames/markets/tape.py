@@ -56,7 +56,7 @@ def dataset(record: StepRecord, provider_supertype, taker_supertype, data: Level
     for name, value in named.items():
         values = np.asarray(value[:, :kept] if name in axes else value[0, :kept])
         variables[name] = (("step", "episode", *axes[name]) if name in axes else static[name], values)
-    tick = {} if data is None else _money(data)
+    tick = {} if data is None else worth(data)
     exchanges = record.best_bid.shape[-1]
     venues = [f"provider_{i}" for i in range(len(provider_supertype))] + [f"exchange_{e}" for e in range(exchanges)]
     coords = {
@@ -68,18 +68,17 @@ def dataset(record: StepRecord, provider_supertype, taker_supertype, data: Level
     return xr.Dataset(variables, coords=coords, attrs=attrs)
 
 
-def _money(data: Level2) -> dict[str, Any]:
+def worth(data: Level2) -> dict[str, Any]:
     """What a tick and a lot are: attributes of the tape."""
     name = {} if data.size_name is None else {"size_name": data.size_name}
-    worth = data.tick / data.price_unit
-    return {"tick_currency": worth, "opening_currency": _opening(data), "lot": data.lot, **name}
+    return {"tick_currency": data.tick / data.price_unit, "opening_currency": _opening(data), "lot": data.lot, **name}
 
 
 def tables(tape: xr.Dataset) -> dict[str, pd.DataFrame]:
     """The four tables of the module's docstring by name."""
     trades = _stacked(_taker_trades(tape), _hedges(tape))
     found = {"trades": trades, "quotes": _quotes(tape), "books": _books(tape), "accounts": _accounts(tape)}
-    return {name: _in_money(table, tape) for name, table in found.items()}
+    return {name: _inworth(table, tape) for name, table in found.items()}
 
 
 def _stacked(*frames: pd.DataFrame) -> pd.DataFrame:
@@ -210,7 +209,7 @@ def _penalty(role: str, tape: xr.Dataset) -> np.ndarray:
     return tape[name].values.astype(np.float64) if name in tape else np.zeros(shape)
 
 
-def _in_money(table: pd.DataFrame, tape: xr.Dataset) -> pd.DataFrame:
+def _inworth(table: pd.DataFrame, tape: xr.Dataset) -> pd.DataFrame:
     """Prices also in currency and basis points from the opening, cash and PnL also in currency."""
     tick, opening = tape.attrs.get("tick_currency"), tape.attrs.get("opening_currency")
     lot, unit = tape.attrs.get("lot", 1.0), tape.attrs.get("size_name")

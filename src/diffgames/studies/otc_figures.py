@@ -1,7 +1,7 @@
 """Figures of the over-the-counter market: learning, a market day, skew, shares, the connectivity graph.
 
 Every function draws one figure from recorded episodes (`StepRecord` leaves stacked [T, B, …]) and returns it. Prices
-are in ticks from the initial mid, quantities in lots.
+are in ticks from the initial mid, quantities in lots, intervals 95%.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,9 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from diffgames.markets.behaviour import skew_regression
+from diffgames.markets.level2 import Level2
 from diffgames.markets.market_state import StepRecord
+from diffgames.markets.tape import worth
 from diffgames.plotting import band, label, legends, new_figure
 from diffgames.verification.certificate import Certificate
 
@@ -29,17 +31,21 @@ def learning_curves(
     for axis, names, title in zip(axes, panels, ("providers", "takers"), strict=False):
         for name in names:
             axis.plot(np.arange(1, len(reward[name]) + 1), reward[name], label=f"supertype {name.rsplit('_', 1)[1]}")
-        axis.set(xlabel="policy updates", ylabel="mean episode reward", title=f"Reward of liquidity {title}")
+        label(axis, x=("policy updates", ""), y=("mean episode reward", ""), title=f"Reward of liquidity {title}")
     for index in range(share.shape[1]):
         axes[2].plot(np.arange(1, len(share) + 1), share[:, index], label=f"provider {index}")
     axes[2].plot(np.arange(1, len(share) + 1), 1 - share.sum(axis=1), "--", color="0.5", label="exchanges")
-    axes[2].set(xlabel="policy updates", ylabel="share of takers' volume", title="Market share", ylim=(0, 1))
+    axes[2].set_ylim(0, 1)
+    label(axes[2], x=("policy updates", ""), y=("share of takers' volume", ""), title="Market share")
     legends(*axes)
     return figure
 
 
-def market_day(record: StepRecord, episode: int = 0, provider: int = 0) -> Figure:
-    """One episode: exchange touch, the provider's quotes, its trades, its inventory and hedges."""
+def market_day(record: StepRecord, data: Level2 | None = None, episode: int = 0, provider: int = 0) -> Figure:
+    """One episode: exchange touch, the provider's quotes, its trades, its inventory and hedges.
+
+    With the level-2 `data`, the figure says what a tick is, in currency and in basis points of the opening price.
+    """
     at = {
         name: np.asarray(getattr(record, name))[:, episode]
         for name in vars(record)
@@ -68,11 +74,15 @@ def market_day(record: StepRecord, episode: int = 0, provider: int = 0) -> Figur
         top.scatter(
             steps[traded], at[quote][traded, provider], s=size, marker=marker, color=color, alpha=0.6, label=name
         )
-    top.set(ylabel="price (ticks from the initial mid)", title=f"A market day of provider {provider}")
+    unit, title = "ticks", f"A market day of provider {provider}"
+    if data is not None:
+        tick, price = (worth(data)[name] for name in ("tick_currency", "opening_currency"))
+        unit, title = f"ticks of {tick:g}, {1e4 * tick / price:.3g} bp", f"{title}, opening at {price:g}"
+    label(top, x=("", ""), y=("price from the initial mid", unit), title=title)
     bottom.step(steps, at["inventory"][:, provider], where="mid", color="tab:green", label="inventory $q_t$")
     bottom.bar(steps, at["hedged"][:, provider], color="tab:orange", alpha=0.8, label="bought at the exchange (hedge)")
     bottom.axhline(0, color="0.5", lw=0.6)
-    bottom.set(xlabel="step", ylabel="lots")
+    label(bottom, x=("time", "steps"), y=("inventory and hedges", "lots"))
     legends(top, bottom)
     return figure
 
@@ -93,11 +103,12 @@ def skew_against_inventory(record: StepRecord, provider: int = 0, shown: int = 4
     )
     if np.isfinite(fit.slope):
         line = np.array([inventory.min(), inventory.max()])
-        label = f"slope {fit.slope:.4f} ± {fit.standard_error:.4f} per lot"
-        axis.plot(line, fit.intercept + fit.slope * line, color="tab:red", label=label)
-    axis.set(
-        xlabel="inventory $q_t$ (lots)",
-        ylabel=r"skew $\epsilon_{skew}$ (market spreads)",
+        slope = f"slope {fit.slope:.4f} ± {1.96 * fit.standard_error:.4f} per lot"
+        axis.plot(line, fit.intercept + fit.slope * line, color="tab:red", label=slope)
+    label(
+        axis,
+        x=("inventory $q_t$", "lots"),
+        y=(r"skew $\epsilon_{skew}$", "market spreads"),
         title=f"Skewing of provider {provider}",
     )
     legends(axis)
@@ -115,14 +126,15 @@ def market_shares(
     exchange = 1 - share.sum(axis=1, keepdims=True)
     mean, half = _interval(np.concatenate([share, exchange], axis=1))
     left.bar([*names, "exchanges"], mean, yerr=half, capsize=3, color=["tab:blue"] * len(names) + ["0.6"])
-    left.set(ylabel="share of takers' volume", title="Market share", ylim=(0, 1))
+    left.set_ylim(0, 1)
+    label(left, x=("", ""), y=("share of takers' volume", ""), title="Market share")
     place = np.arange(len(names))
     for offset, values, name in ((-0.2, pnl_spread, "spread PnL"), (0.2, pnl_inventory, "inventory PnL")):
         mean, half = _interval(values)
         right.bar(place + offset, mean, width=0.4, yerr=half, capsize=3, label=name)
     right.axhline(0, color="0.5", lw=0.6)
     right.set_xticks(place, names)
-    right.set(ylabel="PnL per episode (ticks × lots)", title="Profit and loss")
+    label(right, x=("", ""), y=("PnL of an episode", "ticks × lots"), title="Profit and loss")
     legends(right)
     return figure
 

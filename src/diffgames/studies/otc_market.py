@@ -116,7 +116,8 @@ def _finish(
     returns, record = evaluate(task.game, profile, keys[2], config.evaluation_episodes)
     check_walls(market, record)
     path = config.data if isinstance(config.data, str | None) else config.data[0]
-    seen = look(record, market, snapshots_of(path, context.seed, config), reports[0].step)
+    data = snapshots_of(path, context.seed, config)
+    seen = look(record, market, data, reports[0].step)
     certificate = certify_market(config, context, task.game, profile, learns, keys[3])
     headline = {
         "converged": None if judged is None else int(judged.converged),
@@ -137,7 +138,7 @@ def _finish(
         "pnl_by_agent": pnl_by_agent(market, record, named(config)),
     }
     figures: dict[str, Any] = {
-        "market_day": otc_figures.market_day(record),
+        "market_day": otc_figures.market_day(record, data),
         "skew": otc_figures.skew_against_inventory(record),
         "shares": otc_figures.market_shares(*_per_provider(record)),
         "connectivity": otc_figures.connectivity_graph(record, market.taker_supertype),
