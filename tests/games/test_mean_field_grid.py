@@ -6,6 +6,7 @@ import pytest
 
 from congestion import Bump, congestion, unit_interval
 from diffgames.errors import InvalidInput
+from diffgames.games.mean_field_checks import check_game
 from diffgames.games.mean_field_grid import (
     AgentType,
     Convolution,
@@ -14,7 +15,6 @@ from diffgames.games.mean_field_grid import (
     MeanSpeed,
     Moment,
     TypedMeanFieldGame,
-    check_game,
 )
 from diffgames.numerics.cells import CellAxis, Cells
 

@@ -9,6 +9,7 @@ from scipy.optimize import brentq
 
 from congestion import Bump, Effort, unit_interval
 from diffgames.errors import InvalidInput
+from diffgames.games.mean_field_checks import check_game
 from diffgames.games.mean_field_grid import (
     READINGS,
     AgentType,
@@ -16,7 +17,6 @@ from diffgames.games.mean_field_grid import (
     Clock,
     Quantile,
     TypedMeanFieldGame,
-    check_game,
 )
 from diffgames.games.mean_field_market import Market
 from diffgames.numerics.cells import CellAxis, Cells

@@ -15,6 +15,7 @@ BENCHMARKS: dict[str, str] = {
     "alpha-potential": "diffgames.benchmarks.alpha_potential",
     "population": "diffgames.benchmarks.population",
     "mean-field-discrete": "diffgames.benchmarks.mean_field_discrete",
+    "mean-field-grid": "diffgames.benchmarks.mean_field_grid",
     "isaacs-grid": "diffgames.benchmarks.isaacs_grid",
     "routing": "diffgames.benchmarks.routing",
     "clearing": "diffgames.benchmarks.clearing",

@@ -31,7 +31,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from diffgames.errors import InvalidInput
-from diffgames.games.mean_field_market import Market, check_market
+from diffgames.games.mean_field_market import Market
 from diffgames.numerics.cells import Cells
 from diffgames.numerics.precision import in_double
 
@@ -237,11 +237,15 @@ class TypedMeanFieldGame(eqx.Module):
         law = self.law(cells, mass, speed, time)
         return {name: jnp.broadcast_to(one(law), (cells.size,)) for name, one in self.features.items()}
 
+    @in_double
+    def starting(self, points: Float[np.ndarray, "d N"]) -> Float[np.ndarray, "K N"]:
+        """Densities at time 0, not normalized."""
+        return np.asarray(_densities(with_numbers(self), jnp.asarray(points)))
+
     def start(self, cells: Cells) -> Float[np.ndarray, "K N"]:
         """Masses at time 0. `InvalidInput` where a density is negative, not finite, or has no mass on the axes."""
         found = []
-        for k, one in enumerate(self.types):
-            density = np.asarray(jax.vmap(one.start, in_axes=1)(jnp.asarray(cells.points())))
+        for k, density in enumerate(self.starting(cells.points())):
             if not np.all(np.isfinite(density)) or density.min() < 0:
                 raise InvalidInput(f"types[{k}].start", float(density.min()), "a finite density, nowhere negative")
             if density.sum() <= 0:
@@ -250,78 +254,17 @@ class TypedMeanFieldGame(eqx.Module):
         return np.stack(found)
 
 
+@eqx.filter_jit
+def _densities(game: TypedMeanFieldGame, points: Float[Array, "d N"]) -> Float[Array, "K N"]:
+    """Starting densities at points, not normalized."""
+    found = [jax.vmap(one.start, in_axes=1)(points) for one in game.types]
+    for k, density in enumerate(found):
+        if density.shape != points.shape[1:]:
+            raise InvalidInput(f"types[{k}].start", list(density.shape[1:]), "one number at every point")
+    return jnp.stack(found)
+
+
 @in_double
-def check_game(game: TypedMeanFieldGame, cells: Cells) -> list[str]:
-    """`InvalidInput` for what is no mean-field game on these axes; in words what only calls for caution."""
-    share = np.asarray(game.share)
-    if not (len(share) and share.min() > 0 and abs(share.sum() - 1.0) <= 1e-9):
-        raise InvalidInput("share", share.tolist(), "positive shares that sum to one")
-    if not game.horizon > 0:
-        raise InvalidInput("horizon", game.horizon, "a positive time")
-    mass, points = game.start(cells), jnp.asarray(cells.points())
-    felt = game.felt(cells, jnp.asarray(mass), jnp.zeros((len(share), *points.shape)))
-    for k, one in enumerate(game.types):
-        _check_control(f"types[{k}]", one, points)
-        noise = np.asarray(jax.vmap(one.noise, in_axes=1)(points))
-        if not np.all(np.isfinite(noise)):
-            raise InvalidInput(f"types[{k}].diffusion", "not finite", "a finite number per axis")
-        drift = np.asarray(jax.vmap(one.drift, in_axes=(1, 0), out_axes=1)(points, felt))
-        for d, axis in enumerate(cells.axes):
-            if axis.wall != "reflecting":
-                continue
-            along = np.moveaxis(drift[d].reshape(cells.shape), d, 0)
-            worst = max(float(along[-1].max()), -float(along[0].min()))
-            if worst > 0:
-                words = f"a drift that does not point out of the reflecting axis {axis.name}"
-                raise InvalidInput(f"types[{k}].drift", worst, words)
-    if game.market is not None:
-        low, high = (jnp.asarray([getattr(one, f"control_{end}") for one in game.types]) for end in ("low", "high"))
-        check_market(game.market, game.share, low, high, float(game.horizon))
-    return _monotone(game, cells, mass)
-
-
-def _check_control(key: str, one: AgentType, points: Array) -> None:
-    """The control set is an interval, and the control cost convex and a sum over components, at sampled points."""
-    if not one.control_low <= one.control_high:
-        raise InvalidInput(f"{key}.control_low", one.control_low, f"at most control_high = {one.control_high}")
-    d = points.shape[0]
-    low, high = max(one.control_low, -3.0), min(one.control_high, 3.0)
-    if low >= high:
-        return
-    rng = np.random.default_rng(0)
-    controls = jnp.asarray(rng.uniform(low, high, (64, d)))
-    places = points[:, rng.integers(0, points.shape[1], 64)].T
-    curvature = np.asarray(jax.vmap(jax.hessian(one.control_cost))(controls, places))
-    diagonal = np.einsum("sii->si", curvature)
-    if not diagonal.min() > 0:
-        raise InvalidInput(f"{key}.control_cost", float(diagonal.min()), "strictly convex in the control")
-    mixed = np.abs(curvature - diagonal[:, :, None] * np.eye(d)).max()
-    if mixed > 1e-9 * diagonal.max():
-        raise InvalidInput(f"{key}.control_cost", float(mixed), "a sum of functions of the control's components")
-
-
-def _monotone(game: TypedMeanFieldGame, cells: Cells, mass: np.ndarray) -> list[str]:
-    """Words for every type that gains by being where more of its own kind is: several equilibria are possible.
-
-    ⟨δ, (∂f_τ/∂m_τ) δ⟩ ≥ 0 for δ of zero mass is necessary for the monotonicity of Lasry & Lions; probed at the start.
-    """
-    points = jnp.asarray(cells.points())
-    still = jnp.zeros((len(mass), *points.shape))
-    rng = np.random.default_rng(0)
-    found = []
-    for k, one in enumerate(game.types):
-
-        def cost(own: Array, k: int = k, one: AgentType = one) -> Array:
-            felt = game.felt(cells, jnp.asarray(mass).at[k].set(own), still)
-            return jax.vmap(one.running_cost, in_axes=(1, 0))(points, felt)
-
-        probes = rng.standard_normal((32, cells.size)) * mass[k]
-        probes -= probes.sum(axis=1, keepdims=True) * mass[k]
-        own = jnp.asarray(mass[k])
-        moved = jax.vmap(lambda probe, f=cost, at=own: jax.jvp(f, (at,), (probe,))[1])(jnp.asarray(probes))
-        form = np.einsum("sn,sn->s", probes, np.asarray(moved))
-        if form.min() < -1e-12 * np.abs(form).max():
-            found.append(
-                f"type {k} is drawn to its own kind: the coupling is not monotone, several equilibria possible"
-            )
-    return found
+def with_numbers(game: TypedMeanFieldGame) -> TypedMeanFieldGame:
+    """The game with its numbers as arrays, so that another value is no other program."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, float) if isinstance(leaf, float | int) else leaf, game)

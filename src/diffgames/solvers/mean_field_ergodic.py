@@ -21,7 +21,8 @@ from jaxtyping import Float
 from scipy.sparse.linalg import splu
 
 from diffgames.errors import InvalidInput
-from diffgames.games.mean_field_grid import TypedMeanFieldGame, check_game
+from diffgames.games.mean_field_checks import check_game
+from diffgames.games.mean_field_grid import TypedMeanFieldGame, with_numbers
 from diffgames.numerics.cells import Cells
 from diffgames.numerics.precision import in_double
 from diffgames.solvers.krylov import krylov
@@ -189,7 +190,7 @@ def solve_ergodic(
     least = min(float(jax.vmap(one.noise, in_axes=1)(points).min()) for one in game.types)
     if not least > 0:
         raise InvalidInput("diffusion", least, "positive: without noise the law need not be unique")
-    game = jax.tree.map(lambda leaf: jnp.asarray(leaf, float) if isinstance(leaf, float | int) else leaf, game)
+    game = with_numbers(game)
     scheme = MeanFieldScheme(game, cells, reading, differences)
     shape = (len(game.types), cells.size)
     values, mass = np.zeros(shape), np.full(shape, 1.0 / cells.size)

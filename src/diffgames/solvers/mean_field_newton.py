@@ -29,9 +29,11 @@ import numpy as np
 from jaxtyping import Float
 
 from diffgames.errors import InvalidInput, RunFailed
-from diffgames.games.mean_field_grid import TypedMeanFieldGame, check_game
+from diffgames.games.mean_field_checks import check_game
+from diffgames.games.mean_field_grid import TypedMeanFieldGame, with_numbers
 from diffgames.numerics.cells import Cells, Resolvent
 from diffgames.numerics.precision import in_double
+from diffgames.solvers import mean_field_line
 from diffgames.solvers.krylov import krylov
 from diffgames.solvers.mean_field_scheme import Local, MeanFieldScheme
 
@@ -105,7 +107,8 @@ class FlowSystem:
     @in_double
     def __init__(self, scheme: MeanFieldScheme, steps: int):
         self.scheme, self.steps = scheme, steps
-        self.dt = float(scheme.game.horizon) / steps
+        self.dt = jnp.asarray(scheme.game.horizon, float) / steps
+        self.on_a_line = mean_field_line.on_a_line(scheme.cells)
         self.start = scheme.game.start(scheme.cells)
 
     def local(self, values: np.ndarray, mass: np.ndarray) -> Local:
@@ -120,32 +123,36 @@ class FlowSystem:
     def _equations(
         self, values: np.ndarray, mass: np.ndarray, prices: np.ndarray | None = None
     ) -> tuple[tuple[np.ndarray, np.ndarray], Local]:
-        found = _equations(self.scheme, jnp.asarray(self.dt), values, mass[1:], self.start, prices)
-        return jax.tree.map(np.asarray, found)
+        return jax.tree.map(np.asarray, _equations(self.scheme, self.dt, values, mass[1:], self.start, prices))
 
-    def factored(self, local: Local) -> list[Resolvent]:
-        """1/dt − A of every step."""
+    def factored(self, local: Local) -> list[Resolvent] | Local:
+        """1/dt − A of every step; on a line the rates say it."""
+        if self.on_a_line:
+            return local
         pairs = zip(local.up, local.down, strict=True)
-        return [Resolvent(self.scheme.cells, up, down, 1.0 / self.dt) for up, down in pairs]
+        return [Resolvent(self.scheme.cells, up, down, 1.0 / float(self.dt)) for up, down in pairs]
 
-    def backward(self, factors: list[Resolvent], right: np.ndarray) -> np.ndarray:
+    def backward(self, factors: list[Resolvent] | Local, right: np.ndarray) -> np.ndarray:
         """L⁻¹: values of the present policies, from what is paid at every step."""
-        found, ahead = np.empty_like(right), np.zeros(right.shape[1:])
-        for j in range(self.steps - 1, -1, -1):
-            ahead = found[j] = factors[j](right[j] + ahead / self.dt)
-        return found
+        return self._swept(factors, right, forward=False)
 
-    def forward(self, factors: list[Resolvent], right: np.ndarray) -> np.ndarray:
+    def forward(self, factors: list[Resolvent] | Local, right: np.ndarray) -> np.ndarray:
         """L⁻ᵀ: masses under the present policies, from what enters at every step."""
-        found, behind = np.empty_like(right), np.zeros(right.shape[1:])
-        for j in range(self.steps):
-            behind = found[j] = factors[j](right[j] + behind / self.dt, transpose=True)
+        return self._swept(factors, right, forward=True)
+
+    @in_double
+    def _swept(self, factors: list[Resolvent] | Local, right: np.ndarray, forward: bool) -> np.ndarray:
+        if isinstance(factors, Local):
+            return np.asarray(mean_field_line.sweep(factors.up, factors.down, self.dt, right, forward))
+        found, last, dt = np.empty_like(right), np.zeros(right.shape[1:]), float(self.dt)
+        for j in range(self.steps) if forward else range(self.steps - 1, -1, -1):
+            last = found[j] = factors[j](right[j] + last / dt, transpose=forward)
         return found
 
     def law(self, local: Local) -> np.ndarray:
         """The law that the chains lead to, from the start: [n + 1, K, N]."""
         right = np.zeros((self.steps, *self.start.shape))
-        right[0] = self.start / self.dt
+        right[0] = self.start / float(self.dt)
         return np.concatenate([self.start[None], self.forward(self.factored(local), right)])
 
     def reply(self, values: np.ndarray, mass: np.ndarray, tolerance: float = 1e-11) -> np.ndarray:
@@ -166,7 +173,7 @@ class FlowSystem:
         """What the policies of `values` cost from every cell and step, [n, K, N], as agents pay it under a law."""
         local = self.local(values, mass)
         right = np.array(local.paid)
-        right[-1] += self._final(mass[-1], np.asarray(local.control[-1])) / self.dt
+        right[-1] += self._final(mass[-1], np.asarray(local.control[-1])) / float(self.dt)
         return self.backward(self.factored(local), right)
 
     @in_double
@@ -192,11 +199,24 @@ class FlowSystem:
         return float(max(np.sqrt(np.mean(first**2)), np.sqrt(np.mean(second**2))))
 
     @in_double
+    def settled(self, values: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, float]:
+        """The law that the policies of `values` at a law lead to, [n + 1, K, N], and the residual there."""
+        if self.on_a_line:
+            later, size = mean_field_line.law_and_size(self.scheme, self.dt, values, mass[1:], self.start)
+            return np.concatenate([self.start[None], later]), float(size)
+        mass = self.law(self.local(values, mass))
+        return mass, self.measure(values, mass)
+
+    @in_double
     def newton_step(self, values: np.ndarray, mass: np.ndarray, accuracy: float) -> tuple[np.ndarray, np.ndarray]:
         """The change of values and masses that Newton's method makes."""
+        if self.on_a_line:
+            given = self.scheme, self.dt, values, mass[1:], self.start, jnp.asarray(accuracy)
+            change, moved = np.asarray(mean_field_line.newton_step(*given))
+            return change, moved
         both, local = self._equations(values, mass)
         factors, residual, nothing = self.factored(local), np.stack(both), np.zeros_like(values)
-        derivative = _linearized(self.scheme, jnp.asarray(self.dt), values, mass[1:], self.start)
+        derivative = _linearized(self.scheme, self.dt, values, mass[1:], self.start)
 
         def swept(right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             change = self.backward(factors, right[0])
@@ -211,17 +231,12 @@ class FlowSystem:
 
 @eqx.filter_jit
 def _equations(scheme, dt, values, later, start, prices=None):
-    times = dt * jnp.arange(len(values), dtype=values.dtype)
-    at = jax.vmap(scheme.local, in_axes=(0, 0, 0, None if prices is None else 0))(values, later, times, prices)
-    ahead = jnp.concatenate([values[1:], scheme.terminal(later[-1], at.control[-1])[None]])
-    behind = jnp.concatenate([start[None], later[:-1]])
-    moved = scheme.cells.transported(at.up, at.down, later)
-    return ((values - ahead) / dt - at.hamiltonian, (later - behind) / dt - moved), at
+    return scheme.equations(dt, values, later, start, prices)
 
 
 @eqx.filter_jit
 def _linearized(scheme, dt, values, later, start):
-    return jax.linearize(lambda v, m: _equations(scheme, dt, v, m, start)[0], values, later)[1]
+    return jax.linearize(lambda v, m: scheme.equations(dt, v, m, start)[0], values, later)[1]
 
 
 @eqx.filter_jit
@@ -259,7 +274,7 @@ def solve_mean_field(
     if not 0.0 < damping <= 1.0:
         raise InvalidInput("damping", damping, "above 0, at most 1")
     cautions = check_game(game, cells)
-    game = jax.tree.map(lambda leaf: jnp.asarray(leaf, float) if isinstance(leaf, float | int) else leaf, game)
+    game = with_numbers(game)
     scheme = MeanFieldScheme(game, cells, reading, differences)
     if reading != "game" and scheme.law_of_speed:
         raise InvalidInput("reading", reading, "game, where a feature feels the controls")
@@ -326,21 +341,22 @@ def newton(system: FlowSystem, values, mass, tolerance: float, longest: int, rep
 
 
 def _newton(system: FlowSystem, values, mass, tolerance: float, longest: int, report, watch) -> tuple:
-    """Full steps while the residual stays finite and does not grow tenfold, halved ones otherwise."""
-    residuals = [system.measure(values, mass)]
+    """Every step ends at the law of its policies; it is halved until the residual falls."""
+    mass, size = system.settled(values, mass)
+    residuals, step = [size], 1.0
     watch(system, values)
-    while residuals[-1] > tolerance and len(residuals) <= longest and residuals[-1] <= 1e3 * min(residuals):
-        change, moved = system.newton_step(values, mass, min(1e-2, max(1e-6, 0.1 * residuals[-1])))
+    while residuals[-1] > tolerance and len(residuals) <= longest:
+        change, moved = system.newton_step(values, mass, min(0.1, max(1e-4, residuals[-1])))
         step = 1.0
-        while True:
-            tried = values - step * change, np.concatenate([mass[:1], mass[1:] - step * moved])
-            size = system.measure(*tried)
-            if (np.isfinite(size) and size < 10.0 * residuals[-1]) or step < 1e-6:
+        while step > 1e-4:
+            tried = values - step * change
+            led, size = system.settled(tried, np.concatenate([mass[:1], mass[1:] - step * moved]))
+            if size < (1.0 - 1e-4 * step) * residuals[-1]:
                 break
             step *= 0.5
-        if not np.isfinite(size):
+        else:
             break
-        values, mass = tried
+        values, mass = tried, led
         residuals.append(size)
         report(len(residuals) - 1, size)
         watch(system, values)

@@ -177,6 +177,22 @@ class MeanFieldScheme(eqx.Module):
         paid = jax.vmap(one.running_cost, in_axes=(1, 0))(points, felt) + cost
         return paid + jnp.sum(h * (up * ahead - down * behind), axis=0), up, down, paid
 
+    def equations(
+        self,
+        dt: Array,
+        values: Float[Array, "n K N"],
+        later: Float[Array, "n K N"],
+        start: Float[Array, "K N"],
+        prices: Float[Array, "n K"] | None = None,
+    ) -> tuple[tuple[Array, Array], Local]:
+        """Residuals of both equations at V_0 … V_{n−1} and μ_1 … μ_n, and what holds at every step."""
+        times = dt * jnp.arange(len(values), dtype=values.dtype)
+        at = jax.vmap(self.local, in_axes=(0, 0, 0, None if prices is None else 0))(values, later, times, prices)
+        ahead = jnp.concatenate([values[1:], self.terminal(later[-1], at.control[-1])[None]])
+        behind = jnp.concatenate([start[None], later[:-1]])
+        moved = self.cells.transported(at.up, at.down, later)
+        return ((values - ahead) / dt - at.hamiltonian, (later - behind) / dt - moved), at
+
     @property
     def law_of_speed(self) -> bool:
         """Whether a feature feels the controls."""
