@@ -64,6 +64,25 @@ def check_game(game: TypedMeanFieldGame, cells: Cells) -> list[str]:
     return words
 
 
+def check_effort(tolerance: float, longest: int) -> None:
+    """`InvalidInput` for a tolerance that nothing meets, or no iterations."""
+    if not tolerance > 0.0:
+        raise InvalidInput("tolerance", tolerance, "above 0")
+    if not longest >= 1:
+        raise InvalidInput("longest", longest, "at least 1")
+
+
+def edge_words(cells: Cells, mass: Float[np.ndarray, "*n K N"]) -> list[str]:
+    """Words for every axis that cuts a line where there is mass."""
+    found = []
+    for d, axis in enumerate(cells.axes):
+        ends = np.moveaxis(mass.reshape(*mass.shape[:-1], *cells.shape), mass.ndim - 1 + d, 0)[[0, -1]]
+        most = float(ends.reshape(2, -1).max()) if axis.wall == "line" else 0.0
+        if most > 1e-6:
+            found.append(f"a cell at an end of {axis.name} holds {most:.2g} of the mass: cut the line further out")
+    return found
+
+
 def _check_type(key: str, found: dict[str, Any], cells: Cells, controlled: bool) -> None:
     """`InvalidInput` where the probes of one type are not finite, out of the box, or not convex in the control."""
     for name in ("diffusion", "drift", "running_cost", "terminal_cost", "control_cost"):
@@ -95,9 +114,7 @@ def _probed(game: TypedMeanFieldGame, cells: Cells, mass, controls, places, prob
         if jnp.shape(one(law)) not in ((), (cells.size,)):
             raise InvalidInput(f"features[{name!r}]", list(jnp.shape(one(law))), "a number, or one for every cell")
     felt = game.felt(cells, mass, still)
-    return [
-        _of_type(game, cells, k, felt, mass, controls[k], places, probes[k]) for k in range(len(game.types))
-    ]
+    return [_of_type(game, cells, k, felt, mass, controls[k], places, probes[k]) for k in range(len(game.types))]
 
 
 def _of_type(game, cells, k: int, felt, mass, controls, places, probes) -> dict[str, Any]:

@@ -21,12 +21,11 @@ from jaxtyping import Float
 from scipy.sparse.linalg import splu
 
 from diffgames.errors import InvalidInput
-from diffgames.games.mean_field_checks import check_game
+from diffgames.games.mean_field_checks import check_effort, check_game, edge_words
 from diffgames.games.mean_field_grid import TypedMeanFieldGame, with_numbers
 from diffgames.numerics.cells import Cells
 from diffgames.numerics.precision import in_double
 from diffgames.solvers.krylov import krylov
-from diffgames.solvers.mean_field_newton import edge_words
 from diffgames.solvers.mean_field_scheme import MeanFieldScheme
 
 LEAST = 1e-250
@@ -185,6 +184,7 @@ def solve_ergodic(
     """Solve a game without end on cells. `InvalidInput` where its horizon is finite or a type has no noise."""
     if np.isfinite(game.horizon):
         raise InvalidInput("horizon", game.horizon, "infinite; solve_mean_field takes games that end")
+    check_effort(tolerance, longest)
     cautions = check_game(game, cells)
     points = jnp.asarray(cells.points())
     least = min(float(jax.vmap(one.noise, in_axes=1)(points).min()) for one in game.types)

@@ -1,12 +1,12 @@
-"""Newton's step of a mean-field game on a line, one compiled program: two sweeps through time inside of a Krylov method.
+"""Newton's step of a mean-field game on a line, one compiled program: two sweeps through time in a Krylov method.
 
 On one axis that is not periodic the operators of a step are tridiagonal, those of all types one system, and LAPACK's
 `gtsv` solves it inside of a scan over time. With M⁻¹ the two sweeps of `solvers.mean_field_newton` and J the Jacobian,
 generalized conjugate residuals (Eisenstat, Elman & Schultz 1983) take
 
-    z = M⁻¹r,  w = Jz,  both made orthogonal to earlier pairs in w,      x ← x + ⟨r, w⟩ z/⟨w, w⟩,  r ← r − ⟨r, w⟩ w/⟨w, w⟩
+    z = M⁻¹r,  w = Jz,  w made orthogonal to earlier ones and to length one,  x ← x + ⟨r, w⟩ z,  r ← r − ⟨r, w⟩ w,
 
-which is GMRES as long as no pair is forgotten; the oldest of `KEPT` is.
+and z moved along with w: GMRES as long as no pair is forgotten; the oldest of `KEPT` is.
 """
 
 from collections.abc import Callable
@@ -84,9 +84,7 @@ def newton_step(
     return conjugate_residuals(preconditioned, residual, accuracy)
 
 
-def conjugate_residuals(
-    preconditioned: Callable[[Array], tuple[Array, Array]], right: Array, accuracy: Array
-) -> Array:
+def conjugate_residuals(preconditioned: Callable[[Array], tuple[Array, Array]], right: Array, accuracy: Array) -> Array:
     """x with ‖right − Jx‖ ≤ accuracy ‖right‖, or what `PRODUCTS` products reach; r ↦ (M⁻¹r, JM⁻¹r) is given."""
     wanted = accuracy**2 * jnp.sum(right**2)
 

@@ -29,7 +29,7 @@ import numpy as np
 from jaxtyping import Float
 
 from diffgames.errors import InvalidInput, RunFailed
-from diffgames.games.mean_field_checks import check_game
+from diffgames.games.mean_field_checks import check_effort, check_game, edge_words
 from diffgames.games.mean_field_grid import TypedMeanFieldGame, with_numbers
 from diffgames.numerics.cells import Cells, Resolvent
 from diffgames.numerics.precision import in_double
@@ -271,6 +271,7 @@ def solve_mean_field(
         raise InvalidInput("horizon", game.horizon, "a finite time; solve_ergodic takes games without end")
     if steps < 1:
         raise InvalidInput("steps", steps, "at least 1")
+    check_effort(tolerance, longest)
     if not 0.0 < damping <= 1.0:
         raise InvalidInput("damping", damping, "above 0, at most 1")
     cautions = check_game(game, cells)
@@ -299,17 +300,6 @@ def solve_mean_field(
     cautions += edge_words(cells, mass)
     end = tuple(residuals), status, cost, method, tuple(cautions), np.asarray(local.prices)
     return MeanFieldSolution(scheme, values, mass, np.asarray(local.control), *end)
-
-
-def edge_words(cells: Cells, mass: Float[np.ndarray, "*n K N"]) -> list[str]:
-    """Words for every axis that cuts a line where there is mass."""
-    found = []
-    for d, axis in enumerate(cells.axes):
-        ends = np.moveaxis(mass.reshape(*mass.shape[:-1], *cells.shape), mass.ndim - 1 + d, 0)[[0, -1]]
-        most = float(ends.reshape(2, -1).max()) if axis.wall == "line" else 0.0
-        if most > 1e-6:
-            found.append(f"a cell at an end of {axis.name} holds {most:.2g} of the mass: cut the line further out")
-    return found
 
 
 def newton(system: FlowSystem, values, mass, tolerance: float, longest: int, report, watch) -> tuple:

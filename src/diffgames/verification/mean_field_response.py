@@ -106,6 +106,12 @@ def frozen(
     """The crowd that plays stored controls at stored masses. `InvalidInput` where agents have more than one state."""
     if len(cells.axes) != 1:
         raise InvalidInput("axes", len(cells.axes), "one axis: certificates are for agents with one state")
+    n, shape = len(control), (len(game.types), cells.size)
+    if control.shape != (n, shape[0], 1, shape[1]) or n < 1 or not np.all(np.isfinite(control)):
+        raise InvalidInput("control", list(control.shape), f"finite numbers [n, {shape[0]}, 1, {shape[1]}]")
+    if mass.shape != (n + 1, *shape) or not mass.min() >= -1e-9:
+        allowed = f"finite masses {[n + 1, *shape]}, nowhere negative"
+        raise InvalidInput("mass", float(mass.min()) if mass.shape[1:] == shape else list(mass.shape), allowed)
     control = np.concatenate([control, control[-1:]])
     held, played = jnp.asarray(mass), jnp.asarray(control)
     times = jnp.linspace(0.0, float(game.horizon), len(mass))
