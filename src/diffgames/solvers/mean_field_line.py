@@ -72,13 +72,13 @@ def newton_step(
         (first, second), at = scheme.equations(dt, values, later, start)
         return jnp.stack([first, second / volume]), (at.up, at.down)
 
-    residual, in_values, chain = jax.linearize(lambda v: densities(v, later), values, has_aux=True)
+    residual, in_values, (up, down) = jax.linearize(lambda v: densities(v, later), values, has_aux=True)
     in_masses = jax.linearize(lambda m: densities(values, m)[0], later)[1]
 
     def preconditioned(left: Array) -> tuple[Array, Array]:
-        change = swept(*chain, dt, left[0], False)
+        change = swept(up, down, dt, left[0], False)
         moved = in_values(change)
-        masses = swept(*chain, dt, volume * (left[1] - moved[1]), True)
+        masses = swept(up, down, dt, volume * (left[1] - moved[1]), True)
         return jnp.stack([change, masses]), moved + in_masses(masses)
 
     return conjugate_residuals(preconditioned, residual, accuracy)

@@ -26,7 +26,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from diffgames.errors import InvalidInput, RunFailed
 from diffgames.games.mean_field_checks import check_effort, check_game, edge_words
@@ -143,7 +143,7 @@ class FlowSystem:
     @in_double
     def _swept(self, factors: list[Resolvent] | Local, right: np.ndarray, forward: bool) -> np.ndarray:
         if isinstance(factors, Local):
-            return np.asarray(mean_field_line.sweep(factors.up, factors.down, self.dt, right, forward))
+            return np.asarray(mean_field_line.sweep(factors.up, factors.down, self.dt, jnp.asarray(right), forward))
         found, last, dt = np.empty_like(right), np.zeros(right.shape[1:]), float(self.dt)
         for j in range(self.steps) if forward else range(self.steps - 1, -1, -1):
             last = found[j] = factors[j](right[j] + last / dt, transpose=forward)
@@ -198,11 +198,14 @@ class FlowSystem:
         second = second / self.scheme.cells.volume
         return float(max(np.sqrt(np.mean(first**2)), np.sqrt(np.mean(second**2))))
 
+    def _arrays(self, values: np.ndarray, mass: np.ndarray) -> tuple[Array, Array, Array]:
+        return jnp.asarray(values), jnp.asarray(mass[1:]), jnp.asarray(self.start)
+
     @in_double
     def settled(self, values: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, float]:
         """The law that the policies of `values` at a law lead to, [n + 1, K, N], and the residual there."""
         if self.on_a_line:
-            later, size = mean_field_line.law_and_size(self.scheme, self.dt, values, mass[1:], self.start)
+            later, size = mean_field_line.law_and_size(self.scheme, self.dt, *self._arrays(values, mass))
             return np.concatenate([self.start[None], later]), float(size)
         mass = self.law(self.local(values, mass))
         return mass, self.measure(values, mass)
@@ -211,9 +214,9 @@ class FlowSystem:
     def newton_step(self, values: np.ndarray, mass: np.ndarray, accuracy: float) -> tuple[np.ndarray, np.ndarray]:
         """The change of values and masses that Newton's method makes."""
         if self.on_a_line:
-            given = self.scheme, self.dt, values, mass[1:], self.start, jnp.asarray(accuracy)
-            change, moved = np.asarray(mean_field_line.newton_step(*given))
-            return change, moved
+            arrays = self._arrays(values, mass)
+            change, moved = mean_field_line.newton_step(self.scheme, self.dt, *arrays, jnp.asarray(accuracy))
+            return np.asarray(change), np.asarray(moved)
         both, local = self._equations(values, mass)
         factors, residual, nothing = self.factored(local), np.stack(both), np.zeros_like(values)
         derivative = _linearized(self.scheme, self.dt, values, mass[1:], self.start)
