@@ -10,7 +10,7 @@ from diffgames.execution import run_study
 from diffgames.simulation.market_maker_exact import inventory_survival
 from diffgames.studies.market_maker_parameters import MarketMakingParameters, game_of
 from diffgames.studies.market_maker_strategies import STRATEGIES, WORLDS, middles, starts, strategies, worlds
-from diffgames.studies.market_maker_survival import wilson
+from diffgames.studies.market_maker_survival import interval
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +82,7 @@ def test_limits_outside_the_grid_are_named(tmp_path, capsys):
         assert f"{key}:" in capsys.readouterr().err
 
 
-def test_wilson_covers_as_it_says():
-    rng = np.random.default_rng(0)
-    draws = rng.binomial(200, 0.97, 2000)
-    ends = np.array([wilson(int(count), 200) for count in draws])
-    covered = np.mean((ends[:, 0] <= 0.97) & (ends[:, 1] >= 0.97))
-    assert 0.93 < covered < 0.98
+def test_intervals_of_shares_cover_as_they_say():
+    held = np.random.default_rng(0).random((2000, 200)) < 0.97
+    mean, half = interval(held.astype(float), share=True)
+    assert 0.93 < np.mean(np.abs(mean - 0.97) <= half) < 0.995

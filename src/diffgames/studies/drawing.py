@@ -2,7 +2,8 @@
 
     Drawing("the values grow with the regime", "values", lines("P", by="regime"), lines("K", by="regime"))
 
-A panel is a function `(data, ax=None) -> ax` of an xarray dataset. Titles, units and names come from the dataset:
+A panel is a function `(data, ax=None) -> ax` of an xarray dataset; where the number of panels hangs on the data, one
+function `whole(data) -> figure` draws them all. Titles, units and names come from the dataset:
 `attrs["long_name"]` and `attrs["units"]` of a variable and of its coordinates.
 """
 
@@ -14,7 +15,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from diffgames.plotting import COLOURS, axes_or_new, band, label, legends, new_figure
+from diffgames.plotting import COLOURS, axes_or_new, band, colour_bar, label, legends, new_figure
 
 Panel = Callable[..., Axes]
 
@@ -25,11 +26,21 @@ class Drawing:
     Each panel is `width` by `height` inches, without its legend. The figure is left out where a run has no such data.
     """
 
-    def __init__(self, caption: str, data: str, *panels: Panel, width: float = 5.0, height: float = 3.4):
-        self.caption, self.data, self.panels, self.size = caption, data, panels, (width, height)
+    def __init__(
+        self,
+        caption: str,
+        data: str,
+        *panels: Panel,
+        width: float = 5.0,
+        height: float = 3.4,
+        whole: Callable[[xr.Dataset], Figure] | None = None,
+    ):
+        self.caption, self.data, self.panels, self.size, self.whole = caption, data, panels, (width, height), whole
 
     def __call__(self, data: xr.Dataset) -> Figure:
         """Draw the dataset."""
+        if self.whole is not None:
+            return self.whole(data)
         width, height = self.size
         figure, axes = new_figure(columns=len(self.panels), width=width, height=height)
         for panel, ax in zip(self.panels, axes, strict=True):
@@ -89,6 +100,22 @@ def lines(
         return label(ax, x=words(data[along]), y=(y if several else quantity, unit), title=title)
 
     return panel
+
+
+def number_table(
+    ax: Axes, value: xr.DataArray, texts: np.ndarray, said: str, title: str, *, top: float, colours: str = "cividis"
+) -> Axes:
+    """Numbers of two labelled axes as colors from 0 to `top`, each with its text on it; `said` names the colors."""
+    image = ax.imshow(value.values, cmap=colours, vmin=0.0, vmax=top, aspect="auto")
+    ax.grid(False)
+    for (i, j), number in np.ndenumerate(value.values):
+        dark = (number > 0.5 * top) == colours.endswith("_r")
+        ax.text(j, i, str(texts[i, j]), ha="center", va="center", fontsize=8, color="white" if dark else "black")
+    down, across = map(str, value.dims)
+    for axis, set_ticks in ((across, ax.set_xticks), (down, ax.set_yticks)):
+        set_ticks(range(value.sizes[axis]), [str(one) for one in value[axis].values])
+    colour_bar(image, [ax], said)
+    return label(ax, x=words(value[across]), y=words(value[down]), title=title)
 
 
 def _first(series: xr.DataArray, along: str) -> xr.DataArray:

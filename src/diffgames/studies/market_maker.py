@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import xarray
 
 from diffgames.errors import InvalidInput
 from diffgames.games.market_making import MarketMakingGame
@@ -20,6 +19,7 @@ from diffgames.solvers.market_making import MarketMakerSolution, solve_market_ma
 from diffgames.solvers.market_making_committed import solve_committed
 from diffgames.studies import market_maker_figures as figures
 from diffgames.studies.context import RunContext
+from diffgames.studies.drawing import Drawing, lines
 from diffgames.studies.market_maker_parameters import MarketMakingParameters, game_of, solution_memory, unit_warnings
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.verification.certificate import Certificate
@@ -38,6 +38,66 @@ class MarketMakerConfig(MarketMakingParameters):
         Parameter("efforts take the market maker's value as given, or are policies that it answers"),
     ] = "feedback"
     steps: Annotated[int, Parameter("intervals of the stored time grid", "steps", minimum=1)] = 200
+
+
+_GRID = "regimes × inventory −Q…Q"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarketMakerHeadline:
+    """What is charged and done at t = 0, and what the attack on the regimes adds to it."""
+
+    theta0: Annotated[Any, Headline("certainty equivalent θ at t = 0", "price × inventory", shape=_GRID)]
+    ask: Annotated[
+        Any,
+        Headline(
+            "ask offset of the first trade size at t = 0, null where the side is closed",
+            "price",
+            shape=_GRID,
+            optional=True,
+        ),
+    ]
+    bid: Annotated[
+        Any,
+        Headline(
+            "bid offset of the first trade size at t = 0, null where the side is closed",
+            "price",
+            shape=_GRID,
+            optional=True,
+        ),
+    ]
+    attack_effort: Annotated[Any, Headline("attacker's effort f* at t = 0", shape=_GRID)]
+    stabilize_effort: Annotated[Any, Headline("stabilizer's effort g* at t = 0", shape=_GRID)]
+    spectral_gap: Annotated[Any, Headline("λ₂ of the equilibrium generator at t = 0", "1/time", shape="inventory −Q…Q")]
+    poincare: Annotated[
+        Any,
+        Headline(
+            "Poincaré constant of the same, null where a regime has no stationary weight",
+            "1/time",
+            shape="inventory −Q…Q",
+            optional=True,
+        ),
+    ]
+    premium: Annotated[
+        Any,
+        Headline(
+            "full spread at q = 0, t = 0: strategic − exogenous switching; null where one is not defined",
+            "price",
+            shape="regimes",
+            optional=True,
+        ),
+    ]
+    premium_exogenous: Annotated[
+        Any, Headline("the same: exogenous switching − none", "price", shape="regimes", optional=True)
+    ]
+    stress0: Annotated[
+        Any,
+        Headline(
+            "value U of the game over regimes at t = 0; zero without one",
+            "stress × time",
+            shape=_GRID,
+        ),
+    ]
 
 
 def run(config: MarketMakerConfig, context: RunContext) -> StudyResult:
@@ -70,30 +130,38 @@ def run(config: MarketMakerConfig, context: RunContext) -> StudyResult:
     context.log(str(certificate))
     mixing = mixing_of(game, solution)
     premium, ahead = _difference(spreads, "strategic", "exogenous"), _difference(spreads, "exogenous", "none")
+    data = figures.dataset(game, solution).assign(
+        {name: (("time", "inventory"), mixing[name], {"units": "1/time"}) for name in ("spectral_gap", "poincare")}
+        | {
+            "risk_difference": (
+                "time",
+                mixing["risk_difference"],
+                {"units": "stress × time", "long_name": "risk difference at q = 0"},
+            )
+        }
+        | {
+            name: (("time", "regime"), table, {"units": "price"})
+            for name, table in (("premium", premium), ("premium_exogenous", ahead))
+            if table is not None
+        }
+    )
     return StudyResult(
-        headline={
-            "theta0": np.asarray(solution.theta)[0],
-            "ask": np.asarray(solution.ask)[0, :, :, 0],
-            "bid": np.asarray(solution.bid)[0, :, :, 0],
-            "attack_effort": np.asarray(solution.attack_effort)[0],
-            "stabilize_effort": np.asarray(solution.stabilize_effort)[0],
-            "spectral_gap": mixing["spectral_gap"][0],
-            "poincare": [None if np.isnan(value) else value for value in mixing["poincare"][0]],
-            "premium": None if premium is None else premium[0],
-            "premium_exogenous": None if ahead is None else ahead[0],
-            "stress0": np.asarray(solution.stress)[0],
-        },
+        MarketMakerHeadline(
+            theta0=np.asarray(solution.theta)[0],
+            ask=np.asarray(solution.ask)[0, :, :, 0],
+            bid=np.asarray(solution.bid)[0, :, :, 0],
+            attack_effort=np.asarray(solution.attack_effort)[0],
+            stabilize_effort=np.asarray(solution.stabilize_effort)[0],
+            spectral_gap=mixing["spectral_gap"][0],
+            poincare=[None if np.isnan(value) else value for value in mixing["poincare"][0]],
+            premium=None if premium is None else premium[0],
+            premium_exogenous=None if ahead is None else ahead[0],
+            stress0=np.asarray(solution.stress)[0],
+        ),
         certificate=certificate,
         warnings=warnings,
-        arrays={"solution": dataset(game, solution, mixing)},
+        arrays={"solution": data},
         profile=profile,
-        figures={
-            "quotes": lambda: figures.quote_surfaces(game, solution),
-            "spread_and_skew": lambda: figures.spread_and_skew(game, solution),
-            "premium": lambda: figures.premium(np.asarray(solution.time), premium, ahead),
-            "regimes": lambda: figures.regime_graph(game, solution),
-            "mixing": lambda: figures.mixing(game, np.asarray(solution.time), **mixing),
-        },
     )
 
 
@@ -131,29 +199,6 @@ def mixing_of(game: MarketMakingGame, solution: MarketMakerSolution) -> dict[str
     return found | {"risk_difference": np.sqrt(np.maximum(centred**2 @ law, 0.0))}
 
 
-def dataset(game: MarketMakingGame, solution: MarketMakerSolution, mixing: dict[str, np.ndarray]) -> xarray.Dataset:
-    """The solution with named axes."""
-    axes = ("time", "regime", "inventory")
-    units = {"theta": "price × inventory", "stress": "stress × time", "attack_effort": "1", "stabilize_effort": "1"}
-    values: dict[str, Any] = {
-        name: (axes, np.asarray(getattr(solution, name)), {"units": unit}) for name, unit in units.items()
-    }
-    for name in ("ask", "bid"):
-        values[name] = ((*axes, "size"), np.asarray(getattr(solution, name)), {"units": "price"})
-    for name in ("spectral_gap", "poincare"):
-        values[name] = (("time", "inventory"), mixing[name], {"units": "1/time"})
-    values["risk_difference"] = (("time",), mixing["risk_difference"], {"units": "stress × time"})
-    return xarray.Dataset(
-        values,
-        coords={
-            "time": np.asarray(solution.time),
-            "regime": np.arange(game.regimes),
-            "inventory": game.inventory,
-            "size": np.asarray(game.sizes),
-        },
-    )
-
-
 def _difference(spreads: dict[str, np.ndarray], left: str, right: str) -> np.ndarray | None:
     return spreads[left] - spreads[right] if left in spreads and right in spreads else None
 
@@ -173,49 +218,35 @@ STUDY = Study(
     verify=verify,
     presets={"quick": {}, "paper": {"steps": 1000}},
     minutes={"quick": 0.5, "paper": 1},
-    headline={
-        "theta0": Headline("certainty equivalent θ at t = 0", "price × inventory", shape="regimes × inventory −Q…Q"),
-        "ask": Headline(
-            "ask offset of the first trade size at t = 0, null where the side is closed",
-            "price",
-            shape="regimes × inventory −Q…Q",
-            optional=True,
-        ),
-        "bid": Headline(
-            "bid offset of the first trade size at t = 0, null where the side is closed",
-            "price",
-            shape="regimes × inventory −Q…Q",
-            optional=True,
-        ),
-        "attack_effort": Headline("attacker's effort f* at t = 0", shape="regimes × inventory −Q…Q"),
-        "stabilize_effort": Headline("stabilizer's effort g* at t = 0", shape="regimes × inventory −Q…Q"),
-        "spectral_gap": Headline("λ₂ of the equilibrium generator at t = 0", "1/time", shape="inventory −Q…Q"),
-        "poincare": Headline(
-            "Poincaré constant of the same, null where a regime has no stationary weight",
-            "1/time",
-            shape="inventory −Q…Q",
-            optional=True,
-        ),
-        "premium": Headline(
-            "full spread at q = 0, t = 0: strategic − exogenous switching; null where one is not defined",
-            "price",
-            shape="regimes",
-            optional=True,
-        ),
-        "premium_exogenous": Headline("the same: exogenous switching − none", "price", shape="regimes", optional=True),
-        "stress0": Headline(
-            "value U of the game over regimes at t = 0; zero without one",
-            "stress × time",
-            shape="regimes × inventory −Q…Q",
-        ),
-    },
+    headline=MarketMakerHeadline,
     example="diffgames run market-maker --set switching=strategic xi=1.0 predator=ce effort_attack=0",
     published="no numbers that are at hand (abstract and notes of the paper only)",
     figures={
-        "premium": "left: above zero in the regimes under attack, before anything has happened",
-        "spread_and_skew": "spreads widen with inventory and regime; the skew leans against the inventory",
-        "quotes": "ask and bid by time, inventory and regime",
-        "regimes": "arrows are as wide as their rates: the attacker thickens those into worse regimes",
-        "mixing": "the game moves the spectral gap where regimes' risks differ",
+        "premium": Drawing(
+            "left: above zero in the regimes under attack, before anything has happened",
+            "solution",
+            figures.premium("premium", "Strategic − exogenous switching"),
+            figures.premium("premium_exogenous", "Exogenous − no switching"),
+        ),
+        "spread_and_skew": Drawing(
+            "spreads widen with inventory and regime; the skew leans against the inventory",
+            "solution",
+            whole=figures.spread_and_skew,
+        ),
+        "quotes": Drawing("ask and bid by time, inventory and regime", "solution", whole=figures.quote_surfaces),
+        "regimes": Drawing(
+            "arrows are as wide as their rates: the attacker thickens those into worse regimes",
+            "solution",
+            *figures.GRAPH,
+            width=4.6,
+            height=4.4,
+        ),
+        "mixing": Drawing(
+            "the game moves the spectral gap where regimes' risks differ",
+            "solution",
+            figures.gap_surface,
+            figures.mixing,
+            lines("risk_difference", title="The risk that is left to mix"),
+        ),
     },
 )

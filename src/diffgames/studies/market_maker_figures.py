@@ -1,8 +1,10 @@
-"""Figures of the market-making studies: quote surfaces, spread and skew, premium by regime, the regime graph."""
+"""What the market-making studies store of a solution, and their figures of it: surfaces, premium, graph, mixing."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
@@ -10,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from diffgames.games import switching_graph
 from diffgames.games.market_making import MarketMakingGame
-from diffgames.plotting import COLOURS, colour_bar, label, legends, new_figure
+from diffgames.plotting import COLOURS, axes_or_new, colour_bar, label, new_figure
 from diffgames.solvers.market_making import MarketMakerSolution
 
 
@@ -20,125 +22,150 @@ def regime_names(count: int) -> list[str]:
     return names.get(count, [f"regime {index}" for index in range(count)])
 
 
-def quote_surfaces(game: MarketMakingGame, solution: MarketMakerSolution) -> Figure:
-    """Ask and bid offsets over time and inventory, one column per regime, on one colour scale."""
-    count = game.regimes
-    figure, axes = new_figure(2, count, width=3.8, height=3.0)
-    tables = (np.asarray(solution.ask)[..., 0], np.asarray(solution.bid)[..., 0])
-    low = min(float(np.nanquantile(table, 0.01)) for table in tables)
-    high = max(float(np.nanquantile(table, 0.99)) for table in tables)
-    image: Any = None
-    for row, (side, table) in enumerate(zip(("ask", "bid"), tables, strict=True)):
+def dataset(
+    game: MarketMakingGame, solution: MarketMakerSolution, *, price: str = "price", time: str = "time"
+) -> xr.Dataset:
+    """The solution with named axes; of the regimes σ, and their rates at t = 0, q = 0 without and with the game."""
+    axes = ("time", "regime", "inventory")
+    units = {"theta": f"{price} × inventory", "stress": f"stress × {time}", "attack_effort": "1"}
+    units |= {"stabilize_effort": "1"}
+    values: dict[str, Any] = {
+        name: (axes, np.asarray(getattr(solution, name)), {"units": unit}) for name, unit in units.items()
+    }
+    for name in ("ask", "bid"):
+        values[name] = ((*axes, "size"), np.asarray(getattr(solution, name)), {"units": price})
+    base = np.array(np.asarray(game.generator))
+    np.fill_diagonal(base, 0.0)
+    played = np.asarray(solution.rates)[0, :, :, game.inventory_max]
+    values |= {
+        name: (("regime", "to"), rates, {"units": f"1/{time}"}) for name, rates in (("base", base), ("played", played))
+    }
+    values["sigma"] = ("regime", np.asarray(game.sigma))
+    coords = {
+        "time": ("time", np.asarray(solution.time), {"long_name": "time t", "units": "" if time == "time" else time})
+    }
+    coords |= {"regime": np.arange(game.regimes), "inventory": game.inventory, "size": np.asarray(game.sizes)}
+    return xr.Dataset(values, coords=coords)
+
+
+class Surface(NamedTuple):
+    """One row of surfaces: a title, values [time, regime, inventory], a colour map, and what its colors mean."""
+
+    title: str
+    values: xr.DataArray
+    colours: str
+    words: str
+
+
+def surfaces(rows: Sequence[Surface], limits: tuple[float, float] | None = None) -> Figure:
+    """Values over time and inventory, a column for each regime; rows in colors of their own, or all within `limits`.
+
+    Colour maps other than cividis have their middle at zero.
+    """
+    count = rows[0].values.sizes["regime"]
+    figure, axes = new_figure(len(rows), count, width=3.8, height=3.0)
+    for row, (title, values, colours, words) in enumerate(rows):
+        low, high = limits or [float(np.nanquantile(values, share)) for share in (0.01, 0.99)]
+        if colours != "cividis":
+            low, high = -max(abs(low), abs(high), 1e-12), max(abs(low), abs(high), 1e-12)
+        image: Any = None
         for i, name in enumerate(regime_names(count)):
-            ax = axes[row * count + i]
-            image = _surface(ax, game, solution, table[:, i], (low, high), "cividis")
-            label(ax, x=("time t", ""), y=("inventory q", ""), title=f"{side}, {name}")
-    colour_bar(image, axes, "offset from the mid [price]", shrink=0.8, extend="both")
+            ax, table = axes[row * count + i], values.isel(regime=i)
+            image = _surface(ax, table, (low, high), colours)
+            label(
+                ax,
+                x=("time t", str(table.time.attrs.get("units", ""))),
+                y=("inventory q", ""),
+                title=f"{title}, {name}",
+            )
+        colour_bar(image, axes[row * count : (row + 1) * count], words, extend="both")
     return figure
 
 
-def spread_and_skew(
-    game: MarketMakingGame, solution: MarketMakerSolution, *, price: str = "price", time: str = ""
-) -> Figure:
-    """Full spread (ask + bid offset) and skew (ask − bid offset) over time and inventory, one column per regime."""
-    count = game.regimes
-    ask, bid = np.asarray(solution.ask)[..., 0], np.asarray(solution.bid)[..., 0]
-    figure, axes = new_figure(2, count, width=3.8, height=3.0)
-    rows = (
-        ("spread", ask + bid, "cividis", f"ask + bid [{price}]"),
-        ("skew", ask - bid, "RdBu", f"ask − bid [{price}]"),
-    )
-    for row, (what, table, colours, words) in enumerate(rows):
-        low, high = (float(np.nanquantile(table, share)) for share in (0.01, 0.99))
-        if what == "skew":
-            low, high = -max(abs(low), abs(high)), max(abs(low), abs(high))
-        images = []
-        for i, name in enumerate(regime_names(count)):
-            ax = axes[row * count + i]
-            images.append(_surface(ax, game, solution, table[:, i], (low, high), colours))
-            label(ax, x=("time t", time), y=("inventory q", ""), title=f"{what}, {name}")
-        colour_bar(images[-1], axes[row * count : (row + 1) * count], words, extend="both")
-    return figure
-
-
-def _surface(
-    ax: Axes,
-    game: MarketMakingGame,
-    solution: MarketMakerSolution,
-    table: np.ndarray,
-    limits: tuple[float, float],
-    colours: str,
-) -> Any:
-    """Values [times, inventories] in colour with contours."""
+def _surface(ax: Axes, table: xr.DataArray, limits: tuple[float, float], colours: str) -> Any:
+    """Values [time, inventory] in colour with contours."""
     low, high = limits
-    times, inventory = np.asarray(solution.time), game.inventory
-    image = ax.pcolormesh(times, inventory, table.T, vmin=low, vmax=high, cmap=colours, rasterized=True)
+    shown = (table.time.values, table.inventory.values, table.values.T)
+    image = ax.pcolormesh(*shown, vmin=low, vmax=high, cmap=colours, rasterized=True)
     ax.grid(False)
     if high > low:
-        colour = "white" if colours == "cividis" else "black"
-        ax.contour(times, inventory, table.T, levels=np.linspace(low, high, 8), colors=colour, linewidths=0.6)
+        ax.contour(
+            *shown,
+            levels=np.linspace(low, high, 8),
+            colors="white" if colours == "cividis" else "black",
+            linewidths=0.6,
+        )
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     return image
 
 
-def mixing(
-    game: MarketMakingGame,
-    time: np.ndarray,
-    spectral_gap: np.ndarray,
-    poincare: np.ndarray,
-    risk_difference: np.ndarray,
-) -> Figure:
-    """Spectral gap over time and inventory; at q = 0 both constants, and how unequal the regimes' risks still are."""
-    figure, axes = new_figure(1, 2, width=5.2)
-    image = axes[0].pcolormesh(time, game.inventory, spectral_gap.T, cmap="cividis", rasterized=True)
-    axes[0].grid(False)
-    axes[0].yaxis.set_major_locator(MaxNLocator(integer=True))
-    label(axes[0], x=("time t", ""), y=("inventory q", ""), title="Spectral gap of the equilibrium generator")
-    colour_bar(image, axes[:1], "λ₂ [1/time]")
-    middle = game.inventory_max
-    axes[1].plot(time, spectral_gap[:, middle], color=COLOURS[0], label="spectral gap λ₂")
-    axes[1].plot(time, poincare[:, middle], "--", color=COLOURS[1], label="Poincaré constant λ_P")
-    label(axes[1], x=("time t", ""), y=("rate at q = 0", "1/time"), title="Mixing, and the risk that is left to mix")
-    axes[1].set_ylim(bottom=0)
-    twin = axes[1].twinx()
-    twin.plot(time, risk_difference, ":", color=COLOURS[2], label="deviation of U over regimes (right)")
-    twin.set_ylabel("risk difference at q = 0 [stress × time]")
-    twin.set_ylim(bottom=0)
-    twin.grid(False)
-    handles = [*axes[1].get_lines(), *twin.get_lines()]
-    axes[1].legend(handles, [str(line.get_label()) for line in handles], loc="lower left", fontsize=8)
-    return figure
+def quote_surfaces(data: xr.Dataset) -> Figure:
+    """Ask and bid offsets over time and inventory, on one colour scale."""
+    sides, words = [data[name].isel(size=0) for name in ("ask", "bid")], f"offset from the mid [{data.ask.units}]"
+    low = min(float(np.nanquantile(side, 0.01)) for side in sides)
+    high = max(float(np.nanquantile(side, 0.99)) for side in sides)
+    rows = [Surface(name, side, "cividis", words) for name, side in zip(("ask", "bid"), sides, strict=True)]
+    return surfaces(rows, (low, high))
 
 
-def premium(time: np.ndarray, strategic: np.ndarray | None, exogenous: np.ndarray | None) -> Figure:
-    """Spread at q = 0 over time: strategic − exogenous switching, and exogenous − none, per regime."""
-    figure, axes = new_figure(1, 2)
-    parts = (("Strategic − exogenous switching", strategic), ("Exogenous − no switching", exogenous))
-    for ax, (title, table) in zip(axes, parts, strict=True):
-        if table is None:
+def spread_and_skew(data: xr.Dataset) -> Figure:
+    """Full spread (ask + bid offset) and skew (ask − bid offset) over time and inventory."""
+    ask, bid, unit = data.ask.isel(size=0), data.bid.isel(size=0), data.ask.units
+    skew = Surface("skew", ask - bid, "RdBu", f"ask − bid [{unit}]")
+    return surfaces([Surface("spread", ask + bid, "cividis", f"ask + bid [{unit}]"), skew])
+
+
+def gap_surface(data: xr.Dataset, ax: Axes | None = None) -> Axes:
+    """Spectral gap of the equilibrium generator over time and inventory."""
+    ax = axes_or_new(ax)
+    image = ax.pcolormesh(data.time, data.inventory, data.spectral_gap.T, cmap="cividis", rasterized=True)
+    ax.grid(False)
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+    colour_bar(image, [ax], "λ₂ [1/time]")
+    return label(ax, x=("time t", ""), y=("inventory q", ""), title="Spectral gap of the equilibrium generator")
+
+
+def mixing(data: xr.Dataset, ax: Axes | None = None) -> Axes:
+    """Both constants of mixing at q = 0."""
+    ax, middle = axes_or_new(ax), data.sel(inventory=0)
+    ax.plot(data.time, middle.spectral_gap, color=COLOURS[0], label="spectral gap λ₂")
+    ax.plot(data.time, middle.poincare, "--", color=COLOURS[1], label="Poincaré constant λ_P")
+    ax.set_ylim(bottom=0)
+    return label(ax, x=("time t", ""), y=("rate at q = 0", "1/time"), title="Mixing")
+
+
+def premium(name: str, title: str):
+    """The panel of one difference of spreads at q = 0 over time, per regime."""
+
+    def panel(data: xr.Dataset, ax: Axes | None = None) -> Axes:
+        ax = axes_or_new(ax)
+        if name not in data:
             ax.text(0.5, 0.5, "not defined for these parameters", ha="center", transform=ax.transAxes)
         else:
-            for i, name in enumerate(regime_names(table.shape[1])):
-                ax.plot(time, 1e3 * table[:, i], color=COLOURS[i % len(COLOURS)], label=name)
+            for i, regime in enumerate(regime_names(data.sizes["regime"])):
+                colour = COLOURS[i % len(COLOURS)]
+                ax.plot(data.time, 1e3 * data[name].isel(regime=i), color=colour, label=regime)
         ax.axhline(0.0, color="black", linewidth=0.8)
-        label(ax, x=("time t", ""), y=("premium at q = 0", "price / 1000"), title=title)
-    legends(*axes)
-    return figure
+        return label(ax, x=("time t", ""), y=("premium at q = 0", "price / 1000"), title=title)
+
+    return panel
 
 
-def regime_graph(game: MarketMakingGame, solution: MarketMakerSolution, *, rate: str = "per unit of time") -> Figure:
-    """The switching graph at t = 0 and q = 0 without and with the game over regimes; arrows as wide as their rates."""
-    figure, axes = new_figure(1, 2, width=4.6, height=4.4)
-    middle = game.inventory_max
-    base = np.array(np.asarray(game.generator))
-    np.fill_diagonal(base, 0.0)
-    played = np.asarray(solution.rates)[0, :, :, middle]
-    most = max(float(base.max()), float(played.max()), 1e-12)
-    for ax, rates, title in ((axes[0], base, "Generator"), (axes[1], played, "Equilibrium at t = 0, q = 0")):
-        _draw_graph(ax, rates, most, np.asarray(game.sigma))
+def regime_graph(name: str, title: str):
+    """The panel of the switching graph with those rates, arrows as wide as their rates, `base` and `played` alike."""
+
+    def panel(data: xr.Dataset, ax: Axes | None = None) -> Axes:
+        ax, rates = axes_or_new(ax), data[name].values
+        most = max(float(data.base.max()), float(data.played.max()), 1e-12)
+        _draw_graph(ax, rates, most, data.sigma.values)
         gap = switching_graph.spectral_gap(switching_graph.generator_of(rates))
-        ax.set_title(f"{title}\nspectral gap {gap:.3g} {rate}", loc="left")
-    return figure
+        ax.set_title(f"{title}\nspectral gap {gap:.3g} {data[name].units}", loc="left")
+        return ax
+
+    return panel
+
+
+GRAPH = (regime_graph("base", "Generator"), regime_graph("played", "Equilibrium at t = 0, q = 0"))
 
 
 def _draw_graph(ax: Axes, rates: np.ndarray, most: float, sigma: np.ndarray) -> None:

@@ -15,7 +15,6 @@ from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import xarray
 
 from diffgames.calibration.market_maker import MarketFit, MarketRecord, fit_market, intervals
 from diffgames.errors import InvalidInput, RunFailed
@@ -39,8 +38,15 @@ from diffgames.studies.market_maker_back_test import (
 )
 from diffgames.studies.market_maker_parameters import unit_warnings
 from diffgames.studies.market_maker_real_headline import RealHeadline
-from diffgames.studies.market_maker_record_figures import fill_figure, record_figure
-from diffgames.studies.market_maker_records import RecordParameters, records
+from diffgames.studies.market_maker_records import (
+    RecordParameters,
+    fills_panel,
+    mid_panel,
+    orders_dataset,
+    record_dataset,
+    records,
+    regimes_panel,
+)
 from diffgames.studies.study import Parameter, Study, StudyResult
 from diffgames.verification.certificate import Certificate
 from diffgames.verification.market_maker import certify_market_maker, profile_value
@@ -155,15 +161,14 @@ def run(config: RealConfig, context: RunContext) -> StudyResult:
         ),
         certificate=certificate,
         warnings=warnings,
-        arrays={"record": _dataset(record, fit), "reach": reach_table(record, tick)}
+        arrays={
+            "record": record_dataset(record, fit),
+            "orders": orders_dataset(record, fit),
+            "reach": reach_table(record, tick),
+            "solution": figures.dataset(game, solution, price="$", time="s"),
+        }
         | ({} if test is None else {"back_test": test.table()}),
         profile=profile,
-        figures={
-            "record": lambda: record_figure(record, fit),
-            "fills": lambda: fill_figure(record, fit),
-            "quotes": lambda: figures.spread_and_skew(game, solution, price="$", time="s"),
-            "regimes": lambda: figures.regime_graph(game, solution, rate="1/s"),
-        },
     )
 
 
@@ -313,17 +318,6 @@ def in_units(
     return found
 
 
-def _dataset(record: MarketRecord, fit: MarketFit) -> xarray.Dataset:
-    time = np.arange(record.mid.size) * record.interval
-    return xarray.Dataset(
-        {
-            "mid": ("time", record.mid, {"units": "currency"}),
-            "probability": (("step", "regime"), fit.regimes.probability, {"units": "1"}),
-        },
-        coords={"time": time},
-    )
-
-
 def memory(config: RealConfig) -> dict[str, float]:
     """The synthetic record's rows, and θ, U, quotes and efforts at all times."""
     rows = config.seconds / config.interval if config.messages is None and config.quotes is None else 0.0
@@ -353,9 +347,13 @@ STUDY = Study(
             "reach",
             lines("markout", half_width="half_width", title="Mark-out of the orders that reach a distance"),
         ),
-        "record": "the price, and below the regime it is taken to be in",
-        "fills": "in each regime the observed rates follow the fitted line beyond the cutoff",
-        "quotes": "spread and skew on the estimates",
-        "regimes": "arrows are as wide as their rates",
+        "record": Drawing(
+            "the price, and beside it the regime it is taken to be in", "record", mid_panel, regimes_panel
+        ),
+        "fills": Drawing(
+            "in each regime the observed rates follow the fitted line beyond the cutoff", "orders", fills_panel
+        ),
+        "quotes": Drawing("spread and skew on the estimates", "solution", whole=figures.spread_and_skew),
+        "regimes": Drawing("arrows are as wide as their rates", "solution", *figures.GRAPH, width=4.6, height=4.4),
     },
 )

@@ -17,13 +17,16 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import xarray
+from matplotlib.axes import Axes
+from scipy.stats import binomtest
 
 from diffgames.errors import InvalidInput
 from diffgames.games.market_making import MarketMakingGame
+from diffgames.plotting import COLOURS, axes_or_new, label
 from diffgames.simulation.market_maker import Outcomes, Surroundings, simulate_quotes, step_table
 from diffgames.simulation.market_maker_exact import certainty_equivalents, inventory_survival, wealth_moments
-from diffgames.studies import market_maker_survival_figures as figures
 from diffgames.studies.context import RunContext
+from diffgames.studies.drawing import Drawing, lines, number_table
 from diffgames.studies.market_maker import profile_of
 from diffgames.studies.market_maker_parameters import MarketMakingParameters, game_of, solution_memory, unit_warnings
 from diffgames.studies.market_maker_strategies import (
@@ -74,6 +77,61 @@ class SurvivalConfig(MarketMakingParameters):
     ] = (1.0, 4.0)
 
 
+_SHAPE = "strategies × worlds"
+_MONEY = "price × inventory"
+
+
+def _half(of: str, unit: str = "") -> Headline:
+    return Headline(f"half-width of the 95% interval of {of}", unit, shape=_SHAPE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SurvivalHeadline:
+    """What every strategy is worth in every world, exact and simulated, and the price of insurance."""
+
+    survival: Annotated[Any, Headline("P(inventory stays inside its limit), exact; quotes as renewed", shape=_SHAPE)]
+    survival_continuous: Annotated[Any, Headline("the same for quotes that move all the time", shape=_SHAPE)]
+    survival_simulated: Annotated[Any, Headline("share of simulated paths inside the inventory limit", shape=_SHAPE)]
+    survival_error: Annotated[Any, _half("survival_simulated, with what renewing quotes costs")]
+    certainty_equivalent: Annotated[
+        Any, Headline("of the game's objective, the predator's payments included; exact", _MONEY, shape=_SHAPE)
+    ]
+    theta: Annotated[Any, Headline("θ of the equilibrium: hyper-alert in the world `both`, unrenewed", _MONEY)]
+    worst_case: Annotated[
+        Any, Headline("least certainty equivalent over the threats, exact", _MONEY, shape="strategies")
+    ]
+    threatened: Annotated[
+        Any,
+        Headline(
+            shape="strategies × threats",
+            unit=_MONEY,
+            meaning="certainty equivalents when attackers answer the quotes; threats: each of rate_factors with each "
+            "of predator_factors, in rising order",
+        ),
+    ]
+    insurance: Annotated[
+        Any,
+        Headline(
+            "price of insurance: certainty equivalent given up against the best strategy in world exogenous",
+            _MONEY,
+            shape="strategies",
+        ),
+    ]
+    pnl: Annotated[Any, Headline("mean PnL m + qS at T without ruin, exact", _MONEY, shape=_SHAPE)]
+    pnl_deviation: Annotated[Any, Headline("standard deviation of PnL, exact", _MONEY, shape=_SHAPE)]
+    sharpe: Annotated[Any, Headline("mean over standard deviation of PnL at T, exact", shape=_SHAPE, optional=True)]
+    pnl_simulated: Annotated[Any, Headline("mean PnL of the simulated paths", _MONEY, shape=_SHAPE)]
+    pnl_error: Annotated[Any, _half("pnl_simulated", _MONEY)]
+    ruin: Annotated[Any, Headline("share of paths ruined by loss", shape=_SHAPE)]
+    ruin_error: Annotated[Any, _half("ruin")]
+    pnl_ended: Annotated[Any, Headline("mean PnL where ruin forces a sale and ends the day", _MONEY, shape=_SHAPE)]
+    pnl_ended_error: Annotated[Any, _half("pnl_ended", _MONEY)]
+    drawdown: Annotated[Any, Headline("mean of the largest drawdown", _MONEY, shape=_SHAPE)]
+    drawdown_error: Annotated[Any, _half("drawdown", _MONEY)]
+    fills: Annotated[Any, Headline("mean number of fills", "fills", shape=_SHAPE)]
+    fills_error: Annotated[Any, _half("fills", "fills")]
+
+
 def run(config: SurvivalConfig, context: RunContext) -> StudyResult:
     """Solve for the strategies, work out what is exact, simulate loss, certify the equilibrium."""
     limit = _checked_limit(config)
@@ -109,30 +167,22 @@ def run(config: SurvivalConfig, context: RunContext) -> StudyResult:
     profile = profile_of(game, equilibrium)
     certificate = verify(config, profile, context)
     context.log(str(certificate))
-    values = (
-        exact
-        | simulated
-        | {
-            "survival_continuous": continuous,
-            "theta": float(equilibrium.theta[0, 0, middle]),
-            "threatened": threat,
-            "worst_case": threat.min(axis=1),
-            "insurance": exact["certainty_equivalent"][:, 1].max() - exact["certainty_equivalent"][:, 1],
-        }
+    insurance = exact["certainty_equivalent"][:, 1].max() - exact["certainty_equivalent"][:, 1]
+    headline = SurvivalHeadline(
+        **exact,
+        **simulated,
+        survival_continuous=continuous,
+        theta=float(equilibrium.theta[0, 0, middle]),
+        threatened=threat,
+        worst_case=threat.min(axis=1),
+        insurance=insurance,
     )
-    names = [f"{rate:g}, {predator:g}" for rate, predator in dangers]
     return StudyResult(
-        headline=values,
+        headline,
         certificate=certificate,
         warnings=unit_warnings(game),
-        arrays={"pnl": _sample(outcomes)},
+        arrays={"pnl": _sample(outcomes), "outcomes": _outcomes(headline, dangers)},
         profile=profile,
-        figures={
-            "survival": lambda: figures.survival_map(values),
-            "ruin": lambda: figures.ruin_map(values),
-            "insurance": lambda: figures.insurance(values, names),
-            "distributions": lambda: figures.distributions(outcomes),
-        },
     )
 
 
@@ -231,7 +281,7 @@ def _simulated(outcomes: dict[str, dict[str, np.ndarray]], limit: int, step: np.
         ):
             share = name in ("survival_simulated", "ruin")
             error = f"{name.removesuffix('_simulated')}_error"
-            mean, half = _interval(np.asarray(sample, np.float64), share)
+            mean, half = interval(np.asarray(sample, np.float64), share)
             found.setdefault(name, np.zeros(shape))[:, column] = mean
             found.setdefault(error, np.zeros(shape))[:, column] = half + (
                 step[:, column] if name == "survival_simulated" else 0.0
@@ -239,26 +289,15 @@ def _simulated(outcomes: dict[str, dict[str, np.ndarray]], limit: int, step: np.
     return found
 
 
-def _interval(sample: np.ndarray, share: bool) -> tuple[np.ndarray, np.ndarray]:
+def interval(sample: np.ndarray, share: bool) -> tuple[np.ndarray, np.ndarray]:
     """Mean of every row and how far the ends of its 95% interval are from it: Wilson's for shares, Student's normal."""
     n = sample.shape[1]
     mean = sample.mean(axis=1)
     if not share:
         return mean, Z95 * sample.std(axis=1, ddof=1) / np.sqrt(n)
-    ends = np.array([wilson(int(count), n) for count in sample.sum(axis=1).round()])
+    found = [binomtest(int(count), n).proportion_ci(method="wilson") for count in sample.sum(axis=1).round()]
+    ends = np.array(found)
     return mean, np.abs(ends - mean[:, None]).max(axis=1)
-
-
-def wilson(successes: int, n: int) -> tuple[float, float]:
-    """Wilson's 95% interval of a proportion.
-
-    >>> [round(end, 4) for end in wilson(95, 100)]
-    [0.8882, 0.9785]
-    """
-    p, z2 = successes / n, Z95**2
-    centre = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z95 * np.sqrt(p * (1 - p) / n + z2 / (4 * n**2)) / (1 + z2 / n)
-    return float(max(centre - half, 0.0)), float(min(centre + half, 1.0))
 
 
 def _sample(outcomes: dict[str, dict[str, np.ndarray]]) -> xarray.Dataset:
@@ -270,12 +309,71 @@ def _sample(outcomes: dict[str, dict[str, np.ndarray]]) -> xarray.Dataset:
     )
 
 
-_SHAPE = "strategies × worlds"
-_MONEY = "price × inventory"
+def _outcomes(headline: SurvivalHeadline, dangers: list[tuple[float, float]]) -> xarray.Dataset:
+    """The tables behind the figures."""
+    both, money = ("strategy", "world"), {"units": _MONEY, "long_name": "certainty equivalent"}
+    tables = ("survival", "survival_simulated", "survival_error", "ruin", "ruin_error", "pnl_ended")
+    return xarray.Dataset(
+        {name: (both, getattr(headline, name)) for name in tables}
+        | {
+            "threatened": (("strategy", "threat"), headline.threatened, money),
+            "insurance": ("strategy", headline.insurance, money),
+            "worst_case": ("strategy", headline.worst_case, money),
+        },
+        coords={
+            "strategy": list(STRATEGIES),
+            "world": list(WORLDS),
+            "threat": (
+                "threat",
+                [f"{rate:g}, {predator:g}" for rate, predator in dangers],
+                {"long_name": "threat: rates ×, predator ×; the attacker answers the quotes"},
+            ),
+        },
+    )
 
 
-def _half(of: str, unit: str = "") -> Headline:
-    return Headline(f"half-width of the 95% interval of {of}", unit, shape=_SHAPE)
+def _survival(data: xarray.Dataset, ax: Axes | None = None) -> Axes:
+    """Exact survival of the inventory limit, and below it what the simulation says."""
+    rows = (100 * data[name] for name in ("survival", "survival_simulated", "survival_error"))
+    texts = _texts("{:.3g}\n({:.1f} ± {:.1f})", *rows)
+    title = "Survival of the inventory limit: exact (simulated, 95%)"
+    return number_table(axes_or_new(ax), 100 * data.survival, texts, "P(inside the limit) [%]", title, top=100.0)
+
+
+def _ruin(data: xarray.Dataset, ax: Axes | None = None) -> Axes:
+    """Share of paths ruined by loss, and what is earned where ruin ends the day."""
+    ruin, title = 100 * data.ruin, "Ruin by loss (95%), and mean PnL with forced sale"
+    texts = _texts("{:.3g}\n± {:.2g}, PnL {:.1f}", ruin, 100 * data.ruin_error, data.pnl_ended)
+    return number_table(axes_or_new(ax), ruin, texts, "ruined by loss [%]", title, top=max(float(ruin.max()), 1.0))
+
+
+def _texts(form: str, *tables: xarray.DataArray) -> np.ndarray:
+    return np.vectorize(form.format)(*(table.values for table in tables))
+
+
+def _insurance(data: xarray.Dataset, ax: Axes | None = None) -> Axes:
+    """The worst of it against the price paid in quiet times."""
+    ax = axes_or_new(ax)
+    for row, strategy in enumerate(data.strategy.values):
+        price, worst = float(data.insurance[row]), float(data.worst_case[row])
+        ax.plot(price, worst, "o", color=COLOURS[row], label=f"{strategy}: {worst:.2f} for {price:.2f}")
+    words = ("price: given up where nobody attacks", _MONEY)
+    return label(ax, x=words, y=("worst of them", _MONEY), title="Insurance: higher and further left is better")
+
+
+def _densities(world: str):
+    """The panel of PnL densities in a world, forced sales included."""
+
+    def panel(data: xarray.Dataset, ax: Axes | None = None) -> Axes:
+        ax, wealth = axes_or_new(ax), data.pnl.sel(world=world)
+        low, high = np.quantile(wealth, [0.001, 0.999])
+        edges = np.linspace(low, max(high, low + 1e-9), 60)
+        for row, strategy in enumerate(data.strategy.values):
+            density, _ = np.histogram(wealth[row], edges, density=True)
+            ax.plot(0.5 * (edges[1:] + edges[:-1]), density, color=COLOURS[row], label=strategy)
+        return label(ax, x=("PnL at T", _MONEY), y=("density", f"1/({_MONEY})"), title=f"World: {world}")
+
+    return panel
 
 
 def memory(config: SurvivalConfig) -> dict[str, float]:
@@ -298,44 +396,21 @@ STUDY = Study(
     verify=verify,
     presets={"quick": {"paths": 20_000, "steps": 200}, "paper": {}},
     minutes={"quick": 1, "paper": 4},
-    headline={
-        "survival": Headline("P(inventory stays inside its limit), exact; quotes as renewed", shape=_SHAPE),
-        "survival_continuous": Headline("the same for quotes that move all the time", shape=_SHAPE),
-        "survival_simulated": Headline("share of simulated paths inside the inventory limit", shape=_SHAPE),
-        "survival_error": _half("survival_simulated, with what renewing quotes costs"),
-        "certainty_equivalent": Headline(
-            "of the game's objective, the predator's payments included; exact", _MONEY, shape=_SHAPE
-        ),
-        "theta": Headline("θ of the equilibrium: hyper-alert in the world `both`, unrenewed", _MONEY),
-        "worst_case": Headline("least certainty equivalent over the threats, exact", _MONEY, shape="strategies"),
-        "threatened": Headline(
-            shape="strategies × threats",
-            unit=_MONEY,
-            meaning="certainty equivalents when attackers answer the quotes; threats: each of rate_factors with each "
-            "of predator_factors, in rising order",
-        ),
-        "insurance": Headline(
-            "price of insurance: certainty equivalent given up against the best strategy in world exogenous",
-            _MONEY,
-            shape="strategies",
-        ),
-        "pnl": Headline("mean PnL m + qS at T without ruin, exact", _MONEY, shape=_SHAPE),
-        "pnl_deviation": Headline("standard deviation of PnL, exact", _MONEY, shape=_SHAPE),
-        "sharpe": Headline("mean over standard deviation of PnL at T, exact", shape=_SHAPE, optional=True),
-        "pnl_simulated": Headline("mean PnL of the simulated paths", _MONEY, shape=_SHAPE),
-        "pnl_error": _half("pnl_simulated", _MONEY),
-        "ruin": Headline("share of paths ruined by loss", shape=_SHAPE),
-        "ruin_error": _half("ruin"),
-        "pnl_ended": Headline("mean PnL where ruin forces a sale and ends the day", _MONEY, shape=_SHAPE),
-        "pnl_ended_error": _half("pnl_ended", _MONEY),
-        "drawdown": Headline("mean of the largest drawdown", _MONEY, shape=_SHAPE),
-        "drawdown_error": _half("drawdown", _MONEY),
-        "fills": Headline("mean number of fills", "fills", shape=_SHAPE),
-        "fills_error": _half("fills", "fills"),
-    },
+    headline=SurvivalHeadline,
     example="diffgames run market-maker-survival --set controller=full loss_limit=2",
     published="survival as work to do, no numbers",
     figures={
-        "survival": "which strategy survives in which world",
+        "survival": Drawing("which strategy survives in which world", "outcomes", _survival, width=9.0, height=4.2),
+        "ruin": Drawing("which loses most on the way", "outcomes", _ruin, width=9.0, height=4.2),
+        "insurance": Drawing(
+            "what is lost in the worst case, and what not losing it costs",
+            "outcomes",
+            lines("threatened", by="strategy", marker="o", title="Worth under every threat"),
+            _insurance,
+            width=5.4,
+        ),
+        "distributions": Drawing(
+            "who loses rarely and much", "pnl", _densities("calm"), _densities("worst"), width=5.4
+        ),
     },
 )
