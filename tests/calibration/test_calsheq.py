@@ -17,8 +17,8 @@ from diffgames.learning.policy import AbstractPolicy, actor_critic
 from diffgames.learning.ppo import PPOConfig
 from diffgames.learning.rollout import PerEpisode, play
 from diffgames.studies.calibration import build_problem
+from diffgames.studies.calibration_parameters import CalibrationConfig
 from diffgames.studies.calibration_steps import random_takers
-from diffgames.studies.calibration_words import CalibrationConfig
 
 
 class Level(AbstractMarkovGame):

@@ -33,8 +33,8 @@ from diffgames.calibration.targets import Statistics, Target, reward
 from diffgames.calibration.targets_file import read_targets
 from diffgames.errors import InvalidInput
 from diffgames.plotting import COLOURS, axes_or_new, label
-from diffgames.studies.calibrate_words import CalibrateConfig, CalibrateHeadline
 from diffgames.studies.calibration_figures import target_name
+from diffgames.studies.calibration_parameters import QUICK, CalibrateConfig, CalibrateHeadline
 from diffgames.studies.calibration_steps import (
     Measured,
     begin,
@@ -46,7 +46,6 @@ from diffgames.studies.calibration_steps import (
     retrain,
     taken,
 )
-from diffgames.studies.calibration_words import QUICK
 from diffgames.studies.context import RunContext
 from diffgames.studies.drawing import Drawing, lines
 from diffgames.studies.study import Study, StudyResult

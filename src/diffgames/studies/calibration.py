@@ -27,7 +27,9 @@ from diffgames.calibration.calsheq import CalibrationState, Problem
 from diffgames.calibration.connectivity_market import ConnectivityMarket, closed_form
 from diffgames.calibration.supertype_profile import SupertypeProfile
 from diffgames.calibration.targets import Statistics, experiment_targets, reward
+from diffgames.studies import calibration_figures as figures
 from diffgames.studies.calibration_figures import dataset, target_name
+from diffgames.studies.calibration_parameters import QUICK, CalibrationConfig, CalibrationHeadline
 from diffgames.studies.calibration_steps import (
     Measured,
     begin,
@@ -41,10 +43,10 @@ from diffgames.studies.calibration_steps import (
     retrain,
     taken,
 )
-from diffgames.studies.calibration_words import CalibrationConfig, CalibrationHeadline
 from diffgames.studies.context import RunContext
+from diffgames.studies.drawing import Drawing
 from diffgames.studies.learning_parameters import tenth
-from diffgames.studies.study import StudyResult
+from diffgames.studies.study import Study, StudyResult
 
 SIZES, NEAR, EXACT, RANDOM_DRAWS = 10, 0.01, 1e-3, 67
 PROVIDERS = {1: (1, 4), 2: (1, 4), 3: (1, 9), 4: (1, 9)}
@@ -211,3 +213,75 @@ def memory(config: CalibrationConfig, experiment: int) -> dict[str, float]:
         "width": 4.0 * 3 * config.width**2,
         "updates": 4.0 * 80 * config.updates,
     }
+
+
+SEARCHED = {"updates": 300, "bayesian_every": 15, "training_updates": 100}
+LONG = {"exchange": "mixture", "updates": 6667, "trainings": 2}
+SHARED: dict[str, Any] = {
+    "headline": CalibrationHeadline,
+    "published": "its targets and, as curves without numbers, how near it comes",
+    "uncertified": "a calibration is judged by its targets, measured again with new agents under the frozen law",
+    "figures": {
+        "calibration": Drawing(
+            "CALSHEQ's reward rises above Bayesian optimization's; whether the targets are met is seen in the "
+            "shares and trade sizes, of the calibrated agents and of new ones",
+            "calibration",
+            figures.rewards,
+            figures.shares,
+            figures.percentiles,
+            width=4.6,
+            height=3.6,
+        )
+    },
+}
+CALIBRATION_1 = Study(
+    name="calibration-1",
+    source="Vadori et al., arXiv 2210.07184, Section 5.1, experiment 1",
+    shows="supertypes are calibrated while agents learn: share of supertype 1 ≥ .15, of all ≥ .8, "
+    "supertype 1's percentiles 8, 8, 8, 9, 9, 9, 10, 10, 10",
+    config=CalibrationConfig,
+    run=functools.partial(run, experiment=1),
+    memory=functools.partial(memory, experiment=1),
+    presets={"quick": QUICK | SEARCHED, "paper": LONG},
+    minutes={"quick": 2.5, "paper": 3000.0},
+    example="diffgames run calibration-1 --set updates=600 --set bayesian_every=30",
+    **SHARED,
+)
+CALIBRATION_2 = Study(
+    name="calibration-2",
+    source="Vadori et al., arXiv 2210.07184, Section 5.1, experiment 2",
+    shows="supertypes are calibrated while agents learn: those of experiment 1, and supertype 2's "
+    "percentiles 2, 3, 3, 4, 5, 5, 6, 6, 7",
+    config=CalibrationConfig,
+    run=functools.partial(run, experiment=2),
+    memory=functools.partial(memory, experiment=2),
+    presets={"quick": QUICK | SEARCHED, "paper": LONG},
+    minutes={"quick": 2.5, "paper": 3000.0},
+    example="diffgames run calibration-2 --set updates=600 --set bayesian_every=30",
+    **SHARED,
+)
+CALIBRATION_3 = Study(
+    name="calibration-3",
+    source="Vadori et al., arXiv 2210.07184, Section 5.1, experiment 3",
+    shows="supertypes are calibrated while agents learn: those of experiment 2, with ten providers",
+    config=CalibrationConfig,
+    run=functools.partial(run, experiment=3),
+    memory=functools.partial(memory, experiment=3),
+    presets={"quick": QUICK | SEARCHED, "paper": LONG | {"updates": 3333}},
+    minutes={"quick": 2.5, "paper": 3000.0},
+    example="diffgames run calibration-3 --set updates=600 --set bayesian_every=30",
+    **SHARED,
+)
+CALIBRATION_4 = Study(
+    name="calibration-4",
+    source="Vadori et al., arXiv 2210.07184, Section 5.1, experiment 4",
+    shows="supertypes are calibrated while agents learn: share of supertype 1 = .25, of all ≥ .8, "
+    "with ten providers whose risk aversion is calibrated too",
+    config=CalibrationConfig,
+    run=functools.partial(run, experiment=4),
+    memory=functools.partial(memory, experiment=4),
+    presets={"quick": QUICK | SEARCHED, "paper": LONG | {"updates": 3333}},
+    minutes={"quick": 2.5, "paper": 3000.0},
+    example="diffgames run calibration-4 --set updates=600 --set bayesian_every=30",
+    **SHARED,
+)

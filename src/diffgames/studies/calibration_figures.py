@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from diffgames.calibration.calsheq import CalibrationState, Problem
 from diffgames.calibration.targets import Target
 from diffgames.plotting import COLOURS, axes_or_new, label
-from diffgames.studies.calibration_words import CalibrationHeadline
+from diffgames.studies.calibration_parameters import CalibrationHeadline
 
 
 def target_name(target: Target) -> str:

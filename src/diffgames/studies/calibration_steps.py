@@ -15,7 +15,7 @@ from diffgames.learning.policy import FixedProbabilities, Profile
 from diffgames.learning.ppo import PPOConfig, new_learner
 from diffgames.learning.train import initial_profile
 from diffgames.markets.environment import OTCMarket
-from diffgames.studies.calibration_words import CalibratedMarket
+from diffgames.studies.calibration_parameters import CalibratedMarket
 from diffgames.studies.context import RunContext
 from diffgames.studies.exchange_parameters import fit_from
 from diffgames.studies.learning_parameters import ppo_config

@@ -1,5 +1,8 @@
 """Parameters shared by the studies that learn: how long, how large, PPO's hyperparameters; and the learning itself.
 
+A study says what is learned (`prepare`) and what is made of it (`finish`); `run_learned` is one seed,
+`run_learned_seeds` several as one mapped computation, whose games differ in numbers alone.
+
 The defaults are the paper's (Vadori et al., Section 5): see `learning.ppo`.
 """
 
@@ -11,15 +14,15 @@ from typing import Annotated, Any
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from diffgames.errors import InvalidInput, suggestion
+from diffgames.errors import InvalidInput, RunFailed, suggestion
 from diffgames.games.markov import AbstractMarkovGame
 from diffgames.learning.policy import Profile
 from diffgames.learning.ppo import PPOConfig
 from diffgames.learning.standing import Compared
-from diffgames.learning.train import TrainResult, initial_profile, train, train_seeds
+from diffgames.learning.train import Outcome, TrainResult, initial_profile, train, train_seeds
 from diffgames.studies.context import RunContext
 from diffgames.studies.parameters import Text, fields_of, validated
-from diffgames.studies.study import Parameter
+from diffgames.studies.study import Parameter, StudyResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,3 +216,49 @@ def tenth(curve: np.ndarray, *, first: bool) -> float:
     """Mean over the first or the last tenth of training."""
     count = max(1, len(curve) // 10)
     return float(curve[:count].mean() if first else curve[-count:].mean())
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is learned: the game, the policies it starts from, the key, the roles that learn; and notes for `finish`.
+
+    `compared` says what the best profile on the way is (`learning.train`).
+    """
+
+    game: Any  # an AbstractMarkovGame of the kind that the study knows
+    start: Profile
+    key: PRNGKeyArray
+    roles: tuple[str, ...]
+    notes: Any = None
+    compared: Compared | None = None
+
+
+Prepare = Callable[[Any, RunContext], Task]
+Finish = Callable[[Any, RunContext, Task, TrainResult, float], StudyResult]
+
+
+def run_learned(prepare: Prepare, finish: Finish, config: Any, context: RunContext) -> StudyResult:
+    """One seed: prepare, learn, finish."""
+    task = prepare(config, context)
+    result, speed = learn(config, context, task.game, task.start, task.key, task.roles, compared=task.compared)
+    return finish(config, context, task, result, speed)
+
+
+def run_learned_seeds(
+    prepare: Prepare, finish: Finish, config: Any, context: RunContext, seeds: Sequence[int]
+) -> list[StudyResult]:
+    """Several seeds, learned together; one whose training is unsound fails alone."""
+    contexts = [context.of_seed(seed) for seed in seeds]
+    tasks = [prepare(config, own) for own in contexts]
+    games, starts, keys = zip(*((task.game, task.start, task.key) for task in tasks), strict=True)
+    results, speed = learn_seeds(config, context, games, starts, keys, tasks[0].roles, compared=tasks[0].compared)
+    outcomes = []
+    for own, task, result in zip(contexts, tasks, results, strict=True):
+        try:
+            if result.outcome is not Outcome.COMPLETED:
+                reached = f"{result.outcome.value} (after {result.updates} of {config.updates} updates)"
+                raise RunFailed(reached, result.outcome.remedy)
+            outcomes.append(finish(config, own, task, result, speed))
+        except RunFailed as failure:
+            outcomes.append(StudyResult(headline={}, failure=failure))
+    return outcomes

@@ -39,8 +39,7 @@ from diffgames.studies import otc_figures
 from diffgames.studies.certificate_parameters import CertificateParameters, learning_memory
 from diffgames.studies.context import RunContext
 from diffgames.studies.exchange_parameters import snapshots_of
-from diffgames.studies.learned import Task, run_learned, run_learned_seeds
-from diffgames.studies.learning_parameters import new_profile, ppo_configs, tenth
+from diffgames.studies.learning_parameters import Task, new_profile, ppo_configs, run_learned, run_learned_seeds, tenth
 from diffgames.studies.market_desk import DRAWINGS, herding, look, unserved
 from diffgames.studies.market_parameters import MarketParameters, build_market, check_walls, fit_exchanges
 from diffgames.studies.otc_arrays import evaluation_of, learning_of, scores_of

@@ -27,8 +27,7 @@ from diffgames.plotting import label, new_figure
 from diffgames.simulation.as_markov import as_markov_game
 from diffgames.studies.certificate_parameters import CertificateParameters, certify, learning_memory
 from diffgames.studies.context import RunContext
-from diffgames.studies.learned import Task, run_learned, run_learned_seeds
-from diffgames.studies.learning_parameters import new_profile, tenth
+from diffgames.studies.learning_parameters import Task, new_profile, run_learned, run_learned_seeds, tenth
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.verification.certificate import Certificate
 
