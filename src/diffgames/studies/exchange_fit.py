@@ -7,36 +7,37 @@ the mixture.
 For every level there are the mean and the standard deviation of its volume four times: as recorded, as the agent
 simulates it, and as Proposition 2.3 has it for the mixture in discrete time and for the diffusion limit of Theorem 2.2.
 `facts` puts recorded beside simulated statistics of mid, spread and volumes, `impact` what a lot does to the mid after
-1, 5 and 30 steps.
+1, 5 and 30 steps, and how the book comes back. Recorded: the propagator G(h) of order flow and the local projections of
+`markets.resilience`. Simulated: the mid with a planted order of a mean best level's lots less the mid without it, per
+lot, under common random numbers; and the same projections on paths of the exchange alone.
 """
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jaxtyping import Float
-from matplotlib.figure import Figure
+from jaxtyping import Float, PRNGKeyArray
+from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from diffgames.markets import facts
 from diffgames.markets.ecn_memory import MemoryExchange
 from diffgames.markets.ecn_memory_fit import simulate_memory
 from diffgames.markets.ecn_samples import PARTS
-from diffgames.markets.ecn_scores import (
-    QUANTILES,
-    best_autocorrelation,
-    simulate_levels,
-)
+from diffgames.markets.ecn_scores import QUANTILES, LevelPaths, best_autocorrelation, simulate_levels
 from diffgames.markets.ecn_theory import VolumeLaw, long_run_covariance, long_run_mean, regime_bounds
+from diffgames.markets.exchange import AbstractExchange
 from diffgames.markets.fit_report import FitReport
-from diffgames.plotting import COLOURS, label, legends, new_figure
+from diffgames.markets.level2 import Level2
+from diffgames.markets.planted_order import response_to_orders
+from diffgames.markets.resilience import closing_of_spread, decay_of_shock, impact_of_flow, refilling_of_depth
+from diffgames.plotting import COLOURS, axes_or_new, band, label
 from diffgames.studies.context import RunContext
-from diffgames.studies.drawing import Drawing
+from diffgames.studies.drawing import Drawing, lines
 from diffgames.studies.exchange_parameters import ExchangeParameters, fit_from, fit_mixture_exchange, snapshots_of
-from diffgames.studies.exchange_resilience import at_lags, impact_panel, resilience, return_panel
 from diffgames.studies.market_desk import DRAWINGS
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 
@@ -44,6 +45,9 @@ PRINTED = (8.89, 6.23, 8.94)
 """Log-likelihoods of the paper's Table 2: mixture of five, INTC, training, validation and test part."""
 
 SETTLING = 100  # steps left out of simulated statistics
+LAGS, SHOWN = 30, (1, 5, 30)
+EPISODES, PATHS = 400, 32
+LAWS = ["recorded", "simulated"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +57,62 @@ class ExchangeFitConfig(ExchangeParameters):
     paths: Annotated[int, Parameter("simulated paths of the exchange alone", "paths", minimum=2)] = 64
     steps: Annotated[int, Parameter("simulated steps per path, settling included", "steps", minimum=200)] = 1000
     draws: Annotated[int, Parameter("draws behind the fitted law's moments", "draws", minimum=1000)] = 100_000
+
+
+_parts = "{" + ", ".join(f"{part}: number" for part in PARTS) + "}"
+_lags = "{steps after it: number}"
+_levels = "2 · levels (bid from the best down, then ask)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExchangeHeadline:
+    """The fitted agent beside the record and its theory."""
+
+    facts: Annotated[
+        Any,
+        Headline(
+            "stylised facts of the exchange alone (docs/markets/tape.md has each with its unit)",
+            shape="{name: [recorded, simulated]}",
+        ),
+    ]
+    impact: Annotated[Any, Headline("what a planted order does to the simulated mid", "ticks/lot", shape=_lags)]
+    impact_recorded: Annotated[Any, Headline("propagator of recorded order flow", "ticks/lot", shape=_lags)]
+    impact_error: Annotated[Any, Headline("standard error of the recorded impact", "ticks/lot", shape=_lags)]
+    spread_stays: Annotated[Any, Headline("share that stays of a widening, simulated", "1", shape=_lags)]
+    spread_stays_recorded: Annotated[Any, Headline("share that stays of a widening, recorded", "1", shape=_lags)]
+    depth_missing: Annotated[Any, Headline("share still missing of a fall, simulated", "1", shape=_lags)]
+    depth_missing_recorded: Annotated[Any, Headline("share still missing of a fall, recorded", "1", shape=_lags)]
+    log_likelihood: Annotated[
+        Any,
+        Headline(
+            "of a variation, standardised; comparable at one variance floor only",
+            "nats",
+            shape=_parts,
+            published="Table 2, INTC",
+        ),
+    ]
+    dequantised_log_likelihood: Annotated[
+        Any, Headline("lower bound of a transition's log-probability; higher is better", "nats", shape=_parts)
+    ]
+    energy_score: Annotated[Any, Headline("proper score of the simulator; lower is better", "1", shape=_parts)]
+    energy_score_error: Annotated[Any, Headline("its standard error", "1", shape=_parts)]
+    energy_score_mixture: Annotated[Any, Headline("that of the mixture", "1", shape=_parts)]
+    energy_score_resampled: Annotated[Any, Headline("that of recorded variations drawn anew", "1", shape=_parts)]
+    variance_floor: Annotated[Any, Headline("least standardised variance of a component", "1")]
+    recorded_mean: Annotated[Any, Headline("mean volume in the training data", "lots", shape=_levels)]
+    simulated_mean: Annotated[Any, Headline("mean volume of the fitted agent alone", "lots", shape=_levels)]
+    theory_mean: Annotated[Any, Headline("μ⁺/μ⁻ of the fitted law", "lots", shape=_levels)]
+    recorded_deviation: Annotated[Any, Headline("standard deviation in the training data", "lots", shape=_levels)]
+    simulated_deviation: Annotated[Any, Headline("standard deviation of the fitted agent", "lots", shape=_levels)]
+    theory_deviation: Annotated[Any, Headline("by Proposition 2.3, discrete time", "lots", shape=_levels)]
+    diffusion_deviation: Annotated[Any, Headline("by Proposition 2.3, diffusion limit", "lots", shape=_levels)]
+    fall_rate: Annotated[Any, Headline("μ⁻, rate at which taken volume comes back", "1/step", shape=_levels)]
+    recorded_fall_rate: Annotated[Any, Headline("mean share by which recorded levels fall", "1/step", shape=_levels)]
+    gamma_lower: Annotated[Any, Headline("γ_*, lower end of the self-inhibiting regime", "lots", shape=_levels)]
+    gamma_upper: Annotated[Any, Headline("γ^*, upper end of the self-inhibiting regime", "lots", shape=_levels)]
+    mean_kept: Annotated[Any, Headline("largest relative difference, simulated to recorded mean volume", "1")]
+    theory_kept: Annotated[Any, Headline("largest relative difference, simulated to theory's mean volume", "1")]
+    tick_share: Annotated[Any, Headline("share of simulated steps with a spread of one tick", "1")]
 
 
 def run(config: ExchangeFitConfig, context: RunContext) -> StudyResult:
@@ -93,45 +153,44 @@ def run(config: ExchangeFitConfig, context: RunContext) -> StudyResult:
         coords={
             "side": ["bid", "ask"],
             "level": levels,
-            "law": ["recorded", "simulated"],
+            "law": LAWS,
             "probability": QUANTILES,
         },
     )
     return StudyResult(
-        headline={
-            "facts": facts.named(compared),
-            "impact": at_lags(curves, "impact", "simulated"),
-            "impact_recorded": at_lags(curves, "impact", "recorded"),
-            "impact_error": at_lags(curves, "impact_error", "recorded"),
-            "spread_stays": at_lags(curves, "spread_stays", "simulated"),
-            "spread_stays_recorded": at_lags(curves, "spread_stays", "recorded"),
-            "depth_missing": at_lags(curves, "depth_missing", "simulated"),
-            "depth_missing_recorded": at_lags(curves, "depth_missing", "recorded"),
-            "log_likelihood": mixture_report.log_likelihood,
-            "dequantised_log_likelihood": mixture_report.dequantised_log_likelihood,
-            "energy_score": report.energy_score,
-            "energy_score_error": report.energy_score_error,
-            "energy_score_mixture": mixture_report.energy_score,
-            "energy_score_resampled": mixture_report.energy_score_resampled,
-            "variance_floor": mixture_report.variance_floor,
+        ExchangeHeadline(
+            facts=facts.named(compared),
+            impact=at_lags(curves, "impact", "simulated"),
+            impact_recorded=at_lags(curves, "impact", "recorded"),
+            impact_error=at_lags(curves, "impact_error", "recorded"),
+            spread_stays=at_lags(curves, "spread_stays", "simulated"),
+            spread_stays_recorded=at_lags(curves, "spread_stays", "recorded"),
+            depth_missing=at_lags(curves, "depth_missing", "simulated"),
+            depth_missing_recorded=at_lags(curves, "depth_missing", "recorded"),
+            log_likelihood=mixture_report.log_likelihood,
+            dequantised_log_likelihood=mixture_report.dequantised_log_likelihood,
+            energy_score=report.energy_score,
+            energy_score_error=report.energy_score_error,
+            energy_score_mixture=mixture_report.energy_score,
+            energy_score_resampled=mixture_report.energy_score_resampled,
+            variance_floor=mixture_report.variance_floor,
             **book,
-            "fall_rate": law.fall,
-            "recorded_fall_rate": report.recorded["fall_rate"],
-            "gamma_lower": list(lower),
-            "gamma_upper": list(upper),
-            "mean_kept": kept,
-            "theory_kept": theory,
-            "tick_share": float(report.simulated["spread_share"][0]),
-        },
+            fall_rate=law.fall,
+            recorded_fall_rate=report.recorded["fall_rate"],
+            gamma_lower=list(lower),
+            gamma_upper=list(upper),
+            mean_kept=kept,
+            theory_kept=theory,
+            tick_share=float(report.simulated["spread_share"][0]),
+        ),
         published={"log_likelihood": dict(zip(PARTS, PRINTED, strict=True))},
         warnings=report.notes,
-        arrays={"book": dataset, "resilience": curves, "facts": compared},
-        profile=model,
-        figures={
-            "depth": depth_figure(dataset),
-            "dynamics": dynamics_figure(dataset, law),
-            "changes": changes_figure(dataset),
+        arrays={
+            "book": dataset.assign_attrs(fall=float(law.fall[[0, len(levels)]].mean())),
+            "resilience": curves,
+            "facts": compared,
         },
+        profile=model,
     )
 
 
@@ -153,67 +212,114 @@ def _spread_shares(report: FitReport, spread: Float[np.ndarray, "paths steps"]) 
     return np.stack([recorded, [float((spread == width).mean()) for width in range(1, len(recorded) + 1)]])
 
 
-def depth_figure(book: xr.Dataset) -> Figure:
-    """Mean volume per level with one standard deviation: recorded, simulated, Proposition 2.3."""
-    figure, axes = new_figure(columns=2, width=5.2, height=3.6)
-    rows = (("recorded", "o", 0), ("simulated", "s", 1), ("theory", "^", 2))
-    for axis, side in zip(axes, ("bid", "ask"), strict=True):
-        at = book.sel(side=side)
-        for offset, (name, marker, colour) in zip((-0.15, 0.0, 0.15), rows, strict=True):
-            axis.errorbar(
-                at.level.values + offset,
-                at[f"{name}_mean"].values,
-                at[f"{name}_deviation"].values,
-                fmt=marker,
-                capsize=3,
-                color=COLOURS[colour],
-                label=name,
-            )
-        label(axis, x=("level", ""), y=("volume, ± one standard deviation", "lots"), title=f"Depth of the {side} side")
-        axis.set_ylim(0.0, 1.5 * float((book.simulated_mean + book.simulated_deviation).max()))
-    legends(*axes)
-    return figure
+def resilience(
+    data: Level2, model: AbstractExchange, mixture: AbstractExchange, paths: LevelPaths, key: PRNGKeyArray
+) -> xr.Dataset:
+    """Recorded and simulated curves at lags 0…30 steps; `impact` per lot also for the mixture, which has no memory."""
+    lags = np.arange(LAGS + 1.0)
+    recorded, error = impact_of_flow(data).response(lags)
+    simulated, simulated_error = planted_impact(model, key)
+    spread = np.asarray(paths.spread, float)[:PATHS].T
+    best = np.asarray(paths.volume, float)[:PATHS][..., [0, paths.volume.shape[-1] // 2]]
+    best = np.moveaxis(best, 1, 0).reshape(best.shape[1], -1)
+    closing = (closing_of_spread(data, LAGS), decay_of_shock(spread, np.maximum(np.diff(spread, axis=0), 0), LAGS))
+    refilling = (refilling_of_depth(data, LAGS), decay_of_shock(best, np.maximum(-np.diff(best, axis=0), 0), LAGS))
+    both, per_lot = ("law", "lag"), {"units": "ticks/lot"}
+    return xr.Dataset(
+        {
+            "impact": (both, [recorded, simulated], per_lot),
+            "impact_error": (both, [error, simulated_error], per_lot),
+            "impact_mixture": ("lag", planted_impact(mixture, key)[0], per_lot),
+            "spread_stays": (both, [one.share for one in closing], {"long_name": "wide spread"}),
+            "spread_stays_error": (both, [one.error for one in closing]),
+            "depth_missing": (both, [one.share for one in refilling], {"long_name": "hole at the best"}),
+            "depth_missing_error": (both, [one.error for one in refilling]),
+        },
+        coords={"law": LAWS, "lag": ("lag", lags.astype(int), {"long_name": "time after the shock", "units": "steps"})},
+    )
 
 
-def dynamics_figure(book: xr.Dataset, law: VolumeLaw) -> Figure:
-    """Autocorrelation of the best levels against (1 − μ⁻)^lag, and the law of the spread."""
-    figure, (left, right) = new_figure(columns=2, width=5.2, height=3.6)
-    lags = np.arange(book.sizes["lag"])
-    levels = book.sizes["level"]
-    fall = float(law.fall[[0, levels]].mean())
-    for colour, law_name in enumerate(("recorded", "simulated")):
-        left.plot(lags, book.autocorrelation.sel(law=law_name).values, color=COLOURS[colour], label=law_name)
-    left.plot(lags, (1 - fall) ** lags, "--", color=COLOURS[2], label=f"(1 − μ⁻)^lag, μ⁻ = {fall:.3f}")
-    left.axhline(0, color="0.5", lw=0.6)
-    label(left, x=("lag", "steps"), y=("autocorrelation", ""), title="Volume at the best levels")
-    width = np.arange(1, book.sizes["spread"] + 1)
-    for offset, row, name in ((-0.2, 0, "recorded"), (0.2, 1, "simulated")):
-        right.bar(width + offset, book.spread_share.values[row], 0.4, color=COLOURS[row], label=name)
-    right.set_yscale("log")
-    right.xaxis.set_major_locator(MaxNLocator(12, integer=True))
-    label(right, x=("spread", "ticks"), y=("share of steps", ""), title="Market spread")
-    legends(left, right)
-    return figure
+def planted_impact(model: AbstractExchange, key: PRNGKeyArray) -> tuple[np.ndarray, np.ndarray]:
+    """What a lot of a planted order does to the mid after 0, …, 30 steps, ticks, and its standard error."""
+    levels = model.levels
+    lots = float(jnp.round((model.mean_volume[0] + model.mean_volume[levels]) / 2))
+    orders = jnp.zeros((LAGS + 1,), jnp.float32).at[0].set(lots)
+    moved, _ = response_to_orders(model, orders, key, EPISODES, model.price_grid(LAGS + 1))
+    moved = np.asarray(moved, float) / lots
+    return moved.mean(axis=0), moved.std(axis=0, ddof=1) / np.sqrt(len(moved))
 
 
-def changes_figure(book: xr.Dataset) -> Figure:
-    """Volume changes of the best levels: both distribution functions, and quantile against quantile."""
-    figure, (left, right) = new_figure(columns=2, width=5.2, height=3.6)
-    recorded, simulated = (book.change.sel(law=name).values for name in ("recorded", "simulated"))
-    for colour, (name, values) in enumerate((("recorded", recorded), ("simulated", simulated))):
-        left.step(values, book.probability.values, where="post", color=COLOURS[colour], label=name)
-    label(left, x=("volume change", "lots"), y=("share of steps at or below", ""), title="Best levels, one step")
+def at_lags(curves: xr.Dataset, name: str, law: str) -> dict[str, float]:
+    """A curve at 1, 5 and 30 steps."""
+    return {str(lag): float(curves[name].sel(law=law, lag=lag)) for lag in SHOWN}
+
+
+def impact_panel(curves: xr.Dataset, ax: Axes | None = None) -> Axes:
+    """Impact per lot and its decay, with two standard errors."""
+    ax = axes_or_new(ax)
+    for colour, law in zip(COLOURS, LAWS, strict=False):
+        value, error = curves.impact.sel(law=law), curves.impact_error.sel(law=law)
+        ax.plot(curves.lag, value, color=colour, label=law)
+        band(ax, curves.lag, value - 2 * error, value + 2 * error, colour=colour)
+    ax.plot(curves.lag, curves.impact_mixture, "--", color=COLOURS[2], label="mixture")
+    ax.set_ylim(bottom=0.0)
+    return label(
+        ax, x=("time after the order", "steps"), y=("push of the mid", "ticks/lot"), title="Impact of an order"
+    )
+
+
+def depth_panel(side: str):
+    """The panel of mean volume per level with one standard deviation: recorded, simulated, Proposition 2.3."""
+
+    def panel(book: xr.Dataset, ax: Axes | None = None) -> Axes:
+        ax, at = axes_or_new(ax), book.sel(side=side)
+        rows = (("recorded", "o", -0.15), ("simulated", "s", 0.0), ("theory", "^", 0.15))
+        for (name, marker, offset), colour in zip(rows, COLOURS, strict=False):
+            mean, deviation = at[f"{name}_mean"], at[f"{name}_deviation"]
+            ax.errorbar(at.level + offset, mean, deviation, fmt=marker, capsize=3, color=colour, label=name)
+        ax.set_ylim(0.0, 1.5 * float((book.simulated_mean + book.simulated_deviation).max()))
+        words = ("volume, ± one standard deviation", "lots")
+        return label(ax, x=("level", ""), y=words, title=f"Depth of the {side} side")
+
+    return panel
+
+
+def memory_panel(book: xr.Dataset, ax: Axes | None = None) -> Axes:
+    """Autocorrelation of the best levels against (1 − μ⁻)^lag."""
+    ax, lags, fall = axes_or_new(ax), np.arange(book.sizes["lag"]), book.attrs["fall"]
+    for colour, law in zip(COLOURS, LAWS, strict=False):
+        ax.plot(lags, book.autocorrelation.sel(law=law), color=colour, label=law)
+    ax.plot(lags, (1 - fall) ** lags, "--", color=COLOURS[2], label=f"(1 − μ⁻)^lag, μ⁻ = {fall:.3f}")
+    ax.axhline(0, color="0.5", lw=0.6)
+    return label(ax, x=("lag", "steps"), y=("autocorrelation", ""), title="Volume at the best levels")
+
+
+def spread_panel(book: xr.Dataset, ax: Axes | None = None) -> Axes:
+    """The law of the spread."""
+    ax, width = axes_or_new(ax), np.arange(1, book.sizes["spread"] + 1)
+    for offset, row, name in zip((-0.2, 0.2), book.spread_share.values, LAWS, strict=True):
+        ax.bar(width + offset, row, 0.4, color=COLOURS[LAWS.index(name)], label=name)
+    ax.set_yscale("log")
+    ax.xaxis.set_major_locator(MaxNLocator(12, integer=True))
+    return label(ax, x=("spread", "ticks"), y=("share of steps", ""), title="Market spread")
+
+
+def changes_panel(book: xr.Dataset, ax: Axes | None = None) -> Axes:
+    """Distribution functions of the best levels' volume changes."""
+    ax = axes_or_new(ax)
+    for colour, law in zip(COLOURS, LAWS, strict=False):
+        ax.step(book.change.sel(law=law), book.probability, where="post", color=colour, label=law)
+    return label(ax, x=("volume change", "lots"), y=("share of steps at or below", ""), title="Best levels, one step")
+
+
+def quantiles_panel(book: xr.Dataset, ax: Axes | None = None) -> Axes:
+    """Quantile against quantile of the same."""
+    ax, (recorded, simulated) = axes_or_new(ax), (book.change.sel(law=law).values for law in LAWS)
     ends = [min(recorded[0], simulated[0]), max(recorded[-1], simulated[-1])]
-    right.plot(ends, ends, "--", color="0.5", lw=0.8, label="equal laws")
-    right.plot(recorded, simulated, ".", ms=4, color=COLOURS[1], label="quantiles, 0.25% to 99.75%")
-    label(right, x=("recorded change", "lots"), y=("simulated change", "lots"), title="Quantile against quantile")
-    legends(left, right)
-    return figure
-
-
-_parts = "{" + ", ".join(f"{part}: number" for part in PARTS) + "}"
-_lags = "{steps after it: number}"
-_levels = "2 · levels (bid from the best down, then ask)"
+    ax.plot(ends, ends, "--", color="0.5", lw=0.8, label="equal laws")
+    ax.plot(recorded, simulated, ".", ms=4, color=COLOURS[1], label="quantiles, 0.25% to 99.75%")
+    words = ("recorded change", "lots"), ("simulated change", "lots")
+    return label(ax, x=words[0], y=words[1], title="Quantile against quantile")
 
 
 def memory(config: ExchangeFitConfig) -> dict[str, float]:
@@ -231,47 +337,7 @@ STUDY = Study(
     memory=memory,
     presets={"quick": {}, "paper": {"exchange": "mixture", "paths": 256, "steps": 5000, "draws": 1_000_000}},
     minutes={"quick": 0.5, "paper": 2.0},
-    headline={
-        "facts": Headline(
-            "stylised facts of the exchange alone (docs/markets/tape.md has each with its unit)",
-            shape="{name: [recorded, simulated]}",
-        ),
-        "impact": Headline("what a planted order does to the simulated mid", "ticks/lot", shape=_lags),
-        "impact_recorded": Headline("propagator of recorded order flow", "ticks/lot", shape=_lags),
-        "impact_error": Headline("standard error of the recorded impact", "ticks/lot", shape=_lags),
-        "spread_stays": Headline("share that stays of a widening, simulated", "1", shape=_lags),
-        "spread_stays_recorded": Headline("share that stays of a widening, recorded", "1", shape=_lags),
-        "depth_missing": Headline("share still missing of a fall, simulated", "1", shape=_lags),
-        "depth_missing_recorded": Headline("share still missing of a fall, recorded", "1", shape=_lags),
-        "log_likelihood": Headline(
-            "of a variation, standardised; comparable at one variance floor only",
-            "nats",
-            shape=_parts,
-            published="Table 2, INTC",
-        ),
-        "dequantised_log_likelihood": Headline(
-            "lower bound of a transition's log-probability; higher is better", "nats", shape=_parts
-        ),
-        "energy_score": Headline("proper score of the simulator; lower is better", "1", shape=_parts),
-        "energy_score_error": Headline("its standard error", "1", shape=_parts),
-        "energy_score_mixture": Headline("that of the mixture", "1", shape=_parts),
-        "energy_score_resampled": Headline("that of recorded variations drawn anew", "1", shape=_parts),
-        "variance_floor": Headline("least standardised variance of a component", "1"),
-        "recorded_mean": Headline("mean volume in the training data", "lots", shape=_levels),
-        "simulated_mean": Headline("mean volume of the fitted agent alone", "lots", shape=_levels),
-        "theory_mean": Headline("μ⁺/μ⁻ of the fitted law", "lots", shape=_levels),
-        "recorded_deviation": Headline("standard deviation in the training data", "lots", shape=_levels),
-        "simulated_deviation": Headline("standard deviation of the fitted agent", "lots", shape=_levels),
-        "theory_deviation": Headline("by Proposition 2.3, discrete time", "lots", shape=_levels),
-        "diffusion_deviation": Headline("by Proposition 2.3, diffusion limit", "lots", shape=_levels),
-        "fall_rate": Headline("μ⁻, rate at which taken volume comes back", "1/step", shape=_levels),
-        "recorded_fall_rate": Headline("mean share by which recorded levels fall", "1/step", shape=_levels),
-        "gamma_lower": Headline("γ_*, lower end of the self-inhibiting regime", "lots", shape=_levels),
-        "gamma_upper": Headline("γ^*, upper end of the self-inhibiting regime", "lots", shape=_levels),
-        "mean_kept": Headline("largest relative difference, simulated to recorded mean volume", "1"),
-        "theory_kept": Headline("largest relative difference, simulated to theory's mean volume", "1"),
-        "tick_share": Headline("share of simulated steps with a spread of one tick", "1"),
-    },
+    headline=ExchangeHeadline,
     example="diffgames run exchange-fit --set data=level2.csv.gz --set components=8",
     uncertified=(
         "no game is played: a model is fitted to data, and held to their held-out parts by the scores, and to "
@@ -286,11 +352,13 @@ STUDY = Study(
             "the simulated push lies in the recorded band and decays with it; spread and depth come back as recorded",
             "resilience",
             impact_panel,
-            return_panel,
+            lines("spread_stays", "depth_missing", by="law", y="share that stays", title="Spread and depth come back"),
         ),
         "facts": DRAWINGS["facts"],
-        "depth": "recorded, simulated and theory agree level by level",
-        "dynamics": "taken volume comes back at the rate of theory",
-        "changes": "the quantiles lie on the diagonal",
+        "depth": Drawing(
+            "recorded, simulated and theory agree level by level", "book", depth_panel("bid"), depth_panel("ask")
+        ),
+        "dynamics": Drawing("taken volume comes back at the rate of theory", "book", memory_panel, spread_panel),
+        "changes": Drawing("the quantiles lie on the diagonal", "book", changes_panel, quantiles_panel),
     },
 )

@@ -17,13 +17,14 @@ own, and those that are not wanted are connected to nobody.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float, PRNGKeyArray
+from matplotlib.figure import Figure
 
 from diffgames.errors import InvalidInput
 from diffgames.learning.policy import AbstractPolicy, Profile
@@ -32,14 +33,15 @@ from diffgames.learning.verdict import verdict
 from diffgames.markets.behaviour import FlowResponse, Quadratic, flow_response, response_curvature
 from diffgames.markets.environment import OTCMarket
 from diffgames.markets.market_state import StepRecord
+from diffgames.plotting import COLOURS, label, legends, new_figure
 from diffgames.studies import otc_figures
 from diffgames.studies.certificate_parameters import CertificateParameters, certify, learning_memory
 from diffgames.studies.context import RunContext
+from diffgames.studies.drawing import Drawing
 from diffgames.studies.exchange_parameters import ExchangeParameters, fit_from
 from diffgames.studies.learning_parameters import learn, new_profile, tenth
 from diffgames.studies.market_parameters import MarketParameters, build_market, check_walls
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
-from diffgames.studies.taker_figures import flow_curves
 from diffgames.verification.certificate import Certificate
 from diffgames.verification.deviation import Deviation
 
@@ -61,13 +63,38 @@ class FlowResponseConfig(CertificateParameters, ExchangeParameters):
     other_providers: Annotated[int, Parameter("learning providers beside the first", "agents", minimum=1)] = 2
     provider_risk_aversion: Annotated[float, Parameter("γ of the learning providers", minimum=0.0)] = 0.5
     quote_deviation: Annotated[
-        float, Parameter("standard deviation of the first provider's raw tweaks", "market spreads", minimum=1e-3)
+        float, Parameter("standard deviation of the first provider's raw tweaks", "market spreads", minimum=0.001)
     ] = 0.5
     bins: Annotated[int, Parameter("bins of ε in the figure", minimum=3)] = 15
-    price_range: Annotated[float, Parameter("largest |ε| in figure and convexity", "market spreads", minimum=1e-3)] = (
+    price_range: Annotated[float, Parameter("largest |ε| in figure and convexity", "market spreads", minimum=0.001)] = (
         1.0
     )
     steps: Annotated[int, Parameter("episode length T", "steps", minimum=1)] = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowHeadline:
+    """How the flow a provider receives bends with its price, per number of PnL takers."""
+
+    pnl_takers: Annotated[Any, Headline("numbers of PnL takers", "agents", shape="markets")]
+    convexity: Annotated[
+        Any, Headline("coefficient c of F(ε) ≈ a + bε + cε²", "lots per squared market spread", shape="markets")
+    ]
+    convexity_standard_error: Annotated[
+        Any,
+        Headline(
+            "its standard error, clustered by episode, of evaluation alone",
+            "lots per squared market spread",
+            shape="markets",
+        ),
+    ]
+    slope: Annotated[Any, Headline("coefficient b of the same", "lots per market spread", shape="markets")]
+    flow_share_of_pnl_takers: Annotated[
+        Any, Headline("share of the first provider's volume that PnL takers bring", "1", shape="markets")
+    ]
+    reward_first: Annotated[Any, Headline("takers' mean reward, first tenth of training", "1", shape="markets")]
+    reward_last: Annotated[Any, Headline("takers' mean reward, last tenth of training", "1", shape="markets")]
+    updates: Annotated[Any, Headline("policy updates made per market", "updates")]
 
 
 class RandomQuotes(AbstractPolicy):
@@ -205,21 +232,21 @@ def _result(
     learning = xr.Dataset({f"reward_{m.pnl_takers}": ("update", m.reward) for m in measured})
     judged = verdict({f"the takers' reward with {m.pnl_takers} PnL takers": m.reward for m in measured})
     return StudyResult(
-        headline={
-            "pnl_takers": list(config.pnl_takers),
-            "convexity": [m.curvature.coefficients[2] for m in measured],
-            "convexity_standard_error": [m.curvature.standard_error for m in measured],
-            "slope": [m.curvature.coefficients[1] for m in measured],
-            "flow_share_of_pnl_takers": [_share(m.record, m.pnl_takers) for m in measured],
-            "reward_first": [tenth(m.reward, first=True) for m in measured],
-            "reward_last": [tenth(m.reward, first=False) for m in measured],
-            "updates": config.updates,
-        },
+        FlowHeadline(
+            pnl_takers=list(config.pnl_takers),
+            convexity=[m.curvature.coefficients[2] for m in measured],
+            convexity_standard_error=[m.curvature.standard_error for m in measured],
+            slope=[m.curvature.coefficients[1] for m in measured],
+            flow_share_of_pnl_takers=[_share(m.record, m.pnl_takers) for m in measured],
+            reward_first=[tenth(m.reward, first=True) for m in measured],
+            reward_last=[tenth(m.reward, first=False) for m in measured],
+            updates=config.updates,
+        ),
         certificate=certificate,
         warnings=[judged.words] if not judged.converged else [],
         arrays={"response": dataset, "learning": learning},
         profile=profiles,
-        figures={"flow_response": flow_curves(dataset), "deviators": otc_figures.deviation_curves(certificate)},
+        figures={"deviators": otc_figures.deviation_curves(certificate)},
     )
 
 
@@ -227,6 +254,32 @@ def _share(record: StepRecord, pnl_takers: int) -> float:
     """Share of the first provider's volume that comes from PnL takers."""
     volume = np.asarray(record.flow, np.float64)[:, :, 0].sum(axis=(0, 1, 2))
     return float(volume[1 : 1 + pnl_takers].sum() / max(volume.sum(), 1.0))
+
+
+def flow_curves(response: xr.Dataset) -> Figure:
+    """As the paper's Figure 3: flow per typical flow taker and per typical PnL taker against ε, a panel per market."""
+    markets = response.pnl_takers.values
+    figure, axes = new_figure(columns=len(markets), width=3.9, height=3.4)
+    price = response.epsilon.values
+    for axis, number, flow, error, curvature in zip(
+        axes,
+        markets,
+        response.flow.values,
+        response.flow_standard_error.values,
+        response.curvature.values,
+        strict=True,
+    ):
+        axis.errorbar(price, flow[:, 0], 1.96 * error[:, 0], fmt="o-", ms=4, color=COLOURS[0], label="per flow taker")
+        if number:
+            chosen = slice(1, 1 + int(number))
+            noise = 1.96 * np.sqrt((error[:, chosen] ** 2).sum(axis=1)) / number
+            mean = flow[:, chosen].mean(axis=1)
+            axis.errorbar(price, mean, noise, fmt="s-", ms=4, color=COLOURS[1], label="per PnL taker")
+        title = f"{number} PnL takers: convexity {curvature[2]:.2f}"
+        label(axis, x=("price ε", "market spreads"), y=("flow per step and side", "lots"), title=title)
+        axis.set_ylim(0.0, 1.05 * float(np.nanmax(response.flow.values)))
+    legends(axes[-1])
+    return figure
 
 
 def memory(config: FlowResponseConfig) -> dict[str, float]:
@@ -262,27 +315,12 @@ STUDY = Study(
         "paper": {"exchange": "mixture"},
     },
     minutes={"quick": 4.0, "paper": 2000.0},
-    headline={
-        "pnl_takers": Headline("numbers of PnL takers", "agents", shape="markets"),
-        "convexity": Headline(
-            "coefficient c of F(ε) ≈ a + bε + cε²", "lots per squared market spread", shape="markets"
-        ),
-        "convexity_standard_error": Headline(
-            "its standard error, clustered by episode, of evaluation alone",
-            "lots per squared market spread",
-            shape="markets",
-        ),
-        "slope": Headline("coefficient b of the same", "lots per market spread", shape="markets"),
-        "flow_share_of_pnl_takers": Headline(
-            "share of the first provider's volume that PnL takers bring", "1", shape="markets"
-        ),
-        "reward_first": Headline("takers' mean reward, first tenth of training", "1", shape="markets"),
-        "reward_last": Headline("takers' mean reward, last tenth of training", "1", shape="markets"),
-        "updates": Headline("policy updates made per market", "updates"),
-    },
+    headline=FlowHeadline,
     example="diffgames run flow-response --set pnl_takers=[0,2,6] --set flow_takers=8",
     published="its response curves as Figure 3, without numbers",
     figures={
-        "flow_response": "the more PnL takers, the more the curve bends upwards",
+        "flow_response": Drawing(
+            "the more PnL takers, the more the curve bends upwards", "response", whole=flow_curves
+        ),
     },
 )

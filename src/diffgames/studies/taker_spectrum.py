@@ -14,7 +14,7 @@ up to the half tick within which the exchange follows the path. η = 1/PnL* make
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import equinox as eqx
 import jax
@@ -22,6 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jaxtyping import Float, PRNGKeyArray
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from diffgames.errors import InvalidInput
 from diffgames.learning.policy import Profile
@@ -33,16 +35,19 @@ from diffgames.markets.environment import OTCMarket
 from diffgames.markets.exchange import AbstractExchange, stack_exchanges
 from diffgames.markets.market_state import StepRecord
 from diffgames.markets.network import Connectivity
+from diffgames.plotting import COLOURS, axes_or_new, label, legends, new_figure
 from diffgames.studies import otc_figures
 from diffgames.studies.certificate_parameters import CertificateParameters, certify, learning_memory
 from diffgames.studies.context import RunContext
+from diffgames.studies.drawing import Drawing
 from diffgames.studies.exchange_parameters import ExchangeParameters, fit_from
 from diffgames.studies.learning_parameters import learn, new_profile, tenth
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
-from diffgames.studies.taker_figures import spectrum_actions, spectrum_curves
 from diffgames.verification.certificate import Certificate
 
 HALF_TICK = 0.5
+BUY, SELL = COLOURS[2], COLOURS[1]
+SHOWN = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +68,25 @@ class TakerSpectrumConfig(CertificateParameters, ExchangeParameters):
         tuple[float, ...],
         Parameter("ω at which the learned policy is measured", shape="weights", minimum=0.0, maximum=1.0),
     ] = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpectrumHeadline:
+    """What takers do at every ω, and what they earn."""
+
+    omega: Annotated[Any, Headline("PnL weights ω at which the policy is measured", "1", shape="weights")]
+    buy_fraction: Annotated[
+        Any, Headline("fraction of steps bought, per ω", "1", shape="weights", published="Figure 2")
+    ]
+    sell_fraction: Annotated[Any, Headline("fraction of steps sold, per ω", "1", shape="weights", published="Figure 2")]
+    pnl: Annotated[Any, Headline("mean PnL of an episode, per ω", "ticks × lots", shape="weights")]
+    pnl_standard_error: Annotated[
+        Any, Headline("its standard error, of evaluation alone", "ticks × lots", shape="weights")
+    ]
+    pnl_bound: Annotated[Any, Headline("PnL*: most that one lot a step can earn on this path", "ticks × lots")]
+    reward_first: Annotated[Any, Headline("mean episode reward, first tenth of training", "1")]
+    reward_last: Annotated[Any, Headline("mean episode reward, last tenth of training", "1")]
+    updates: Annotated[Any, Headline("policy updates made", "updates")]
 
 
 def run(config: TakerSpectrumConfig, context: RunContext) -> StudyResult:
@@ -201,20 +225,21 @@ def _result(
             **{name: (("omega", "step"), share) for name, share in likely.items()},
         },
         coords={"omega": list(config.weights)},
+        attrs={"buy_target": config.buy_target, "sell_target": config.sell_target, "bound": best_pnl(path)},
     )
     targets = (config.buy_target, config.sell_target)
     return StudyResult(
-        headline={
-            "omega": list(config.weights),
-            "buy_fraction": list(bought),
-            "sell_fraction": list(sold),
-            "pnl": earned.mean(axis=1),
-            "pnl_standard_error": error,
-            "pnl_bound": best_pnl(path),
-            "reward_first": tenth(reward, first=True),
-            "reward_last": tenth(reward, first=False),
-            "updates": config.updates,
-        },
+        SpectrumHeadline(
+            omega=list(config.weights),
+            buy_fraction=list(bought),
+            sell_fraction=list(sold),
+            pnl=earned.mean(axis=1),
+            pnl_standard_error=error,
+            pnl_bound=best_pnl(path),
+            reward_first=tenth(reward, first=True),
+            reward_last=tenth(reward, first=False),
+            updates=config.updates,
+        ),
         certificate=certificate,
         published={"buy_fraction": [config.buy_target], "sell_fraction": [config.sell_target]}
         if config.weights[0] == 0.0 and targets == (0.75, 0.25)
@@ -222,12 +247,51 @@ def _result(
         warnings=[judged.words] if not judged.converged else [],
         arrays={"spectrum": dataset, "learning": xr.Dataset({"reward": ("update", reward)})},
         profile=result.profile,
-        figures={
-            "actions": spectrum_actions(dataset),
-            "spectrum": spectrum_curves(dataset, targets, best_pnl(path)),
-            "deviators": otc_figures.deviation_curves(certificate),
-        },
+        figures={"deviators": otc_figures.deviation_curves(certificate)},
     )
+
+
+def spectrum_actions(spectrum: xr.Dataset) -> Figure:
+    """As the paper's Figure 2: the path with one taker's buys and sells, one panel per ω; below, how often all do."""
+    weights = spectrum.omega.values
+    chosen = np.unique(np.linspace(0, len(weights) - 1, min(SHOWN, len(weights))).round().astype(int))
+    figure, axes = new_figure(rows=2, columns=len(chosen), width=3.9, height=2.9, sharex=True)
+    path = spectrum.path.values
+    steps = np.arange(len(path) - 1)
+    for column, index in enumerate(chosen):
+        top, bottom = axes[column], axes[len(chosen) + column]
+        direction = spectrum.direction.values[index]
+        top.plot(np.arange(len(path)), path, color=COLOURS[0], lw=1.2, label="mid")
+        for side, colour, marker, name in ((1, BUY, "^", "buys"), (-1, SELL, "v", "sells")):
+            acts = direction == side
+            top.scatter(steps[acts], path[:-1][acts], s=18, marker=marker, color=colour, label=name, zorder=3)
+            bottom.plot(steps, spectrum[name].values[index], color=colour, label=name)
+        share = f"buys {spectrum.buy_fraction.values[index]:.0%}, sells {spectrum.sell_fraction.values[index]:.0%}"
+        label(top, x=("", ""), y=("price", "ticks"), title=f"ω = {weights[index]:g}: {share}")
+        label(bottom, x=("step", ""), y=("share of takers", ""))
+        bottom.set_ylim(-0.03, 1.03)
+    legends(axes[len(chosen) - 1], axes[-1])
+    return figure
+
+
+def fractions_panel(spectrum: xr.Dataset, ax: Axes | None = None) -> Axes:
+    """Trading fractions against their targets, as functions of ω."""
+    ax = axes_or_new(ax)
+    for side, colour in (("buy", BUY), ("sell", SELL)):
+        target = spectrum.attrs[f"{side}_target"]
+        ax.plot(spectrum.omega, spectrum[f"{side}_fraction"], "o-", color=colour, label=f"{side} fraction")
+        ax.axhline(target, color=colour, ls="--", lw=1, label=f"target {target:g}")
+    ax.set_ylim(-0.03, 1.03)
+    return label(ax, x=("PnL weight ω", ""), y=("fraction of steps", ""), title="From meeting targets…")
+
+
+def pnl_panel(spectrum: xr.Dataset, ax: Axes | None = None) -> Axes:
+    """PnL against its bound, as a function of ω."""
+    ax, earned = axes_or_new(ax), spectrum.pnl
+    half = 1.96 * earned.std("episode", ddof=1) / np.sqrt(earned.sizes["episode"])
+    ax.errorbar(spectrum.omega, earned.mean("episode"), yerr=half, fmt="o-", capsize=3, label="learned policy")
+    ax.axhline(spectrum.attrs["bound"], color="0.4", ls="--", lw=1, label="upper bound PnL*")
+    return label(ax, x=("PnL weight ω", ""), y=("PnL per episode", "ticks × lots"), title="… to earning")
 
 
 def memory(config: TakerSpectrumConfig) -> dict[str, float]:
@@ -260,23 +324,20 @@ STUDY = Study(
         "paper": {"exchange": "mixture"},
     },
     minutes={"quick": 2.0, "paper": 240.0},
-    headline={
-        "omega": Headline("PnL weights ω at which the policy is measured", "1", shape="weights"),
-        "buy_fraction": Headline("fraction of steps bought, per ω", "1", shape="weights", published="Figure 2"),
-        "sell_fraction": Headline("fraction of steps sold, per ω", "1", shape="weights", published="Figure 2"),
-        "pnl": Headline("mean PnL of an episode, per ω", "ticks × lots", shape="weights"),
-        "pnl_standard_error": Headline("its standard error, of evaluation alone", "ticks × lots", shape="weights"),
-        "pnl_bound": Headline("PnL*: most that one lot a step can earn on this path", "ticks × lots"),
-        "reward_first": Headline("mean episode reward, first tenth of training", "1"),
-        "reward_last": Headline("mean episode reward, last tenth of training", "1"),
-        "updates": Headline("policy updates made", "updates"),
-    },
+    headline=SpectrumHeadline,
     example="diffgames run taker-spectrum --set amplitude=12 --set weights=[0,0.1,0.5,1]",
     published="the targets 75% and 25% that the takers of ω = 0 meet (Figure 2), else curves",
     figures={
-        "actions": (
-            "from the bottom up: at ω = 0 trades are spread evenly, at ω = 1 they wait for low and high prices"
+        "actions": Drawing(
+            "from the bottom up: at ω = 0 trades are spread evenly, at ω = 1 they wait for low and high prices",
+            "spectrum",
+            whole=spectrum_actions,
         ),
-        "spectrum": "fractions leave their targets, and the PnL rises to its bound, as ω grows",
+        "spectrum": Drawing(
+            "fractions leave their targets, and the PnL rises to its bound, as ω grows",
+            "spectrum",
+            fractions_panel,
+            pnl_panel,
+        ),
     },
 )
