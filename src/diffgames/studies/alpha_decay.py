@@ -38,13 +38,11 @@ Graph = Literal["tree", "lattice", "random regular"]
 class DecayConfig:
     """Graphs, decay laws and sizes."""
 
-    graph: Annotated[
-        Graph, Parameter(meaning="tree of the arity, square lattice, or random graph of degree arity + 1")
-    ] = "tree"
-    arity: Annotated[
-        int, Parameter(unit="children", meaning="κ of the tree, degree less one of the rest", minimum=2)
-    ] = 2
-    players: Annotated[tuple[int, ...], Parameter(shape="sizes", meaning="numbers of players N", minimum=3)] = (
+    graph: Annotated[Graph, Parameter("tree of the arity, square lattice, or random graph of degree arity + 1")] = (
+        "tree"
+    )
+    arity: Annotated[int, Parameter("κ of the tree, degree less one of the rest", "children", minimum=2)] = 2
+    players: Annotated[tuple[int, ...], Parameter("numbers of players N", shape="sizes", minimum=3)] = (
         15,
         31,
         63,
@@ -56,24 +54,21 @@ class DecayConfig:
         4095,
     )
     rates: Annotated[
-        tuple[float, ...], Parameter(shape="rates", meaning="ρ of the exponential laws", minimum=1e-6, maximum=0.999999)
+        tuple[float, ...], Parameter("ρ of the exponential laws", shape="rates", minimum=1e-6, maximum=0.999999)
     ] = (0.3, 0.5, 0.8)
-    exponents: Annotated[
-        tuple[float, ...], Parameter(shape="exponents", meaning="β of the polynomial laws", minimum=1e-6)
-    ] = (1.0, 2.0)
-    scales: Annotated[
-        tuple[float, float], Parameter(shape="2", meaning="range of the players' distinct w_i, spread evenly")
-    ] = (0.5, 1.5)
-    bound: Annotated[float, Parameter(unit="length/√time", meaning="L, bound of the controls' norm", minimum=1e-9)] = (
-        1.0
+    exponents: Annotated[tuple[float, ...], Parameter("β of the polynomial laws", shape="exponents", minimum=1e-6)] = (
+        1.0,
+        2.0,
     )
-    horizon: Annotated[float, Parameter(unit="time", meaning="T", minimum=1e-9)] = 1.0
-    draws: Annotated[
-        int, Parameter(unit="draws", meaning="of who has which w_i; bounds and searches are averaged", minimum=1)
-    ] = 4
-    search_up_to: Annotated[int, Parameter(unit="players", meaning="largest N searched for deviations")] = 31
-    fit_from: Annotated[int, Parameter(unit="sizes", meaning="so many largest sizes are fitted", minimum=2)] = 4
-    seed_of_graph: Annotated[int, Parameter(meaning="seed of random graphs and of who has which w_i")] = 0
+    scales: Annotated[
+        tuple[float, float], Parameter("range of the players' distinct w_i, spread evenly", shape="2")
+    ] = (0.5, 1.5)
+    bound: Annotated[float, Parameter("L, bound of the controls' norm", "length/√time", minimum=1e-9)] = 1.0
+    horizon: Annotated[float, Parameter("T", "time", minimum=1e-9)] = 1.0
+    draws: Annotated[int, Parameter("of who has which w_i; bounds and searches are averaged", "draws", minimum=1)] = 4
+    search_up_to: Annotated[int, Parameter("largest N searched for deviations", "players")] = 31
+    fit_from: Annotated[int, Parameter("so many largest sizes are fitted", "sizes", minimum=2)] = 4
+    seed_of_graph: Annotated[int, Parameter("seed of random graphs and of who has which w_i")] = 0
 
 
 PerLaw = dict[str, Any]
@@ -83,35 +78,27 @@ PerLaw = dict[str, Any]
 class DecayHeadline:
     """Bounds, searches and exponents."""
 
-    players: Annotated[tuple[int, ...], Headline(shape="sizes", meaning="numbers of players N")]
-    alpha_bound: Annotated[
-        PerLaw, Headline(shape="{law: sizes}", unit="cost", meaning="α from above, proved by equation 6.6")
-    ]
+    players: Annotated[tuple[int, ...], Headline("numbers of players N", shape="sizes")]
+    alpha_bound: Annotated[PerLaw, Headline("α from above, proved by equation 6.6", "cost", shape="{law: sizes}")]
     alpha_found: Annotated[
-        PerLaw,
-        Headline(
-            shape="{law: sizes}", unit="cost", meaning="α from below: what a search found, at small N", optional=True
-        ),
+        PerLaw, Headline("α from below: what a search found, at small N", "cost", shape="{law: sizes}", optional=True)
     ]
     exponent_fitted: Annotated[
         PerLaw,
         Headline(
+            "slope of log α in log N, in log log N for polynomial laws",
             shape="{law: number}",
-            meaning="slope of log α in log N, in log log N for polynomial laws",
             published="Corollary 6.1, N to infinity",
         ),
     ]
     exponent_predicted: Annotated[
-        PerLaw,
-        Headline(shape="{law: number}", meaning="the same by Corollary 6.1, logarithmic factors divided out"),
+        PerLaw, Headline("the same by Corollary 6.1, logarithmic factors divided out", shape="{law: number}")
     ]
     log_limit: Annotated[
-        PerLaw | None,
-        Headline(shape="{law: number}", unit="cost", meaning="its limit for N to infinity", optional=True),
+        PerLaw | None, Headline("its limit for N to infinity", "cost", shape="{law: number}", optional=True)
     ]
     log_constant: Annotated[
-        PerLaw | None,
-        Headline(shape="{law: sizes}", unit="cost", meaning="α (log_κ N)^β, which tends to a constant", optional=True),
+        PerLaw | None, Headline("α (log_κ N)^β, which tends to a constant", "cost", shape="{law: sizes}", optional=True)
     ]
 
 

@@ -49,59 +49,54 @@ class ClearingConfig:
             "without fee, panels or a limit of the feeder"
         ),
     ] = "prosumers"
-    agents: Annotated[int, Parameter(unit="agents", meaning="N", minimum=1)] = 200
+    agents: Annotated[int, Parameter("N", "agents", minimum=1)] = 200
     prices: Annotated[
         tuple[float, ...],
-        Parameter(shape="hours", unit="€/MWh", meaning="π of every hour from midnight", plausible=(-500.0, 4000.0)),
+        Parameter("π of every hour from midnight", "€/MWh", shape="hours", plausible=(-500.0, 4000.0)),
     ] = DAY
-    feeder: Annotated[float, Parameter(unit="MW per agent", meaning="limit of the feeder", minimum=1e-9)] = 0.12
-    fee: Annotated[float, Parameter(unit="€/MWh", meaning="φ, fee of the grid each way", minimum=0.0)] = 5.0
-    solar_share: Annotated[float, Parameter(meaning="share of agents with panels", minimum=0.0, maximum=1.0)] = 0.6
-    rounds: Annotated[int, Parameter(unit="rounds", meaning="of negotiation, in tens", minimum=10)] = 120
-    loss: Annotated[float, Parameter(meaning="share of messages lost, lossy variant", minimum=0.0, maximum=0.9)] = 0.1
-    deadline: Annotated[
-        float, Parameter(unit="ms", meaning="the operator waits so long, asynchronous variant", minimum=1.0)
-    ] = 150.0
-    milp_nodes: Annotated[int, Parameter(unit="nodes", meaning="of HiGHS's tree for the MILP, at most", minimum=1)] = (
-        1000
-    )
-    milp_gap: Annotated[float, Parameter(meaning="relative gap at which it stops", minimum=1e-9)] = 1e-4
+    feeder: Annotated[float, Parameter("limit of the feeder", "MW per agent", minimum=1e-9)] = 0.12
+    fee: Annotated[float, Parameter("φ, fee of the grid each way", "€/MWh", minimum=0.0)] = 5.0
+    solar_share: Annotated[float, Parameter("share of agents with panels", minimum=0.0, maximum=1.0)] = 0.6
+    rounds: Annotated[int, Parameter("of negotiation, in tens", "rounds", minimum=10)] = 120
+    loss: Annotated[float, Parameter("share of messages lost, lossy variant", minimum=0.0, maximum=0.9)] = 0.1
+    deadline: Annotated[float, Parameter("the operator waits so long, asynchronous variant", "ms", minimum=1.0)] = 150.0
+    milp_nodes: Annotated[int, Parameter("of HiGHS's tree for the MILP, at most", "nodes", minimum=1)] = 1000
+    milp_gap: Annotated[float, Parameter("relative gap at which it stops", minimum=1e-9)] = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClearingHeadline:
     """Welfare by every route, what negotiation costs, what is settled."""
 
-    welfare_lp: Annotated[float, Headline(unit="€", meaning="welfare of the relaxation, first-order method")]
-    welfare_milp: Annotated[float, Headline(unit="€", meaning="welfare of the best plan found with binaries (HiGHS)")]
-    welfare_bound: Annotated[float, Headline(unit="€", meaning="W*: the MILP's, or its bound where time was up")]
-    binary_gap: Annotated[float, Headline(unit="€", meaning="welfare_lp − welfare_milp: what the binaries cost")]
-    duality_gap: Annotated[float, Headline(meaning="relative gap of the first-order method")]
+    welfare_lp: Annotated[float, Headline("welfare of the relaxation, first-order method", "€")]
+    welfare_milp: Annotated[float, Headline("welfare of the best plan found with binaries (HiGHS)", "€")]
+    welfare_bound: Annotated[float, Headline("W*: the MILP's, or its bound where time was up", "€")]
+    binary_gap: Annotated[float, Headline("welfare_lp − welfare_milp: what the binaries cost", "€")]
+    duality_gap: Annotated[float, Headline("relative gap of the first-order method")]
     efficiency: Annotated[
-        float | None,
-        Headline(meaning="(W − W_no)/(W* − W_no) of the negotiated plan; null: nothing to gain", optional=True),
+        float | None, Headline("(W − W_no)/(W* − W_no) of the negotiated plan; null: nothing to gain", optional=True)
     ]
     efficiencies: Annotated[
-        PerLabel, Headline(shape="{way: number}", meaning="the same of variants and baselines", optional=True)
+        PerLabel, Headline("the same of variants and baselines", shape="{way: number}", optional=True)
     ]
-    welfare: Annotated[PerLabel, Headline(shape="{way: number}", unit="€", meaning="W of variants and baselines")]
-    messages: Annotated[float, Headline(unit="messages per agent", meaning="quotes and answers, all rounds")]
+    welfare: Annotated[PerLabel, Headline("W of variants and baselines", "€", shape="{way: number}")]
+    messages: Annotated[float, Headline("quotes and answers, all rounds", "messages per agent")]
     negotiation_seconds: Annotated[
-        PerLabel, Headline(shape="{way: number}", unit="s", meaning="simulated, under the assumed latencies")
+        PerLabel, Headline("simulated, under the assumed latencies", "s", shape="{way: number}")
     ]
     latency: Annotated[
         PerLabel,
         Headline(
+            "quantiles of the assumed law of one message; an assumption, not a result",
+            "ms",
             shape="{quantile: number}",
-            unit="ms",
-            meaning="quantiles of the assumed law of one message; an assumption, not a result",
             published="section 9: median 47 ms",
         ),
     ]
-    uplift: Annotated[float, Headline(unit="€", meaning="paid beside the prices because of binaries, all agents")]
-    payments_sum: Annotated[float, Headline(unit="€", meaning="all payments together, zero but for rounding")]
-    clearing_seconds: Annotated[float, Headline(unit="s", meaning="first-order method, compiled", timing=True)]
-    milp_seconds: Annotated[float, Headline(unit="s", meaning="HiGHS on the MILP", timing=True)]
+    uplift: Annotated[float, Headline("paid beside the prices because of binaries, all agents", "€")]
+    payments_sum: Annotated[float, Headline("all payments together, zero but for rounding", "€")]
+    clearing_seconds: Annotated[float, Headline("first-order method, compiled", "s", timing=True)]
+    milp_seconds: Annotated[float, Headline("HiGHS on the MILP", "s", timing=True)]
 
 
 def market_of(config: ClearingConfig, seed: int) -> Market:

@@ -58,47 +58,41 @@ PerLabel = dict[str, float]
 class EnergyMarketHeadline:
     """One number for each step of the week, its baseline beside."""
 
-    crps: Annotated[float, Headline(unit="MW", meaning="mean CRPS of the zone's load forecast, held-out year")]
-    crps_gaussian: Annotated[float, Headline(unit="MW", meaning="of the normal law, trained alike")]
-    violations: Annotated[float, Headline(meaning="share of that year's hours above the 95% forecast")]
-    violations_week: Annotated[float, Headline(meaning="the same of the week's 168 hours")]
+    crps: Annotated[float, Headline("mean CRPS of the zone's load forecast, held-out year", "MW")]
+    crps_gaussian: Annotated[float, Headline("of the normal law, trained alike", "MW")]
+    violations: Annotated[float, Headline("share of that year's hours above the 95% forecast")]
+    violations_week: Annotated[float, Headline("the same of the week's 168 hours")]
     price_of_anarchy: Annotated[
-        float | None,
-        Headline(meaning="crowd's cost as price takers over the team's; null: not positive", optional=True),
+        float | None, Headline("crowd's cost as price takers over the team's; null: not positive", optional=True)
     ]
-    exploitability: Annotated[float, Headline(unit="€", meaning="largest gain in any day's game or clearing")]
+    exploitability: Annotated[float, Headline("largest gain in any day's game or clearing", "€")]
     price_error: Annotated[
-        float | None,
-        Headline(unit="€/MWh", meaning="mean |price − the record's|, of a zone with other panels", optional=True),
+        float | None, Headline("mean |price − the record's|, of a zone with other panels", "€/MWh", optional=True)
     ]
-    cvar: Annotated[float, Headline(unit="€", meaning="CVaR of the crowd's day per MW, scenarios, mean of the week")]
-    cvar_median: Annotated[float, Headline(unit="€", meaning="the same where types bid the median")]
-    cost_realized: Annotated[float, Headline(unit="€", meaning="what the bids cost as the week came, per MW and day")]
-    cost_realized_median: Annotated[float, Headline(unit="€", meaning="the same where types bid the median")]
+    cvar: Annotated[float, Headline("CVaR of the crowd's day per MW, scenarios, mean of the week", "€")]
+    cvar_median: Annotated[float, Headline("the same where types bid the median", "€")]
+    cost_realized: Annotated[float, Headline("what the bids cost as the week came, per MW and day", "€")]
+    cost_realized_median: Annotated[float, Headline("the same where types bid the median", "€")]
     efficiency: Annotated[
-        float | None,
-        Headline(meaning="(W − W_no)/(W* − W_no), negotiated; W* of HiGHS's relaxation, a bound", optional=True),
+        float | None, Headline("(W − W_no)/(W* − W_no), negotiated; W* of HiGHS's relaxation, a bound", optional=True)
     ]
-    efficiencies: Annotated[PerLabel, Headline(shape="{way: number}", meaning="of the baselines", optional=True)]
-    messages: Annotated[float, Headline(unit="messages per agent", meaning="of a day's negotiation")]
-    negotiation_seconds: Annotated[float, Headline(unit="s", meaning="of a day's, under the assumed latencies")]
-    gain: Annotated[PerLabel, Headline(shape="{type: number}", unit="€", meaning="of the week: tariff less settlement")]
-    paid_grid: Annotated[float, Headline(unit="€", meaning="to the grid beyond, the week")]
-    rent: Annotated[float, Headline(unit="€", meaning="kept by the feeder: fee and congestion")]
-    payments_sum: Annotated[float, Headline(unit="€", meaning="all payments together, zero but for rounding")]
-    malicious_cost: Annotated[float, Headline(unit="€", meaning="of the attack to all others, the week")]
-    malicious_gain: Annotated[float, Headline(unit="€", meaning="of the attack to the attackers; below 0: they lose")]
+    efficiencies: Annotated[PerLabel, Headline("of the baselines", shape="{way: number}", optional=True)]
+    messages: Annotated[float, Headline("of a day's negotiation", "messages per agent")]
+    negotiation_seconds: Annotated[float, Headline("of a day's, under the assumed latencies", "s")]
+    gain: Annotated[PerLabel, Headline("of the week: tariff less settlement", "€", shape="{type: number}")]
+    paid_grid: Annotated[float, Headline("to the grid beyond, the week", "€")]
+    rent: Annotated[float, Headline("kept by the feeder: fee and congestion", "€")]
+    payments_sum: Annotated[float, Headline("all payments together, zero but for rounding", "€")]
+    malicious_cost: Annotated[float, Headline("of the attack to all others, the week", "€")]
+    malicious_gain: Annotated[float, Headline("of the attack to the attackers; below 0: they lose", "€")]
     malicious_costs: Annotated[
-        list[float], Headline(shape="shares (0, 10, 20, 30%)", unit="€", meaning="malicious_cost by share of attackers")
+        list[float], Headline("malicious_cost by share of attackers", "€", shape="shares (0, 10, 20, 30%)")
     ]
-    success: Annotated[float, Headline(meaning="share of the payments made, in parts, under drawn balances")]
-    feasible: Annotated[
-        float, Headline(meaning="share that a flow through the drawn balances delivers: nobody beats it")
-    ]
-    fee_ppm: Annotated[float | None, Headline(unit="ppm", meaning="mean fee of those made", optional=True)]
+    success: Annotated[float, Headline("share of the payments made, in parts, under drawn balances")]
+    feasible: Annotated[float, Headline("share that a flow through the drawn balances delivers: nobody beats it")]
+    fee_ppm: Annotated[float | None, Headline("mean fee of those made", "ppm", optional=True)]
     latency: Annotated[
-        PerLabel | None,
-        Headline(shape="{percentile: number}", unit="ms", meaning="of payments, assumed", optional=True),
+        PerLabel | None, Headline("of payments, assumed", "ms", shape="{percentile: number}", optional=True)
     ]
 
 

@@ -37,32 +37,26 @@ SHARES = (0.0, 0.1, 0.2, 0.3)
 class EnergyMarketConfig(ProsumersConfig):
     """The crowd of `prosumers`, and what the week adds."""
 
-    day: Annotated[str | None, Parameter(meaning="first day of the week; null: the sunniest of the last year")] = None
-    operator: Annotated[str | None, Parameter(meaning="series of the operator's forecast that is used; null: none")] = (
-        None
-    )
-    trees: Annotated[int, Parameter(unit="trees", meaning="of the forecast, by each of two losses", minimum=1)] = 60
-    updates: Annotated[int, Parameter(unit="updates", meaning="of each head of the forecast", minimum=1)] = 200
-    scenarios: Annotated[int, Parameter(unit="scenarios", meaning="of every day", minimum=2, maximum=300)] = 40
-    short: Annotated[float, Parameter(unit="€/MWh", meaning="k⁺, beyond the price for what is short", minimum=0.0)] = (
-        30.0
-    )
-    left: Annotated[float, Parameter(unit="€/MWh", meaning="k⁻, below the price for what is left", minimum=0.0)] = 10.0
-    tail_mass: Annotated[float, Parameter(meaning="α, worst share of the scenarios", minimum=1e-3, maximum=1.0)] = 0.1
-    gamma: Annotated[float, Parameter(meaning="γ, weight of the CVaR in bids", minimum=0.0, maximum=1.0)] = 0.5
-    carbon: Annotated[float, Parameter(unit="€/t", meaning="price of carbon on top", minimum=0.0)] = 0.0
-    intensity: Annotated[float, Parameter(unit="t/MWh", meaning="carbon of the supply at the margin", minimum=0.0)] = (
-        0.4
-    )
-    size: Annotated[float, Parameter(unit="MW", meaning="mean load of the neighborhood", minimum=1e-6)] = 2.0
-    feeder: Annotated[float, Parameter(meaning="its feeder, in MW per MW of mean load", minimum=1e-6)] = 2.0
-    fee: Annotated[float, Parameter(unit="€/MWh", meaning="φ, of the grid each way", minimum=0.0)] = 5.0
-    rounds: Annotated[int, Parameter(unit="rounds", meaning="of negotiation", minimum=1)] = 120
-    malicious: Annotated[float, Parameter(meaning="share of agents that attack", minimum=0.0, maximum=0.3)] = 0.1
-    overstatement: Annotated[float, Parameter(meaning="share by which they report too much load", minimum=0.0)] = 0.5
-    graph: Annotated[str | None, Parameter(meaning="CSV of a channel graph; null: a synthetic one")] = None
-    nodes: Annotated[int, Parameter(unit="nodes", meaning="of the synthetic graph", minimum=40)] = 500
-    sat_per_euro: Annotated[float, Parameter(unit="sat/€", meaning="assumed rate", minimum=1e-3)] = 1000.0
+    day: Annotated[str | None, Parameter("first day of the week; null: the sunniest of the last year")] = None
+    operator: Annotated[str | None, Parameter("series of the operator's forecast that is used; null: none")] = None
+    trees: Annotated[int, Parameter("of the forecast, by each of two losses", "trees", minimum=1)] = 60
+    updates: Annotated[int, Parameter("of each head of the forecast", "updates", minimum=1)] = 200
+    scenarios: Annotated[int, Parameter("of every day", "scenarios", minimum=2, maximum=300)] = 40
+    short: Annotated[float, Parameter("k⁺, beyond the price for what is short", "€/MWh", minimum=0.0)] = 30.0
+    left: Annotated[float, Parameter("k⁻, below the price for what is left", "€/MWh", minimum=0.0)] = 10.0
+    tail_mass: Annotated[float, Parameter("α, worst share of the scenarios", minimum=1e-3, maximum=1.0)] = 0.1
+    gamma: Annotated[float, Parameter("γ, weight of the CVaR in bids", minimum=0.0, maximum=1.0)] = 0.5
+    carbon: Annotated[float, Parameter("price of carbon on top", "€/t", minimum=0.0)] = 0.0
+    intensity: Annotated[float, Parameter("carbon of the supply at the margin", "t/MWh", minimum=0.0)] = 0.4
+    size: Annotated[float, Parameter("mean load of the neighborhood", "MW", minimum=1e-6)] = 2.0
+    feeder: Annotated[float, Parameter("its feeder, in MW per MW of mean load", minimum=1e-6)] = 2.0
+    fee: Annotated[float, Parameter("φ, of the grid each way", "€/MWh", minimum=0.0)] = 5.0
+    rounds: Annotated[int, Parameter("of negotiation", "rounds", minimum=1)] = 120
+    malicious: Annotated[float, Parameter("share of agents that attack", minimum=0.0, maximum=0.3)] = 0.1
+    overstatement: Annotated[float, Parameter("share by which they report too much load", minimum=0.0)] = 0.5
+    graph: Annotated[str | None, Parameter("CSV of a channel graph; null: a synthetic one")] = None
+    nodes: Annotated[int, Parameter("of the synthetic graph", "nodes", minimum=40)] = 500
+    sat_per_euro: Annotated[float, Parameter("assumed rate", "sat/€", minimum=1e-3)] = 1000.0
 
 
 def forecast_week(config: EnergyMarketConfig, record: Hours, seed: int) -> tuple[dict[str, Any], int]:

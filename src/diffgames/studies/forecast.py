@@ -28,54 +28,47 @@ SCORED = ("Student's t", "log score", "normal", "week ago")
 class ForecastConfig:
     """The record, the target, the model."""
 
-    data: Annotated[str | None, Parameter(meaning="CSV of hourly series; null: a synthetic record")] = None
-    zone: Annotated[str, Parameter(meaning="ES, DE, AT, FR, or a clock's name like Europe/Madrid")] = "ES"
-    target: Annotated[str, Parameter(meaning="series to forecast")] = "load"
+    data: Annotated[str | None, Parameter("CSV of hourly series; null: a synthetic record")] = None
+    zone: Annotated[str, Parameter("ES, DE, AT, FR, or a clock's name like Europe/Madrid")] = "ES"
+    target: Annotated[str, Parameter("series to forecast")] = "load"
     operator: Annotated[
-        str | None, Parameter(meaning="the operator's day-ahead forecast of it that is used; null: none is")
+        str | None, Parameter("the operator's day-ahead forecast of it that is used; null: none is")
     ] = None
     columns: Annotated[
-        dict[str, str] | None, Parameter(shape="{name: column}", meaning="names here and in the file; null: the same")
+        dict[str, str] | None, Parameter("names here and in the file; null: the same", shape="{name: column}")
     ] = None
-    repair: Annotated[bool, Parameter(meaning="exchange day and month back where they were exchanged")] = False
-    trees: Annotated[
-        int, Parameter(unit="trees", meaning="boosted for the location, by each of two losses", minimum=1)
-    ] = 200
-    updates: Annotated[int, Parameter(unit="updates", meaning="of each head", minimum=1)] = 300
-    width: Annotated[int, Parameter(meaning="hidden units of a head", minimum=1)] = 16
-    half_life: Annotated[float, Parameter(unit="days", meaning="of what the scale remembers", minimum=0.1)] = 7.0
-    members: Annotated[int, Parameter(unit="scenarios", meaning="of every day", minimum=2, maximum=300)] = 50
+    repair: Annotated[bool, Parameter("exchange day and month back where they were exchanged")] = False
+    trees: Annotated[int, Parameter("boosted for the location, by each of two losses", "trees", minimum=1)] = 200
+    updates: Annotated[int, Parameter("of each head", "updates", minimum=1)] = 300
+    width: Annotated[int, Parameter("hidden units of a head", minimum=1)] = 16
+    half_life: Annotated[float, Parameter("of what the scale remembers", "days", minimum=0.1)] = 7.0
+    members: Annotated[int, Parameter("of every day", "scenarios", minimum=2, maximum=300)] = 50
 
 
 @dataclass(frozen=True, kw_only=True)
 class ForecastHeadline:
     """Scores of the last year."""
 
-    crps: Annotated[float, Headline(unit="MW", meaning="mean CRPS of Student's t, trained by CRPS")]
-    crps_gaussian: Annotated[float, Headline(unit="MW", meaning="of the normal law, trained alike")]
-    crps_log: Annotated[float, Headline(unit="MW", meaning="of Student's t trained by −log p")]
-    crps_naive: Annotated[float, Headline(unit="MW", meaning="of a week ago with its errors of the year before")]
-    coverage: Annotated[float, Headline(meaning="share of the hours inside the 90% interval")]
-    coverage_gaussian: Annotated[float, Headline(meaning="the same of the normal law")]
-    violations: Annotated[float, Headline(meaning="share of the hours above the 95% forecast")]
-    dm_statistic: Annotated[
-        float, Headline(meaning="Diebold–Mariano of daily CRPS, t − normal: below zero, t is better")
-    ]
-    dm_p: Annotated[float, Headline(meaning="its two-sided p, Bartlett over two days, HLN factor")]
-    dm_p_hours: Annotated[list[float], Headline(shape="24", meaning="p of every hour alone, adjusted by Holm's steps")]
-    energy_score: Annotated[float, Headline(unit="MW", meaning="mean energy score of the days' joint scenarios")]
-    energy_score_apart: Annotated[float, Headline(unit="MW", meaning="with hours drawn independently")]
-    variogram_score: Annotated[
-        float, Headline(unit="MW", meaning="mean variogram score, p = ½, of the joint scenarios")
-    ]
-    variogram_score_apart: Annotated[float, Headline(unit="MW", meaning="with hours drawn independently")]
-    error: Annotated[float, Headline(unit="MW", meaning="mean absolute error of the location")]
-    error_naive: Annotated[float, Headline(unit="MW", meaning="of the same hour a week ago")]
+    crps: Annotated[float, Headline("mean CRPS of Student's t, trained by CRPS", "MW")]
+    crps_gaussian: Annotated[float, Headline("of the normal law, trained alike", "MW")]
+    crps_log: Annotated[float, Headline("of Student's t trained by −log p", "MW")]
+    crps_naive: Annotated[float, Headline("of a week ago with its errors of the year before", "MW")]
+    coverage: Annotated[float, Headline("share of the hours inside the 90% interval")]
+    coverage_gaussian: Annotated[float, Headline("the same of the normal law")]
+    violations: Annotated[float, Headline("share of the hours above the 95% forecast")]
+    dm_statistic: Annotated[float, Headline("Diebold–Mariano of daily CRPS, t − normal: below zero, t is better")]
+    dm_p: Annotated[float, Headline("its two-sided p, Bartlett over two days, HLN factor")]
+    dm_p_hours: Annotated[list[float], Headline("p of every hour alone, adjusted by Holm's steps", shape="24")]
+    energy_score: Annotated[float, Headline("mean energy score of the days' joint scenarios", "MW")]
+    energy_score_apart: Annotated[float, Headline("with hours drawn independently", "MW")]
+    variogram_score: Annotated[float, Headline("mean variogram score, p = ½, of the joint scenarios", "MW")]
+    variogram_score_apart: Annotated[float, Headline("with hours drawn independently", "MW")]
+    error: Annotated[float, Headline("mean absolute error of the location", "MW")]
+    error_naive: Annotated[float, Headline("of the same hour a week ago", "MW")]
     error_operator: Annotated[
-        float | None,
-        Headline(unit="MW", meaning="of the operator's own forecast, where the file has it", optional=True),
+        float | None, Headline("of the operator's own forecast, where the file has it", "MW", optional=True)
     ]
-    weight: Annotated[float, Headline(meaning="w of the trees, chosen on the year before the last")]
+    weight: Annotated[float, Headline("w of the trees, chosen on the year before the last")]
 
 
 def record_of(config: ForecastConfig, seed: int) -> Hours:

@@ -35,60 +35,56 @@ Matrix = tuple[tuple[float, ...], ...]
 class GamesInGamesConfig:
     """The modes, the rates and the grid."""
 
-    A: Annotated[tuple[float, ...], Parameter(shape="regimes", unit="1/time", meaning="drift coefficient")] = (
-        0.1,
+    A: Annotated[tuple[float, ...], Parameter("drift coefficient", "1/time", shape="regimes")] = (0.1, 0.2, 0.4)
+    D: Annotated[tuple[float, ...], Parameter("gain of the disturbance", shape="regimes")] = (0.3, 0.4, 0.5)
+    Q: Annotated[tuple[float, ...], Parameter("running cost of X²", shape="regimes", minimum=0.0)] = (1.0, 1.5, 3.0)
+    S: Annotated[float, Parameter("cost of w²", minimum=1e-6)] = 2.0
+    sigma: Annotated[tuple[float, ...], Parameter("volatility Σ", "1/√time", shape="regimes", minimum=0.0)] = (
         0.2,
-        0.4,
+        0.3,
+        0.5,
     )
-    D: Annotated[tuple[float, ...], Parameter(shape="regimes", meaning="gain of the disturbance")] = (0.3, 0.4, 0.5)
-    Q: Annotated[tuple[float, ...], Parameter(shape="regimes", meaning="running cost of X²", minimum=0.0)] = (
-        1.0,
-        1.5,
-        3.0,
-    )
-    S: Annotated[float, Parameter(meaning="cost of w²", minimum=1e-6)] = 2.0
-    sigma: Annotated[
-        tuple[float, ...], Parameter(shape="regimes", unit="1/√time", meaning="volatility Σ", minimum=0.0)
-    ] = (0.2, 0.3, 0.5)
     jump_scale: Annotated[
-        tuple[float, ...], Parameter(shape="regimes", meaning="multiplicative jump E, one per unit of time")
+        tuple[float, ...], Parameter("multiplicative jump E, one per unit of time", shape="regimes")
     ] = (0.0, 0.2236067977, 0.4472135955)
-    jump_shift: Annotated[
-        tuple[float, ...], Parameter(shape="regimes", meaning="additive jump e, one per unit of time")
-    ] = (0.1, 0.1414213562, 0.2236067977)
-    base: Annotated[
-        Matrix, Parameter(shape="regimes × regimes", unit="1/time", meaning="rates μ⁰, zero diagonal", minimum=0.0)
-    ] = ((0.0, 0.4, 0.1), (0.6, 0.0, 0.3), (0.2, 0.8, 0.0))
-    attack: Annotated[
-        Matrix, Parameter(shape="regimes × regimes", unit="1/time", meaning="rates λ^att added", minimum=0.0)
-    ] = ((0.0, 0.5, 0.2), (0.0, 0.0, 0.5), (0.0, 0.0, 0.0))
+    jump_shift: Annotated[tuple[float, ...], Parameter("additive jump e, one per unit of time", shape="regimes")] = (
+        0.1,
+        0.1414213562,
+        0.2236067977,
+    )
+    base: Annotated[Matrix, Parameter("rates μ⁰, zero diagonal", "1/time", shape="regimes × regimes", minimum=0.0)] = (
+        (0.0, 0.4, 0.1),
+        (0.6, 0.0, 0.3),
+        (0.2, 0.8, 0.0),
+    )
+    attack: Annotated[Matrix, Parameter("rates λ^att added", "1/time", shape="regimes × regimes", minimum=0.0)] = (
+        (0.0, 0.5, 0.2),
+        (0.0, 0.0, 0.5),
+        (0.0, 0.0, 0.0),
+    )
     stabilize: Annotated[
-        Matrix, Parameter(shape="regimes × regimes", unit="1/time", meaning="rates λ^stab taken away", minimum=0.0)
+        Matrix, Parameter("rates λ^stab taken away", "1/time", shape="regimes × regimes", minimum=0.0)
     ] = ((0.0, 0.3, 0.05), (0.0, 0.0, 0.2), (0.0, 0.0, 0.0))
     reading: Annotated[
         Literal["feedback", "committed"],
-        Parameter(meaning="efforts take the inner value as given, or are policies that the inner players answer"),
+        Parameter("efforts take the inner value as given, or are policies that the inner players answer"),
     ] = "feedback"
-    mixed: Annotated[bool, Parameter(meaning="whether efforts may be drawn by lot")] = True
-    levels: Annotated[int, Parameter(meaning="levels of effort from 0 to 1; 2: all or nothing", minimum=2)] = 2
-    effort_attack: Annotated[float, Parameter(unit="cost", meaning="ρ_f of ½ρ_f f²; 0: bang-bang", minimum=0.0)] = 0.0
-    effort_stabilize: Annotated[float, Parameter(unit="cost", meaning="ρ_g of ½ρ_g g²; 0: bang-bang", minimum=0.0)] = (
-        0.0
-    )
-    horizon: Annotated[float, Parameter(unit="time", meaning="horizon T", minimum=1e-6)] = 1.0
-    width: Annotated[float, Parameter(meaning="the grid is −width … width", minimum=1e-3)] = 3.0
-    points: Annotated[int, Parameter(meaning="points of the grid, odd", minimum=21)] = 121
-    u_max: Annotated[float, Parameter(meaning="largest |u|", minimum=1e-3)] = 9.0
-    w_max: Annotated[float, Parameter(meaning="largest |w|", minimum=1e-3)] = 4.0
+    mixed: Annotated[bool, Parameter("whether efforts may be drawn by lot")] = True
+    levels: Annotated[int, Parameter("levels of effort from 0 to 1; 2: all or nothing", minimum=2)] = 2
+    effort_attack: Annotated[float, Parameter("ρ_f of ½ρ_f f²; 0: bang-bang", "cost", minimum=0.0)] = 0.0
+    effort_stabilize: Annotated[float, Parameter("ρ_g of ½ρ_g g²; 0: bang-bang", "cost", minimum=0.0)] = 0.0
+    horizon: Annotated[float, Parameter("horizon T", "time", minimum=1e-6)] = 1.0
+    width: Annotated[float, Parameter("the grid is −width … width", minimum=1e-3)] = 3.0
+    points: Annotated[int, Parameter("points of the grid, odd", minimum=21)] = 121
+    u_max: Annotated[float, Parameter("largest |u|", minimum=1e-3)] = 9.0
+    w_max: Annotated[float, Parameter("largest |w|", minimum=1e-3)] = 4.0
     steps: Annotated[
         int | None,
-        Parameter(
-            unit="steps", meaning="explicit time steps, a multiple of 20; null: as many as stability wants", minimum=1
-        ),
+        Parameter("explicit time steps, a multiple of 20; null: as many as stability wants", "steps", minimum=1),
     ] = None
-    start: Annotated[float, Parameter(meaning="state at t = 0, from which the leak is counted")] = 0.0
+    start: Annotated[float, Parameter("state at t = 0, from which the leak is counted")] = 0.0
     leak_tolerance: Annotated[
-        float, Parameter(meaning="largest probability of meeting an end of the grid", minimum=0.0, maximum=1.0)
+        float, Parameter("largest probability of meeting an end of the grid", minimum=0.0, maximum=1.0)
     ] = 0.05
 
 
@@ -100,27 +96,20 @@ Regimes = Any
 class GamesInGamesHeadline:
     """Values, efforts and mixing at the middle of the grid at t = 0, and how far all of it can be trusted."""
 
-    inner: Annotated[Regimes, Headline(shape="regimes", meaning="V at x = 0, t = 0", normalisation="P x² + r")]
-    outer: Annotated[Regimes, Headline(shape="regimes", meaning="U at x = 0, t = 0", normalisation="K x² + k")]
+    inner: Annotated[Regimes, Headline("V at x = 0, t = 0", shape="regimes", normalisation="P x² + r")]
+    outer: Annotated[Regimes, Headline("U at x = 0, t = 0", shape="regimes", normalisation="K x² + k")]
     inner_exogenous: Annotated[
-        Regimes,
-        Headline(shape="regimes", meaning="V at x = 0, t = 0 under the base rates", normalisation="P x² + r"),
+        Regimes, Headline("V at x = 0, t = 0 under the base rates", shape="regimes", normalisation="P x² + r")
     ]
-    attack: Annotated[Regimes, Headline(shape="regimes", meaning="mean effort f of the attacker at x = 0, t = 0")]
-    stabilize: Annotated[Regimes, Headline(shape="regimes", meaning="mean effort g of the defender at x = 0, t = 0")]
-    spectral_gap: Annotated[float, Headline(unit="1/time", meaning="λ₂ of the equilibrium generator at x = 0, t = 0")]
-    spectral_gap_exogenous: Annotated[float, Headline(unit="1/time", meaning="λ₂ of the base rates")]
-    stage_gap: Annotated[
-        float, Headline(meaning="largest duality gap of a stage game; committed: first-order gain left")
-    ]
-    isaacs_gap: Annotated[
-        float, Headline(unit="cost/time", meaning="largest min max − max min of the inner Hamiltonian")
-    ]
-    leak: Annotated[
-        float, Headline(meaning="probability, at equilibrium, of meeting an end of the grid before the horizon")
-    ]
+    attack: Annotated[Regimes, Headline("mean effort f of the attacker at x = 0, t = 0", shape="regimes")]
+    stabilize: Annotated[Regimes, Headline("mean effort g of the defender at x = 0, t = 0", shape="regimes")]
+    spectral_gap: Annotated[float, Headline("λ₂ of the equilibrium generator at x = 0, t = 0", "1/time")]
+    spectral_gap_exogenous: Annotated[float, Headline("λ₂ of the base rates", "1/time")]
+    stage_gap: Annotated[float, Headline("largest duality gap of a stage game; committed: first-order gain left")]
+    isaacs_gap: Annotated[float, Headline("largest min max − max min of the inner Hamiltonian", "cost/time")]
+    leak: Annotated[float, Headline("probability, at equilibrium, of meeting an end of the grid before the horizon")]
     finer_grid_change: Annotated[
-        float | None, Headline(meaning="largest change of V and U at half the spacing, inner half of the grid")
+        float | None, Headline("largest change of V and U at half the spacing, inner half of the grid")
     ]
 
 

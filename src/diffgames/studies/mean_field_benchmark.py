@@ -39,61 +39,49 @@ PerMethod = dict[str, float]
 class BenchmarkConfig:
     """The game, the methods and when they stop."""
 
-    game: Annotated[Name, Parameter(meaning="which test game")] = "lasry-lions-chain"
-    methods: Annotated[tuple[Method, ...], Parameter(shape="methods", meaning="how it is solved")] = (
+    game: Annotated[Name, Parameter("which test game")] = "lasry-lions-chain"
+    methods: Annotated[tuple[Method, ...], Parameter("how it is solved", shape="methods")] = (
         "newton",
         "mirror",
         "fictitious",
     )
-    tolerance: Annotated[
-        float, Parameter(unit="reward", meaning="exploitability at which a method stops", minimum=1e-13)
-    ] = 1e-10
-    iterations: Annotated[int, Parameter(unit="iterations", meaning="at most", minimum=1)] = 1000
-    rate: Annotated[
-        float | None, Parameter(meaning="α of mirror descent; null: 1, on the chain 0.025", minimum=1e-9)
-    ] = None
-    seed_of_game: Annotated[int, Parameter(meaning="seed of the (first) Garnet", minimum=0)] = 0
-    draws: Annotated[int, Parameter(unit="games", meaning="Garnets of consecutive seeds", minimum=1)] = 1
-    states: Annotated[int, Parameter(unit="states", meaning="of a Garnet", minimum=2)] = 10
-    actions: Annotated[int, Parameter(unit="actions", meaning="of a Garnet", minimum=1)] = 4
-    branching: Annotated[int, Parameter(unit="states", meaning="a Garnet's moves lead to", minimum=1)] = 4
-    structure: Annotated[Structure, Parameter(meaning="of a Garnet's rewards in the law")] = "monotone"
-    crowding: Annotated[float, Parameter(unit="reward", meaning="c, weight of the law in a Garnet's rewards")] = 1.0
-    mixing: Annotated[
-        float, Parameter(meaning="ρ, share of the law in a Garnet's moves", minimum=0.0, maximum=0.999)
-    ] = 0.2
+    tolerance: Annotated[float, Parameter("exploitability at which a method stops", "reward", minimum=1e-13)] = 1e-10
+    iterations: Annotated[int, Parameter("at most", "iterations", minimum=1)] = 1000
+    rate: Annotated[float | None, Parameter("α of mirror descent; null: 1, on the chain 0.025", minimum=1e-9)] = None
+    seed_of_game: Annotated[int, Parameter("seed of the (first) Garnet", minimum=0)] = 0
+    draws: Annotated[int, Parameter("Garnets of consecutive seeds", "games", minimum=1)] = 1
+    states: Annotated[int, Parameter("of a Garnet", "states", minimum=2)] = 10
+    actions: Annotated[int, Parameter("of a Garnet", "actions", minimum=1)] = 4
+    branching: Annotated[int, Parameter("a Garnet's moves lead to", "states", minimum=1)] = 4
+    structure: Annotated[Structure, Parameter("of a Garnet's rewards in the law")] = "monotone"
+    crowding: Annotated[float, Parameter("c, weight of the law in a Garnet's rewards", "reward")] = 1.0
+    mixing: Annotated[float, Parameter("ρ, share of the law in a Garnet's moves", minimum=0.0, maximum=0.999)] = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkHeadline:
     """The least exploitable policy and what every method came to."""
 
-    exploitability: Annotated[float, Headline(unit="reward", meaning="of the least exploitable policy, exact")]
+    exploitability: Annotated[float, Headline("of the least exploitable policy, exact", "reward")]
     exploitability_by_method: Annotated[
-        PerMethod, Headline(shape="{method: number}", unit="reward", meaning="at the last iteration, exact")
+        PerMethod, Headline("at the last iteration, exact", "reward", shape="{method: number}")
     ]
-    iterations: Annotated[dict[str, int], Headline(shape="{method: number}", unit="iterations", meaning="done")]
+    iterations: Annotated[dict[str, int], Headline("done", "iterations", shape="{method: number}")]
     converged: Annotated[
-        PerMethod, Headline(shape="{method: number}", meaning="share of the games solved within the tolerance")
+        PerMethod, Headline("share of the games solved within the tolerance", shape="{method: number}")
     ]
-    median: Annotated[
-        PerMethod, Headline(shape="{method: number}", unit="reward", meaning="median exploitability of the draws")
-    ]
-    worst: Annotated[
-        PerMethod, Headline(shape="{method: number}", unit="reward", meaning="largest exploitability of the draws")
-    ]
+    median: Annotated[PerMethod, Headline("median exploitability of the draws", "reward", shape="{method: number}")]
+    worst: Annotated[PerMethod, Headline("largest exploitability of the draws", "reward", shape="{method: number}")]
     law: Annotated[
         list[float],
         Headline(
+            "invariant law of that policy, of a finite horizon the last",
             shape="states",
-            meaning="invariant law of that policy, of a finite horizon the last",
             published="reference solution of the chain, eight digits",
         ),
     ]
-    value: Annotated[float, Headline(unit="reward", meaning="what the representative player earns")]
-    seconds: Annotated[
-        PerMethod, Headline(shape="{method: number}", unit="s", meaning="of one game, compiled", timing=True)
-    ]
+    value: Annotated[float, Headline("what the representative player earns", "reward")]
+    seconds: Annotated[PerMethod, Headline("of one game, compiled", "s", shape="{method: number}", timing=True)]
 
 
 def game_of(config: BenchmarkConfig, draw: int = 0) -> DiscreteMeanFieldGame:

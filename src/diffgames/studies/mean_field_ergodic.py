@@ -45,27 +45,25 @@ from diffgames.verification.certificate import Certificate, exact_gap
 class ErgodicConfig:
     """The game and its grid."""
 
-    coupling: Annotated[Literal["log", "linear"], Parameter(meaning="F: the logarithm of the density, or itself")] = (
-        "log"
-    )
-    g: Annotated[float, Parameter(meaning="weight of F; below 0 the crowd attracts")] = 1.0
-    k: Annotated[float, Parameter(meaning="weight of ½x²", minimum=1e-6)] = 1.0
-    sigma: Annotated[float, Parameter(unit="1/√time", meaning="noise", minimum=0.02)] = 1.0
-    width: Annotated[float, Parameter(meaning="the line is cut at ± this; 0: chosen by the game", minimum=0.0)] = 0.0
-    points: Annotated[int, Parameter(unit="cells", meaning="cells of the line", minimum=16)] = 400
+    coupling: Annotated[Literal["log", "linear"], Parameter("F: the logarithm of the density, or itself")] = "log"
+    g: Annotated[float, Parameter("weight of F; below 0 the crowd attracts")] = 1.0
+    k: Annotated[float, Parameter("weight of ½x²", minimum=1e-6)] = 1.0
+    sigma: Annotated[float, Parameter("noise", "1/√time", minimum=0.02)] = 1.0
+    width: Annotated[float, Parameter("the line is cut at ± this; 0: chosen by the game", minimum=0.0)] = 0.0
+    points: Annotated[int, Parameter("cells of the line", "cells", minimum=16)] = 400
 
 
 @dataclass(frozen=True, kw_only=True)
 class ErgodicHeadline:
     """The feedback, the law and the mean cost, and what they leave to gain."""
 
-    slope: Annotated[float, Headline(unit="1/time", meaning="a of u = −a x, by least squares under the law")]
-    variance: Annotated[float, Headline(meaning="variance of the law")]
+    slope: Annotated[float, Headline("a of u = −a x, by least squares under the law", "1/time")]
+    variance: Annotated[float, Headline("variance of the law")]
     exploitability: Annotated[
-        float, Headline(unit="cost/time", meaning="gain by the best reply to the frozen law on a four times finer grid")
+        float, Headline("gain by the best reply to the frozen law on a four times finer grid", "cost/time")
     ]
-    iterations: Annotated[int, Headline(unit="steps", meaning="Newton steps, those of games of more noise included")]
-    mass_error: Annotated[float, Headline(meaning="deviation of the total mass from one, nothing divided")]
+    iterations: Annotated[int, Headline("Newton steps, those of games of more noise included", "steps")]
+    mass_error: Annotated[float, Headline("deviation of the total mass from one, nothing divided")]
 
 
 class Confined(eqx.Module):
@@ -216,7 +214,7 @@ STUDY = Study(
     minutes={"quick": 0.3, "paper": 0.5},
     headline={
         **headline_words(ErgodicHeadline),
-        "lambda": Headline(unit="cost/time", meaning="λ, the mean cost per unit of time"),
+        "lambda": Headline("λ, the mean cost per unit of time", "cost/time"),
     },
     example="diffgames run mean-field-ergodic --set coupling=linear sigma=0.1",
     published="closed forms: exact for the logarithm, the limit without noise for the linear coupling",

@@ -58,11 +58,9 @@ class OTCConfig(CertificateParameters, MarketParameters, OwnAgents):
 
     taker_probabilities: Annotated[
         tuple[float, float, float] | None,
-        Parameter(
-            shape="3", meaning="fixed takers: probabilities to hold, buy and sell; null: they learn", minimum=0.0
-        ),
+        Parameter("fixed takers: probabilities to hold, buy and sell; null: they learn", shape="3", minimum=0.0),
     ] = None
-    profile: Annotated[str | None, Parameter(meaning="run folder whose profile plays instead of learning")] = None
+    profile: Annotated[str | None, Parameter("run folder whose profile plays instead of learning")] = None
 
 
 def run(config: OTCConfig, context: RunContext) -> StudyResult:
@@ -307,82 +305,76 @@ STUDY = Study(
     minutes={"quick": 4.0, "paper": 900.0},
     headline={
         "converged": Headline(
-            meaning="1 where rewards (and the exchange's share, if counted) settled, nobody below withdrawing; else 0",
+            "1 where rewards (and the exchange's share, if counted) settled, nobody below withdrawing; else 0",
             optional=True,
         ),
         "reward_slope": Headline(
+            "change of the reward over the last quarter of training, and half-width of its 95% interval",
             shape="{role_supertype: change and half-width}",
-            meaning="change of the reward over the last quarter of training, and half-width of its 95% interval",
             optional=True,
         ),
         "reward_first": Headline(
-            shape="{role_supertype: number}", meaning="mean episode reward, first tenth of training", optional=True
+            "mean episode reward, first tenth of training", shape="{role_supertype: number}", optional=True
         ),
         "reward_last": Headline(
-            shape="{role_supertype: number}", meaning="mean episode reward, last tenth of training (or evaluated)"
+            "mean episode reward, last tenth of training (or evaluated)", shape="{role_supertype: number}"
         ),
         "gap_by_type": Headline(
+            "gain of the best rule given the agent's type, and half-width of its 95% interval",
             shape="{agent and type: gain and half-width}",
-            meaning="gain of the best rule given the agent's type, and half-width of its 95% interval",
         ),
-        "market_share": Headline(shape="providers", unit="1", meaning="share of the takers' volume that `share` names"),
-        "pnl_spread": Headline(unit="ticks × lots", meaning="first provider's spread PnL per episode"),
-        "pnl_inventory": Headline(unit="ticks × lots", meaning="first provider's inventory PnL per episode"),
+        "market_share": Headline("share of the takers' volume that `share` names", "1", shape="providers"),
+        "pnl_spread": Headline("first provider's spread PnL per episode", "ticks × lots"),
+        "pnl_inventory": Headline("first provider's inventory PnL per episode", "ticks × lots"),
         "pnl_penalty": Headline(
-            unit="ticks × lots", meaning="first provider's change of ℓ per episode: what selling out costs (mark=book)"
+            "first provider's change of ℓ per episode: what selling out costs (mark=book)", "ticks × lots"
         ),
         "flow_variance_ratio": Headline(
-            unit="1",
-            meaning="variance of all takers' net flow a step over that of independent takers with the same frequencies",
+            "variance of all takers' net flow a step over that of independent takers with the same frequencies",
+            "1",
             optional=True,
         ),
-        "flow_variance_ratio_error": Headline(unit="1", meaning="half-width of its 95% interval", optional=True),
+        "flow_variance_ratio_error": Headline("half-width of its 95% interval", "1", optional=True),
         "flow_variance_ratio_10": Headline(
-            unit="1",
-            meaning="the same of flow over ten steps together, where a slow common order shows best",
-            optional=True,
+            "the same of flow over ten steps together, where a slow common order shows best", "1", optional=True
         ),
-        "flow_variance_ratio_10_error": Headline(unit="1", meaning="half-width of its 95% interval", optional=True),
+        "flow_variance_ratio_10_error": Headline("half-width of its 95% interval", "1", optional=True),
         "flow_variance_by_supertype": Headline(
+            "the same of the takers of each supertype alone; a herd has their number, independent takers 1",
+            "1",
             shape="{taker supertype: ratio and half-width}",
-            unit="1",
-            meaning="the same of the takers of each supertype alone; a herd has their number, independent takers 1",
             optional=True,
         ),
-        "hedge_fraction": Headline(unit="1", meaning="first provider's mean hedge fraction while it holds inventory"),
+        "hedge_fraction": Headline("first provider's mean hedge fraction while it holds inventory", "1"),
         "skew_intensity": Headline(
-            unit="market spreads per lot",
-            meaning="slope of the first provider's ε_skew on its inventory",
-            optional=True,
+            "slope of the first provider's ε_skew on its inventory", "market spreads per lot", optional=True
         ),
         "skew_standard_error": Headline(
-            unit="market spreads per lot",
-            meaning="standard error of the slope, clustered by episode, of evaluation alone",
+            "standard error of the slope, clustered by episode, of evaluation alone",
+            "market spreads per lot",
             optional=True,
         ),
-        "mean_abs_inventory": Headline(unit="lots", meaning="first provider's mean |inventory|"),
-        "holding_time": Headline(unit="steps", meaning="first provider's mean time until its inventory changes sign"),
+        "mean_abs_inventory": Headline("first provider's mean |inventory|", "lots"),
+        "holding_time": Headline("first provider's mean time until its inventory changes sign", "steps"),
         "pnl_by_agent": Headline(
+            "PnL per episode of an agent of every kind, and half-width of its 95% interval, held out",
+            "ticks × lots",
             shape="{agent: mean and half-width}",
-            unit="ticks × lots",
-            meaning="PnL per episode of an agent of every kind, and half-width of its 95% interval, held out",
         ),
-        "imbalance": Headline(
-            unit="lots or ticks × lots", meaning="largest sum over all accounts, zero up to rounding"
-        ),
+        "imbalance": Headline("largest sum over all accounts, zero up to rounding", "lots or ticks × lots"),
         "facts": Headline(
+            "stylised facts of the first exchange (docs/markets/tape.md has each with its unit)",
             shape="{statistic: source}",
-            meaning="stylised facts of the first exchange (docs/markets/tape.md has each with its unit)",
             optional=True,
         ),
-        "updates": Headline(unit="updates", meaning="policy updates made"),
+        "updates": Headline("policy updates made", "updates"),
         "kept_update": Headline(
-            unit="updates",
-            meaning="updates behind the kept profile: all, unless a supertype ends below withdrawing (docs/markets)",
+            "updates behind the kept profile: all, unless a supertype ends below withdrawing (docs/markets)",
+            "updates",
             optional=True,
         ),
         "agent_steps_per_second": Headline(
-            unit="1/s", meaning="agents' decisions per second of training", timing=True, optional=True
+            "agents' decisions per second of training", "1/s", timing=True, optional=True
         ),
     },
     example="diffgames run otc-market --set data=level2.csv.gz --set taker_counts=[12,4]",

@@ -45,13 +45,13 @@ QUICK = {
 class DifferentialParameters(CertificateParameters):
     """How a differential game is cut into decisions, and how these are learned."""
 
-    decisions: Annotated[int, Parameter(unit="steps", meaning="decisions of a player until the end", minimum=1)] = 20
-    substeps: Annotated[int, Parameter(unit="steps", meaning="Euler steps between decisions", minimum=1)] = 1
+    decisions: Annotated[int, Parameter("decisions of a player until the end", "steps", minimum=1)] = 20
+    substeps: Annotated[int, Parameter("Euler steps between decisions", "steps", minimum=1)] = 1
     horizon: Annotated[
-        float | None, Parameter(unit="time", meaning="where the game is cut; null: its own horizon", minimum=1e-9)
+        float | None, Parameter("where the game is cut; null: its own horizon", "time", minimum=1e-9)
     ] = None
     bound: Annotated[
-        float | None, Parameter(meaning="|control| at most this, for players whose game sets no bounds", minimum=1e-9)
+        float | None, Parameter("|control| at most this, for players whose game sets no bounds", minimum=1e-9)
     ] = None
 
 
@@ -102,16 +102,12 @@ def _study(game_of: Callable[[Any], AbstractMarkovGame], name: str, kind: str, s
         verify=lambda config, profile, context: _certify(game_of(config), profile, config, context),
         presets={"quick": QUICK, "paper": {}},
         headline={
-            "reward_first": Headline(
-                shape="{role: number}", meaning="mean episode reward per agent, first tenth of training"
-            ),
-            "reward_last": Headline(
-                shape="{role: number}", meaning="mean episode reward per agent, last tenth of training"
-            ),
-            "value": Headline(shape="{role: number}", meaning="mean episode reward per agent on held-out episodes"),
-            "updates": Headline(unit="updates", meaning="policy updates made"),
+            "reward_first": Headline("mean episode reward per agent, first tenth of training", shape="{role: number}"),
+            "reward_last": Headline("mean episode reward per agent, last tenth of training", shape="{role: number}"),
+            "value": Headline("mean episode reward per agent on held-out episodes", shape="{role: number}"),
+            "updates": Headline("policy updates made", "updates"),
             "agent_steps_per_second": Headline(
-                unit="1/s", meaning="agents' decisions per second of this process's training", timing=True
+                "agents' decisions per second of this process's training", "1/s", timing=True
             ),
         },
         example="diffgames run FILE.py:GAME --set updates=300 learning_rate=5e-4",

@@ -36,16 +36,14 @@ from diffgames.verification.verify import verify
 class OwnQuadraticConfig:
     """Where the game starts, and how it is simulated and certified."""
 
-    x0: Annotated[tuple[float, ...], Parameter(shape="n", meaning="state at time 0; empty: ones")] = ()
-    deviation: Annotated[float, Parameter(meaning="standard deviation of each component of it", minimum=0.0)] = 0.0
-    regime: Annotated[int, Parameter(meaning="regime at time 0", minimum=0)] = 0
-    horizon: Annotated[
-        float, Parameter(unit="time", meaning="where a game without end is cut to be simulated", minimum=1e-9)
-    ] = 10.0
-    paths: Annotated[int, Parameter(unit="paths", meaning="simulated paths", minimum=2)] = 4096
-    steps: Annotated[int, Parameter(unit="steps", meaning="Euler steps of a path (continuous time)", minimum=1)] = 500
+    x0: Annotated[tuple[float, ...], Parameter("state at time 0; empty: ones", shape="n")] = ()
+    deviation: Annotated[float, Parameter("standard deviation of each component of it", minimum=0.0)] = 0.0
+    regime: Annotated[int, Parameter("regime at time 0", minimum=0)] = 0
+    horizon: Annotated[float, Parameter("where a game without end is cut to be simulated", "time", minimum=1e-9)] = 10.0
+    paths: Annotated[int, Parameter("simulated paths", "paths", minimum=2)] = 4096
+    steps: Annotated[int, Parameter("Euler steps of a path (continuous time)", "steps", minimum=1)] = 500
     deviator_updates: Annotated[
-        int, Parameter(unit="updates", meaning="training of a deviator beside the exact one; 0: none", minimum=0)
+        int, Parameter("training of a deviator beside the exact one; 0: none", "updates", minimum=0)
     ] = 0
 
 
@@ -74,17 +72,14 @@ def study_of_quadratic_game(game: LinearQuadraticGame, name: str) -> Study:
         presets={"quick": {}, "paper": {"paths": 100_000, "steps": 2000, "deviator_updates": 300}},
         headline={
             "cost": Headline(
-                shape="{player: number}",
-                unit="cost",
-                meaning="expected cost from the start",
-                normalisation="x'Px (no ½)",
+                "expected cost from the start", "cost", shape="{player: number}", normalisation="x'Px (no ½)"
             ),
             "average_cost": Headline(
-                shape="{player: number}", unit="cost/time", meaning="where neither end nor discount is", optional=True
+                "where neither end nor discount is", "cost/time", shape="{player: number}", optional=True
             ),
             "growth": Headline(
-                unit="1/time",
-                meaning="of second moments in the closed loop without end: it is unstable where this is positive",
+                "of second moments in the closed loop without end: it is unstable where this is positive",
+                "1/time",
                 optional=True,
             ),
             "equilibria": Headline(
@@ -92,17 +87,17 @@ def study_of_quadratic_game(game: LinearQuadraticGame, name: str) -> Study:
                 "null: others may exist than this one, which finite horizons lead to from the terminal cost",
                 optional=True,
             ),
-            "gain0": Headline(shape="{player: regimes × k × (n + 1)}", meaning="gains on (x, 1) at t = 0"),
+            "gain0": Headline("gains on (x, 1) at t = 0", shape="{player: regimes × k × (n + 1)}"),
             "simulated_cost": Headline(
+                "mean over simulated paths up to the end, the step's error extrapolated",
+                "cost",
                 shape="{player: number}",
-                unit="cost",
-                meaning="mean over simulated paths up to the end, the step's error extrapolated",
                 optional=True,
             ),
             "simulated_cost_error": Headline(
-                shape="{player: number}", unit="cost", meaning="standard error of that mean", optional=True
+                "standard error of that mean", "cost", shape="{player: number}", optional=True
             ),
-            "escape_time": Headline(unit="time", meaning="first time-to-go at which values escape", optional=True),
+            "escape_time": Headline("first time-to-go at which values escape", "time", optional=True),
         },
         example="diffgames run FILE.py:GAME --set x0=[1,0] paths=20000 deviator_updates=100",
     )

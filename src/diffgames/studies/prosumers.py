@@ -33,50 +33,42 @@ HOUR = ("hour", np.arange(24), {"long_name": "hour of the local day", "units": "
 class ProsumersConfig:
     """The record, the day, the types; sizes per MW of mean load."""
 
-    data: Annotated[str | None, Parameter(meaning="CSV of hourly load, solar, wind, price; null: a drawn record")] = (
-        None
-    )
-    zone: Annotated[str, Parameter(meaning="ES, DE, AT, FR, or a clock's name like Europe/Madrid")] = "ES"
+    data: Annotated[str | None, Parameter("CSV of hourly load, solar, wind, price; null: a drawn record")] = None
+    zone: Annotated[str, Parameter("ES, DE, AT, FR, or a clock's name like Europe/Madrid")] = "ES"
     columns: Annotated[
-        dict[str, str] | None, Parameter(shape="{name: column}", meaning="names here and in the file; null: the same")
+        dict[str, str] | None, Parameter("names here and in the file; null: the same", shape="{name: column}")
     ] = None
-    repair: Annotated[bool, Parameter(meaning="exchange day and month back where they were exchanged")] = False
-    day: Annotated[str | None, Parameter(meaning="local date like 2018-06-14; null: the sunniest without gaps")] = None
+    repair: Annotated[bool, Parameter("exchange day and month back where they were exchanged")] = False
+    day: Annotated[str | None, Parameter("local date like 2018-06-14; null: the sunniest without gaps")] = None
     supply: Annotated[
         tuple[float, float] | None,
-        Parameter(shape="2", unit="€/MWh", meaning="α, β of the price α + β R; null: fitted to the record's price"),
+        Parameter("α, β of the price α + β R; null: fitted to the record's price", "€/MWh", shape="2"),
     ] = None
     share: Annotated[
         tuple[float, ...],
-        Parameter(shape="types", meaning="shares λ of the load: consumers, PV, PV and storage, industry", minimum=1e-9),
+        Parameter("shares λ of the load: consumers, PV, PV and storage, industry", shape="types", minimum=1e-9),
     ] = (0.45, 0.15, 0.2, 0.2)
-    pv: Annotated[float, Parameter(unit="MW", meaning="panels of a PV agent", minimum=0.0)] = 2.0
-    capacity: Annotated[float, Parameter(unit="MWh", meaning="S, of a battery", minimum=0.0)] = 6.0
-    power: Annotated[float, Parameter(unit="MW", meaning="C, of a battery each way", minimum=0.0)] = 1.5
+    pv: Annotated[float, Parameter("panels of a PV agent", "MW", minimum=0.0)] = 2.0
+    capacity: Annotated[float, Parameter("S, of a battery", "MWh", minimum=0.0)] = 6.0
+    power: Annotated[float, Parameter("C, of a battery each way", "MW", minimum=0.0)] = 1.5
     start: Annotated[
         tuple[float, float] | None,
-        Parameter(shape="2", unit="MWh", meaning="stored at midnight, uniform between; null: 0 to capacity"),
+        Parameter("stored at midnight, uniform between; null: 0 to capacity", "MWh", shape="2"),
     ] = None
-    flexible: Annotated[
-        float, Parameter(meaning="φ, share of industry's load that may move", minimum=0.0, maximum=1.0)
-    ] = 0.2
-    efficiency: Annotated[float, Parameter(meaning="η of a battery, each way", minimum=1e-3, maximum=1.0)] = 0.95
-    wear: Annotated[float, Parameter(unit="€/MWh", meaning="of a battery, each way", minimum=0.0)] = 2.0
-    moving: Annotated[float, Parameter(unit="€/MWh", meaning="what industry loses by load moved", minimum=0.0)] = 10.0
-    members: Annotated[int, Parameter(unit="agents", meaning="of each type's law", minimum=1)] = 8
-    spread: Annotated[float, Parameter(meaning="deviation of the logarithm of loads within a type", minimum=0.0)] = 0.3
+    flexible: Annotated[float, Parameter("φ, share of industry's load that may move", minimum=0.0, maximum=1.0)] = 0.2
+    efficiency: Annotated[float, Parameter("η of a battery, each way", minimum=1e-3, maximum=1.0)] = 0.95
+    wear: Annotated[float, Parameter("of a battery, each way", "€/MWh", minimum=0.0)] = 2.0
+    moving: Annotated[float, Parameter("what industry loses by load moved", "€/MWh", minimum=0.0)] = 10.0
+    members: Annotated[int, Parameter("of each type's law", "agents", minimum=1)] = 8
+    spread: Annotated[float, Parameter("deviation of the logarithm of loads within a type", minimum=0.0)] = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProsumersHeadline:
     """What everybody pays, what is lost, and the evening's price; per agent and day."""
 
-    cost: Annotated[
-        PerLabel, Headline(shape="{type: number}", unit="€", meaning="mean cost J where each takes the price")
-    ]
-    costs: Annotated[
-        dict[str, list[float]], Headline(shape="{way: types}", unit="€", meaning="the same in every way of deciding")
-    ]
+    cost: Annotated[PerLabel, Headline("mean cost J where each takes the price", "€", shape="{type: number}")]
+    costs: Annotated[dict[str, list[float]], Headline("the same in every way of deciding", "€", shape="{way: types}")]
     efficiency: Annotated[
         float | None,
         Headline(
@@ -86,32 +78,25 @@ class ProsumersHeadline:
         ),
     ]
     efficiencies: Annotated[
-        PerLabel, Headline(shape="{way: number}", meaning="the same in every way of deciding", optional=True)
+        PerLabel, Headline("the same in every way of deciding", shape="{way: number}", optional=True)
     ]
     price_of_anarchy: Annotated[
         float | None,
-        Headline(meaning="crowd's cost where each takes the price over the team's; null: not positive", optional=True),
+        Headline("crowd's cost where each takes the price over the team's; null: not positive", optional=True),
     ]
-    price_of_anarchy_types: Annotated[
-        float | None, Headline(meaning="the same where types decide as one", optional=True)
-    ]
-    exploitability: Annotated[float, Headline(unit="€", meaning="largest gain by a plan of one's own, in both games")]
+    price_of_anarchy_types: Annotated[float | None, Headline("the same where types decide as one", optional=True)]
+    exploitability: Annotated[float, Headline("largest gain by a plan of one's own, in both games", "€")]
     price_peak: Annotated[
-        PerLabel,
-        Headline(shape="{way: number}", unit="€/MWh", meaning="highest price of the day; mfg without batteries"),
+        PerLabel, Headline("highest price of the day; mfg without batteries", "€/MWh", shape="{way: number}")
     ]
     at_limits: Annotated[
-        PerLabel, Headline(shape="{way: number}", unit="h", meaning="hours that a battery ends full or empty, mean")
+        PerLabel, Headline("hours that a battery ends full or empty, mean", "h", shape="{way: number}")
     ]
-    discharged: Annotated[
-        PerLabel, Headline(shape="{way: number}", unit="MWh", meaning="by a battery in the day, mean")
-    ]
-    curtailed: Annotated[PerLabel, Headline(shape="{way: number}", unit="MWh", meaning="solar, per agent of the crowd")]
-    supply: Annotated[tuple[float, float], Headline(shape="2", unit="€/MWh", meaning="α, β of the supply curve")]
-    supply_r2: Annotated[
-        float | None, Headline(meaning="share of the price's variance that α + β R explains", optional=True)
-    ]
-    mean_load: Annotated[float, Headline(unit="MW", meaning="of the zone: so many agents")]
+    discharged: Annotated[PerLabel, Headline("by a battery in the day, mean", "MWh", shape="{way: number}")]
+    curtailed: Annotated[PerLabel, Headline("solar, per agent of the crowd", "MWh", shape="{way: number}")]
+    supply: Annotated[tuple[float, float], Headline("α, β of the supply curve", "€/MWh", shape="2")]
+    supply_r2: Annotated[float | None, Headline("share of the price's variance that α + β R explains", optional=True)]
+    mean_load: Annotated[float, Headline("of the zone: so many agents", "MW")]
 
 
 def record_of(config: ProsumersConfig, seed: int) -> Hours:

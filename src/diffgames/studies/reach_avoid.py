@@ -46,42 +46,24 @@ PLAYERS = ("evader", "pursuer")
 class ReachAvoidConfig:
     """The planes, the grid, and what the certificate may spend."""
 
-    evader_speed: Annotated[float, Parameter(unit="length/time", meaning="speed of the evader", minimum=0.0)] = 5.0
-    pursuer_speed: Annotated[float, Parameter(unit="length/time", meaning="speed of the pursuer", minimum=0.0)] = 5.0
-    evader_turn: Annotated[
-        float, Parameter(unit="rad/time", meaning="largest turn rate of the evader", minimum=0.0)
-    ] = 1.0
-    pursuer_turn: Annotated[
-        float, Parameter(unit="rad/time", meaning="largest turn rate of the pursuer", minimum=0.0)
-    ] = 1.0
-    radius: Annotated[float, Parameter(unit="length", meaning="capture radius R", minimum=1e-6)] = 5.0
-    horizon: Annotated[float, Parameter(unit="time", meaning="horizon", minimum=1e-6)] = 2.8
-    heading_noise: Annotated[
-        float, Parameter(unit="rad/√time", meaning="volatility of the relative heading", minimum=0.0)
-    ] = 0.0
-    low: Annotated[tuple[float, ...], Parameter(shape="2", unit="length", meaning="lowest x and y of the grid")] = (
-        -6.0,
-        -10.0,
-    )
-    high: Annotated[tuple[float, ...], Parameter(shape="2", unit="length", meaning="highest x and y of the grid")] = (
-        20.0,
-        10.0,
-    )
-    points: Annotated[tuple[int, ...], Parameter(shape="3", meaning="points along x, y and ψ", minimum=5)] = (
-        51,
-        51,
-        51,
-    )
-    flux: Annotated[Literal["upwind", "lax_friedrichs"], Parameter(meaning="monotone flux")] = "upwind"
-    finer: Annotated[bool, Parameter(meaning="solve on half the spacing too, for the certificate")] = True
+    evader_speed: Annotated[float, Parameter("speed of the evader", "length/time", minimum=0.0)] = 5.0
+    pursuer_speed: Annotated[float, Parameter("speed of the pursuer", "length/time", minimum=0.0)] = 5.0
+    evader_turn: Annotated[float, Parameter("largest turn rate of the evader", "rad/time", minimum=0.0)] = 1.0
+    pursuer_turn: Annotated[float, Parameter("largest turn rate of the pursuer", "rad/time", minimum=0.0)] = 1.0
+    radius: Annotated[float, Parameter("capture radius R", "length", minimum=1e-6)] = 5.0
+    horizon: Annotated[float, Parameter("horizon", "time", minimum=1e-6)] = 2.8
+    heading_noise: Annotated[float, Parameter("volatility of the relative heading", "rad/√time", minimum=0.0)] = 0.0
+    low: Annotated[tuple[float, ...], Parameter("lowest x and y of the grid", "length", shape="2")] = (-6.0, -10.0)
+    high: Annotated[tuple[float, ...], Parameter("highest x and y of the grid", "length", shape="2")] = (20.0, 10.0)
+    points: Annotated[tuple[int, ...], Parameter("points along x, y and ψ", shape="3", minimum=5)] = (51, 51, 51)
+    flux: Annotated[Literal["upwind", "lax_friedrichs"], Parameter("monotone flux")] = "upwind"
+    finer: Annotated[bool, Parameter("solve on half the spacing too, for the certificate")] = True
     steps: Annotated[
         int | None,
-        Parameter(
-            unit="steps", meaning="explicit time steps, a multiple of 14; null: as many as stability wants", minimum=1
-        ),
+        Parameter("explicit time steps, a multiple of 14; null: as many as stability wants", "steps", minimum=1),
     ] = None
-    starts: Annotated[int, Parameter(unit="paths", meaning="starts that are played out", minimum=4)] = 400
-    simulation_steps: Annotated[int, Parameter(unit="steps", meaning="steps of a played path", minimum=1)] = 280
+    starts: Annotated[int, Parameter("starts that are played out", "paths", minimum=4)] = 400
+    simulation_steps: Annotated[int, Parameter("steps of a played path", "steps", minimum=1)] = 280
 
 
 class UniformStarts(eqx.Module):
@@ -284,22 +266,22 @@ STUDY = Study(
     minutes={"quick": 1.0, "paper": 2.0},
     headline={
         "tube_fraction": Headline(
-            unit="1", meaning="share of the grid's points with V ≤ 0", published="hj_reachability, first order"
+            "share of the grid's points with V ≤ 0", "1", published="hj_reachability, first order"
         ),
-        "tube_volume": Headline(unit="length² rad", meaning="volume of V ≤ 0"),
-        "least_value": Headline(unit="length", meaning="smallest value on the grid"),
-        "isaacs_gap": Headline(unit="length/time", meaning="largest min max − max min of the Hamiltonian"),
+        "tube_volume": Headline("volume of V ≤ 0", "length² rad"),
+        "least_value": Headline("smallest value on the grid", "length"),
+        "isaacs_gap": Headline("largest min max − max min of the Hamiltonian", "length/time"),
         "finer_grid_change": Headline(
-            unit="length", meaning="mean |change| of the value at half the spacing, ends apart", optional=True
+            "mean |change| of the value at half the spacing, ends apart", "length", optional=True
         ),
-        "simulated_error": Headline(unit="length", meaning="mean of played least distance − R minus value"),
+        "simulated_error": Headline("mean of played least distance − R minus value", "length"),
         "evader_deviation_gain": Headline(
-            unit="length", meaning="mean gain over the value of the best constant turn, pursuer at its feedback"
+            "mean gain over the value of the best constant turn, pursuer at its feedback", "length"
         ),
         "pursuer_deviation_gain": Headline(
-            unit="length", meaning="mean gain over the value of the best constant turn, evader at its feedback"
+            "mean gain over the value of the best constant turn, evader at its feedback", "length"
         ),
-        "steps": Headline(unit="steps", meaning="explicit time steps"),
+        "steps": Headline("explicit time steps", "steps"),
     },
     example="diffgames run reach-avoid --set pursuer_speed=6 --set points=[61,61,61]",
     published=(

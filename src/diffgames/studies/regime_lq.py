@@ -53,43 +53,41 @@ MOST_COMMITTED = 4  # regimes; policies held for all time are 2^regimes a side
 class RegimeConfig:
     """First index = regime; a number stands for a 1×1 matrix."""
 
-    A: Annotated[PerRegime, Parameter(shape="regimes (× n × n)", unit="1/time", meaning="drift")] = (0.1, 0.2, 0.4)
-    B: Annotated[PerRegime, Parameter(shape="regimes (× n × k)", meaning="controller's input")] = (1.0, 1.0, 1.0)
-    D: Annotated[PerRegime, Parameter(shape="regimes (× n × d)", meaning="disturbance's input")] = (0.3, 0.4, 0.5)
-    Q: Annotated[PerRegime, Parameter(shape="regimes (× n × n)", meaning="running weight of x'Qx")] = (1.0, 1.5, 3.0)
-    R: Annotated[PerRegime, Parameter(shape="regimes (× k × k)", meaning="weight of u'Ru")] = (1.0, 1.0, 1.0)
-    S: Annotated[PerRegime, Parameter(shape="regimes (× d × d)", meaning="weight of −w'Sw")] = (2.0, 2.0, 2.0)
-    Q_T: Annotated[PerRegime, Parameter(shape="regimes (× n × n)", meaning="terminal weight")] = (1.0, 1.0, 1.0)
-    noise: Annotated[PerRegime, Parameter(shape="regimes (× n × w)", unit="1/√time", meaning="loading Σ of dW")] = (
-        0.2,
-        0.3,
-        0.5,
+    A: Annotated[PerRegime, Parameter("drift", "1/time", shape="regimes (× n × n)")] = (0.1, 0.2, 0.4)
+    B: Annotated[PerRegime, Parameter("controller's input", shape="regimes (× n × k)")] = (1.0, 1.0, 1.0)
+    D: Annotated[PerRegime, Parameter("disturbance's input", shape="regimes (× n × d)")] = (0.3, 0.4, 0.5)
+    Q: Annotated[PerRegime, Parameter("running weight of x'Qx", shape="regimes (× n × n)")] = (1.0, 1.5, 3.0)
+    R: Annotated[PerRegime, Parameter("weight of u'Ru", shape="regimes (× k × k)")] = (1.0, 1.0, 1.0)
+    S: Annotated[PerRegime, Parameter("weight of −w'Sw", shape="regimes (× d × d)")] = (2.0, 2.0, 2.0)
+    Q_T: Annotated[PerRegime, Parameter("terminal weight", shape="regimes (× n × n)")] = (1.0, 1.0, 1.0)
+    noise: Annotated[PerRegime, Parameter("loading Σ of dW", "1/√time", shape="regimes (× n × w)")] = (0.2, 0.3, 0.5)
+    jump_rate: Annotated[Rows, Parameter("intensities λ", "1/time", shape="regimes × laws", minimum=0.0)] = (
+        (1.0, 1.0),
+        (1.0, 1.0),
+        (1.0, 1.0),
     )
-    jump_rate: Annotated[
-        Rows, Parameter(shape="regimes × laws", unit="1/time", meaning="intensities λ", minimum=0.0)
-    ] = ((1.0, 1.0), (1.0, 1.0), (1.0, 1.0))
     jump_scale: Annotated[
-        PerLaw, Parameter(shape="regimes × laws (× n × n)", meaning="E: x jumps by E x + e (compensated)")
+        PerLaw, Parameter("E: x jumps by E x + e (compensated)", shape="regimes × laws (× n × n)")
     ] = ((0.0, 0.0), (0.22360679774997896, 0.0), (0.4472135954999579, 0.0))
-    jump_shift: Annotated[Shifts, Parameter(shape="regimes × laws (× n)", meaning="e: x jumps by E x + e")] = (
+    jump_shift: Annotated[Shifts, Parameter("e: x jumps by E x + e", shape="regimes × laws (× n)")] = (
         (0.0, 0.1),
         (0.0, 0.1414213562373095),
         (0.0, 0.22360679774997896),
     )
     generator: Annotated[
-        Rows, Parameter(shape="regimes × regimes", unit="1/time", meaning="rates, negative row sums on the diagonal")
+        Rows, Parameter("rates, negative row sums on the diagonal", "1/time", shape="regimes × regimes")
     ] = ((-0.5, 0.4, 0.1), (0.6, -0.9, 0.3), (0.2, 0.8, -1.0))
     attack: Annotated[
-        Rows, Parameter(shape="regimes × regimes", unit="1/time", meaning="rates the attacker can add", minimum=0.0)
+        Rows, Parameter("rates the attacker can add", "1/time", shape="regimes × regimes", minimum=0.0)
     ] = ((0.0, 0.5, 0.2), (0.0, 0.0, 0.5), (0.0, 0.0, 0.0))
     stabilize: Annotated[
-        Rows, Parameter(shape="regimes × regimes", unit="1/time", meaning="rates the stabilizer can take", minimum=0.0)
+        Rows, Parameter("rates the stabilizer can take", "1/time", shape="regimes × regimes", minimum=0.0)
     ] = ((0.0, 0.3, 0.05), (0.0, 0.0, 0.2), (0.0, 0.0, 0.0))
-    T: Annotated[float, Parameter(unit="time", meaning="horizon", minimum=1e-9)] = 1.0
-    paths: Annotated[int, Parameter(unit="paths", meaning="simulated paths", minimum=2)] = 16_384
-    steps: Annotated[int, Parameter(unit="steps", meaning="time steps of a path", minimum=2)] = 400
+    T: Annotated[float, Parameter("horizon", "time", minimum=1e-9)] = 1.0
+    paths: Annotated[int, Parameter("simulated paths", "paths", minimum=2)] = 16_384
+    steps: Annotated[int, Parameter("time steps of a path", "steps", minimum=2)] = 400
     switching: Annotated[
-        Literal["exogenous", "strategic"], Parameter(meaning="whether regimes switch by chance or are fought over")
+        Literal["exogenous", "strategic"], Parameter("whether regimes switch by chance or are fought over")
     ] = "strategic"
 
 
@@ -97,51 +95,44 @@ class RegimeConfig:
 class RegimeHeadline:
     """Both layers and the switching graph at t = 0, and what is simulated."""
 
-    P0: Annotated[list, Headline(shape="regimes (× n × n)", meaning="inner P at t = 0", normalisation="x'Px (no ½)")]
-    K0: Annotated[list, Headline(shape="regimes (× n × n)", meaning="outer K at t = 0", normalisation="x'Kx (no ½)")]
-    r0: Annotated[Any, Headline(shape="regimes", unit="cost", meaning="constant of the inner value at t = 0")]
-    k0: Annotated[Any, Headline(shape="regimes", unit="cost × time", meaning="constant of the outer value at t = 0")]
-    attack_effort: Annotated[Any, Headline(shape="regimes", meaning="attacker's effort f* at t = 0")]
-    stabilize_effort: Annotated[Any, Headline(shape="regimes", meaning="stabilizer's effort g* at t = 0")]
-    spectral_gap: Annotated[float, Headline(unit="1/time", meaning="λ₂ of the rates played at t = 0")]
+    P0: Annotated[list, Headline("inner P at t = 0", shape="regimes (× n × n)", normalisation="x'Px (no ½)")]
+    K0: Annotated[list, Headline("outer K at t = 0", shape="regimes (× n × n)", normalisation="x'Kx (no ½)")]
+    r0: Annotated[Any, Headline("constant of the inner value at t = 0", "cost", shape="regimes")]
+    k0: Annotated[Any, Headline("constant of the outer value at t = 0", "cost × time", shape="regimes")]
+    attack_effort: Annotated[Any, Headline("attacker's effort f* at t = 0", shape="regimes")]
+    stabilize_effort: Annotated[Any, Headline("stabilizer's effort g* at t = 0", shape="regimes")]
+    spectral_gap: Annotated[float, Headline("λ₂ of the rates played at t = 0", "1/time")]
     poincare: Annotated[
         float | None,
-        Headline(
-            unit="1/time", meaning="Poincaré constant of the same; null where a regime has no weight", optional=True
-        ),
+        Headline("Poincaré constant of the same; null where a regime has no weight", "1/time", optional=True),
     ]
     gap_sensitivity: Annotated[
-        Any,
-        Headline(
-            shape="regimes × regimes", meaning="∂λ₂/∂μ_ij of the same: what a little more switching i → j does to it"
-        ),
+        Any, Headline("∂λ₂/∂μ_ij of the same: what a little more switching i → j does to it", shape="regimes × regimes")
     ]
     outer_value: Annotated[
         float | None,
         Headline(
-            unit="cost × time",
-            meaning="outer value from x = (1, …, 1) in regime 0, feedback reading; null where switching is exogenous",
+            "outer value from x = (1, …, 1) in regime 0, feedback reading; null where switching is exogenous",
+            "cost × time",
             optional=True,
         ),
     ]
     committed_value: Annotated[
         list | None,
         Headline(
+            "the same where efforts are held for all time: max–min and min–max over such policies",
+            "cost × time",
             shape="2",
-            unit="cost × time",
-            meaning="the same where efforts are held for all time: max–min and min–max over such policies",
             optional=True,
         ),
     ]
     simulated_cost: Annotated[
-        float, Headline(unit="cost", meaning="inner cost of simulated paths from x = (1, …, 1), every regime alike")
+        float, Headline("inner cost of simulated paths from x = (1, …, 1), every regime alike", "cost")
     ]
-    simulated_cost_error: Annotated[float, Headline(unit="cost", meaning="its standard error")]
+    simulated_cost_error: Annotated[float, Headline("its standard error", "cost")]
     escape_time: Annotated[
         float | None,
-        Headline(
-            unit="time", meaning="first time-to-go at which P escapes, searched up to 10 T; null: none", optional=True
-        ),
+        Headline("first time-to-go at which P escapes, searched up to 10 T; null: none", "time", optional=True),
     ]
 
 

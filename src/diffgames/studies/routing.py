@@ -38,87 +38,70 @@ SHARES = (50, 90, 95, 99)
 class RoutingConfig:
     """The graph, the query, and the payments."""
 
-    graph: Annotated[str | None, Parameter(meaning="CSV of a channel graph; null: a synthetic scale-free one")] = None
-    nodes: Annotated[int, Parameter(unit="nodes", meaning="of the synthetic graph", minimum=3)] = 1000
-    links: Annotated[int, Parameter(unit="channels", meaning="that a new node of it opens", minimum=1)] = 4
-    source: Annotated[int, Parameter(meaning="number of the node that pays", minimum=0)] = 0
-    target: Annotated[int, Parameter(meaning="number of the node that the paths lead to", minimum=0)] = 500
-    amount: Annotated[
-        int, Parameter(unit="sat", meaning="amount that the paths carry", minimum=1, maximum=100_000_000)
-    ] = 100_000
-    k: Annotated[int, Parameter(unit="paths", meaning="cheapest paths asked for", minimum=1, maximum=1000)] = 5
-    alpha: Annotated[float, Parameter(meaning="α, weight of the fee as a share of the amount", minimum=0.0)] = 1000.0
-    beta: Annotated[float, Parameter(meaning="β, weight of 1 − capacity/largest capacity", minimum=0.0)] = 1.0
-    gamma: Annotated[float, Parameter(unit="1/block", meaning="γ, weight of the CLTV delay", minimum=0.0)] = 0.01
-    theta: Annotated[float, Parameter(meaning="θ, capacities below θ × amount are pruned", minimum=0.0)] = 1.0
-    caution: Annotated[float, Parameter(unit="1/nat", meaning="δ, weight of −ln(chance) in payments", minimum=0.0)] = (
-        1.0
+    graph: Annotated[str | None, Parameter("CSV of a channel graph; null: a synthetic scale-free one")] = None
+    nodes: Annotated[int, Parameter("of the synthetic graph", "nodes", minimum=3)] = 1000
+    links: Annotated[int, Parameter("that a new node of it opens", "channels", minimum=1)] = 4
+    source: Annotated[int, Parameter("number of the node that pays", minimum=0)] = 0
+    target: Annotated[int, Parameter("number of the node that the paths lead to", minimum=0)] = 500
+    amount: Annotated[int, Parameter("amount that the paths carry", "sat", minimum=1, maximum=100_000_000)] = 100_000
+    k: Annotated[int, Parameter("cheapest paths asked for", "paths", minimum=1, maximum=1000)] = 5
+    alpha: Annotated[float, Parameter("α, weight of the fee as a share of the amount", minimum=0.0)] = 1000.0
+    beta: Annotated[float, Parameter("β, weight of 1 − capacity/largest capacity", minimum=0.0)] = 1.0
+    gamma: Annotated[float, Parameter("γ, weight of the CLTV delay", "1/block", minimum=0.0)] = 0.01
+    theta: Annotated[float, Parameter("θ, capacities below θ × amount are pruned", minimum=0.0)] = 1.0
+    caution: Annotated[float, Parameter("δ, weight of −ln(chance) in payments", "1/nat", minimum=0.0)] = 1.0
+    payment: Annotated[int, Parameter("amount of the payments of `success`", "sat", minimum=1, maximum=100_000_000)] = (
+        1_000_000
     )
-    payment: Annotated[
-        int, Parameter(unit="sat", meaning="amount of the payments of `success`", minimum=1, maximum=100_000_000)
-    ] = 1_000_000
     further: Annotated[
-        tuple[int, ...],
-        Parameter(shape="further", unit="sat", meaning="other amounts paid", minimum=1, maximum=100_000_000),
+        tuple[int, ...], Parameter("other amounts paid", "sat", shape="further", minimum=1, maximum=100_000_000)
     ] = (100_000, 10_000_000)
-    payments: Annotated[int, Parameter(unit="payments", meaning="tried at each amount", minimum=1)] = 500
+    payments: Annotated[int, Parameter("tried at each amount", "payments", minimum=1)] = 500
     destinations: Annotated[
         Literal["first", "random"],
-        Parameter(meaning="the nodes of the lowest numbers, or drawn from the largest component at `amount`"),
+        Parameter("the nodes of the lowest numbers, or drawn from the largest component at `amount`"),
     ] = "first"
-    balances: Annotated[BalanceLaw, Parameter(meaning="law of the drawn balances")] = "uniform"
-    tries: Annotated[int, Parameter(unit="tries", meaning="of a payment at most", minimum=1)] = 60
-    fees_compared: Annotated[
-        int, Parameter(unit="payments", meaning="so many are held against the least fees", minimum=0)
-    ] = 10
-    queries: Annotated[int, Parameter(unit="queries", meaning="drawn and timed", minimum=1)] = 50
+    balances: Annotated[BalanceLaw, Parameter("law of the drawn balances")] = "uniform"
+    tries: Annotated[int, Parameter("of a payment at most", "tries", minimum=1)] = 60
+    fees_compared: Annotated[int, Parameter("so many are held against the least fees", "payments", minimum=0)] = 10
+    queries: Annotated[int, Parameter("drawn and timed", "queries", minimum=1)] = 50
 
 
 @dataclass(frozen=True, kw_only=True)
 class RoutingHeadline:
     """Paths, time, success, fees."""
 
-    costs: Annotated[tuple[float, ...], Headline(shape="paths", meaning="Σ w of the cheapest paths by (7.1)")]
-    milliseconds: Annotated[
-        float, Headline(unit="ms", meaning="median time of a query on the ranked graph", timing=True)
-    ]
-    milliseconds_95: Annotated[float, Headline(unit="ms", meaning="95% of the queries take less", timing=True)]
-    milliseconds_scipy: Annotated[float, Headline(unit="ms", meaning="median of scipy's yen, the same", timing=True)]
+    costs: Annotated[tuple[float, ...], Headline("Σ w of the cheapest paths by (7.1)", shape="paths")]
+    milliseconds: Annotated[float, Headline("median time of a query on the ranked graph", "ms", timing=True)]
+    milliseconds_95: Annotated[float, Headline("95% of the queries take less", "ms", timing=True)]
+    milliseconds_scipy: Annotated[float, Headline("median of scipy's yen, the same", "ms", timing=True)]
     directions: Annotated[
         dict[str, int],
         Headline(
+            "usable after pruning, the cheapest between each pair of nodes, within the largest component",
             shape="{which: number}",
-            meaning="usable after pruning, the cheapest between each pair of nodes, within the largest component",
         ),
     ]
-    component: Annotated[int, Headline(unit="nodes", meaning="in the largest strong component of the usable graph")]
-    success: Annotated[float, Headline(meaning="share of the payments made in parts", published="Core Lightning")]
-    success_interval: Annotated[tuple[float, float], Headline(shape="2", meaning="its 95% interval (Wilson)")]
-    success_single: Annotated[float, Headline(meaning="share made along one path", published="Core Lightning")]
-    success_one_try: Annotated[float, Headline(meaning="share made at the first try")]
-    feasible: Annotated[
-        float, Headline(meaning="share that a flow through the drawn balances delivers: nobody beats it")
-    ]
-    amounts: Annotated[list[int], Headline(shape="amounts", unit="sat", meaning="all amounts paid, rising")]
+    component: Annotated[int, Headline("in the largest strong component of the usable graph", "nodes")]
+    success: Annotated[float, Headline("share of the payments made in parts", published="Core Lightning")]
+    success_interval: Annotated[tuple[float, float], Headline("its 95% interval (Wilson)", shape="2")]
+    success_single: Annotated[float, Headline("share made along one path", published="Core Lightning")]
+    success_one_try: Annotated[float, Headline("share made at the first try")]
+    feasible: Annotated[float, Headline("share that a flow through the drawn balances delivers: nobody beats it")]
+    amounts: Annotated[list[int], Headline("all amounts paid, rising", "sat", shape="amounts")]
     success_by_amount: Annotated[
-        dict[str, list[float]],
-        Headline(shape="{payer: amounts}", meaning="shares of payments made, and that a flow delivers"),
+        dict[str, list[float]], Headline("shares of payments made, and that a flow delivers", shape="{payer: amounts}")
     ]
-    tries: Annotated[float, Headline(unit="tries", meaning="mean, of payments in parts")]
-    parts: Annotated[float | None, Headline(unit="parts", meaning="mean, of those made", optional=True)]
-    fee_ppm: Annotated[
-        float | None, Headline(unit="ppm", meaning="mean fee of those made in parts, of the amount", optional=True)
-    ]
-    fee_compared_ppm: Annotated[
-        float | None, Headline(unit="ppm", meaning="fee_ppm of the first so many made", optional=True)
-    ]
+    tries: Annotated[float, Headline("mean, of payments in parts", "tries")]
+    parts: Annotated[float | None, Headline("mean, of those made", "parts", optional=True)]
+    fee_ppm: Annotated[float | None, Headline("mean fee of those made in parts, of the amount", "ppm", optional=True)]
+    fee_compared_ppm: Annotated[float | None, Headline("fee_ppm of the first so many made", "ppm", optional=True)]
     fee_least_ppm: Annotated[
-        float | None,
-        Headline(unit="ppm", meaning="least of a flow for these that knows the balances, no base fees", optional=True),
+        float | None, Headline("least of a flow for these that knows the balances, no base fees", "ppm", optional=True)
     ]
     latency: Annotated[
         dict[str, float] | None,
-        Headline(shape="{percentile: number}", unit="ms", meaning="of payments in parts, by assumption", optional=True),
+        Headline("of payments in parts, by assumption", "ms", shape="{percentile: number}", optional=True),
     ]
 
 

@@ -47,55 +47,52 @@ SEARCH = 10.0
 class TypedConfig:
     """One entry per type: a number, or a matrix where agents have several states."""
 
-    share: Annotated[
-        tuple[float, ...], Parameter(shape="types", meaning="shares of the types, sum one", minimum=0.0)
-    ] = (0.6, 0.4)
-    a: Annotated[PerType, Parameter(shape="types (× n × n)", unit="1/time", meaning="drift")] = (0.1, -0.2)
-    b: Annotated[PerType, Parameter(shape="types (× n × k)", meaning="input")] = (1.0, 0.8)
-    kappa: Annotated[PerType, Parameter(shape="types (× n × n)", unit="1/time", meaning="pull κ of x̄")] = (0.3, 0.2)
-    sigma: Annotated[PerType, Parameter(shape="types (× n × w)", unit="1/√time", meaning="own noise")] = (0.3, 0.2)
-    q: Annotated[PerType, Parameter(shape="types (× n × n)", meaning="weight of ½ x²")] = (1.0, 0.8)
-    r: Annotated[PerType, Parameter(shape="types (× k × k)", meaning="weight of ½ u²")] = (0.5, 1.0)
-    s: Annotated[PerType, Parameter(shape="types (× n × n)", meaning="weight of x x̄")] = (0.4, 0.2)
-    q_T: Annotated[PerType, Parameter(shape="types (× n × n)", meaning="terminal weight of ½ x²")] = (0.5, 1.0)
-    m0: Annotated[States, Parameter(shape="types (× n)", meaning="mean states at the start")] = (1.0, -0.5)
-    var0: Annotated[PerType, Parameter(shape="types (× n × n)", meaning="covariances at the start")] = (0.04, 0.09)
-    T: Annotated[float, Parameter(unit="time", meaning="horizon", minimum=1e-9)] = 1.0
+    share: Annotated[tuple[float, ...], Parameter("shares of the types, sum one", shape="types", minimum=0.0)] = (
+        0.6,
+        0.4,
+    )
+    a: Annotated[PerType, Parameter("drift", "1/time", shape="types (× n × n)")] = (0.1, -0.2)
+    b: Annotated[PerType, Parameter("input", shape="types (× n × k)")] = (1.0, 0.8)
+    kappa: Annotated[PerType, Parameter("pull κ of x̄", "1/time", shape="types (× n × n)")] = (0.3, 0.2)
+    sigma: Annotated[PerType, Parameter("own noise", "1/√time", shape="types (× n × w)")] = (0.3, 0.2)
+    q: Annotated[PerType, Parameter("weight of ½ x²", shape="types (× n × n)")] = (1.0, 0.8)
+    r: Annotated[PerType, Parameter("weight of ½ u²", shape="types (× k × k)")] = (0.5, 1.0)
+    s: Annotated[PerType, Parameter("weight of x x̄", shape="types (× n × n)")] = (0.4, 0.2)
+    q_T: Annotated[PerType, Parameter("terminal weight of ½ x²", shape="types (× n × n)")] = (0.5, 1.0)
+    m0: Annotated[States, Parameter("mean states at the start", shape="types (× n)")] = (1.0, -0.5)
+    var0: Annotated[PerType, Parameter("covariances at the start", shape="types (× n × n)")] = (0.04, 0.09)
+    T: Annotated[float, Parameter("horizon", "time", minimum=1e-9)] = 1.0
     reading: Annotated[
-        Reading, Parameter(meaning="who decides: every agent, a maker per type (open, feedback), one planner")
+        Reading, Parameter("who decides: every agent, a maker per type (open, feedback), one planner")
     ] = "mfg"
-    agents: Annotated[int, Parameter(unit="agents", meaning="agents of each type in a crowd", minimum=2)] = 1000
-    crowds: Annotated[int, Parameter(unit="crowds", meaning="independent crowds simulated", minimum=2)] = 16
-    steps: Annotated[int, Parameter(unit="steps", meaning="time steps of the simulation", minimum=2)] = 200
+    agents: Annotated[int, Parameter("agents of each type in a crowd", "agents", minimum=2)] = 1000
+    crowds: Annotated[int, Parameter("independent crowds simulated", "crowds", minimum=2)] = 16
+    steps: Annotated[int, Parameter("time steps of the simulation", "steps", minimum=2)] = 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class TypedHeadline:
     """The feedback at t = 0, the laws of the types, and what the second routes say."""
 
-    P0: Annotated[list, Headline(shape="types (× n × n)", meaning="P at t = 0", normalisation="½ x'Px")]
-    xi0: Annotated[list, Headline(shape="types (× n)", meaning="ξ at t = 0 on the equilibrium path")]
-    mean_T: Annotated[list, Headline(shape="types (× n)", meaning="mean of every type at T")]
-    xbar_T: Annotated[float | list, Headline(shape="scalar or n", meaning="mean over all agents at T")]
-    cost: Annotated[Any, Headline(shape="types", unit="cost", meaning="expected cost of an agent of every type")]
+    P0: Annotated[list, Headline("P at t = 0", shape="types (× n × n)", normalisation="½ x'Px")]
+    xi0: Annotated[list, Headline("ξ at t = 0 on the equilibrium path", shape="types (× n)")]
+    mean_T: Annotated[list, Headline("mean of every type at T", shape="types (× n)")]
+    xbar_T: Annotated[float | list, Headline("mean over all agents at T", shape="scalar or n")]
+    cost: Annotated[Any, Headline("expected cost of an agent of every type", "cost", shape="types")]
     escape_time: Annotated[
         float | None,
         Headline(
-            unit="time",
-            meaning="first time-to-go at which P, or det Ψ22, breaks down, searched up to 10 T; null: none",
+            "first time-to-go at which P, or det Ψ22, breaks down, searched up to 10 T; null: none",
+            "time",
             optional=True,
         ),
     ]
-    mean_cost: Annotated[float, Headline(unit="cost", meaning="the same over all agents, Σ λ_τ J_τ")]
-    simulated_mean_cost: Annotated[float, Headline(unit="cost", meaning="mean_cost of the simulated agents")]
-    simulated_mean_cost_error: Annotated[
-        float, Headline(unit="cost", meaning="its standard error, over independent crowds")
-    ]
+    mean_cost: Annotated[float, Headline("the same over all agents, Σ λ_τ J_τ", "cost")]
+    simulated_mean_cost: Annotated[float, Headline("mean_cost of the simulated agents", "cost")]
+    simulated_mean_cost_error: Annotated[float, Headline("its standard error, over independent crowds", "cost")]
     route_error: Annotated[
         float | None,
-        Headline(
-            meaning="largest difference of ξ(0) to the boundary value problem; null for feedback Nash", optional=True
-        ),
+        Headline("largest difference of ξ(0) to the boundary value problem; null for feedback Nash", optional=True),
     ]
 
 
