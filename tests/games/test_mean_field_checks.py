@@ -9,11 +9,11 @@ import pytest
 from congestion import Bump, congestion, unit_interval
 from diffgames.errors import InvalidInput
 from diffgames.games.mean_field_checks import check_game
+from diffgames.games.mean_field_frozen import frozen
 from diffgames.games.mean_field_grid import AgentType, Density, LogDensity, TypedMeanFieldGame
 from diffgames.numerics.cells import CellAxis, Cells
 from diffgames.solvers.mean_field_ergodic import solve_ergodic
 from diffgames.solvers.mean_field_newton import solve_mean_field
-from diffgames.verification.mean_field_response import frozen
 
 
 def lone(features=None, horizon=1.0, **change):

@@ -8,9 +8,10 @@ import pytest
 
 from congestion import congestion, unit_interval
 from diffgames.errors import InvalidInput
+from diffgames.games.mean_field_frozen import frozen
 from diffgames.numerics.cells import CellAxis, Cells
 from diffgames.solvers.mean_field_newton import solve_mean_field
-from diffgames.verification.mean_field_response import CrowdSearch, frozen, response_gaps, trained_gap
+from diffgames.verification.mean_field_response import CrowdSearch, response_gaps, trained_gap
 
 DISTANCE = "distance of the law from its policies, W1"
 

@@ -51,10 +51,17 @@ class DiscreteMeanFieldGame(eqx.Module):
         return jax.vmap(self.transition)(steps, law), jax.vmap(self.reward)(steps, law)
 
 
+class PlayedPolicy(eqx.Module):
+    """A policy with the law it is said to make: what is simulated and certified."""
+
+    policy: Policy
+    law: Law
+
+
 def checked(game: DiscreteMeanFieldGame) -> DiscreteMeanFieldGame:
     """The game; `InvalidInput` where horizon, discount, laws or kernels are none, told at the first law."""
     law = np.asarray(game.initial, float)
-    if law.ndim != 1 or (law < 0).any() or abs(law.sum() - 1) > 1e-9:
+    if law.ndim != 1 or not (law >= 0).all() or abs(law.sum() - 1) > 1e-9:
         raise InvalidInput("initial", law.tolist(), "probabilities of the states, non-negative and of sum one")
     if game.horizon is not None and game.horizon < 0:
         raise InvalidInput("horizon", game.horizon, "the last time T, at least 0, or None for a stationary game")

@@ -19,8 +19,11 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from diffgames.errors import InvalidInput
 from diffgames.games.differential import DifferentialGame, Profile
 from diffgames.games.linear_quadratic import LinearQuadraticGame
-from diffgames.numerics.precision import keeping_double
+from diffgames.games.mean_field_discrete import PlayedPolicy
+from diffgames.games.mean_field_frozen import FrozenCrowd
+from diffgames.numerics.precision import in_double, keeping_double
 from diffgames.simulation.jumps import first_fault, report_fault
+from diffgames.simulation.mean_field_paths import chain_agents, crowd_agents
 from diffgames.simulation.rollout import Batch, Scheme, run_batch
 from diffgames.simulation.steps import run_steps
 from diffgames.simulation.target import law_of, played, started
@@ -84,10 +87,17 @@ def simulate(
     terminal cost where one was handed over, else none. With `antithetic`, paths come in pairs on opposite Brownian
     increments and uniforms. Raises `InvalidInput` for a jump or switching rate that is negative or no number where a
     path meets it (under a transformation of JAX such paths are NaN).
+
+    Paths of a mean-field game are those of one agent of each type against the law of its solution
+    (`simulation.mean_field_paths`); those on finitely many states earn rewards, which stand in `costs`.
     """
     game, profile = played(game, profile, horizon)
     if key is None:
         raise InvalidInput("key", None, "a key, such as jax.random.key(0)")
+    if isinstance(profile, FrozenCrowd | PlayedPolicy):
+        if antithetic or initial is not None:
+            raise InvalidInput("antithetic, initial", (antithetic, initial), "False and None: the law says who starts")
+        return _crowd(game, profile, key, (paths, steps, keep), horizon)
     if isinstance(game, LinearQuadraticGame) and game.discrete:
         return _discrete(game, profile, key, (paths, steps, keep), antithetic, horizon, initial)
     game = started(as_differential(game), initial)
@@ -134,21 +144,71 @@ def _discrete(
     law = law_of([0.0] * (game.size - 1) if initial is None else initial, game.size - 1)
     law = jax.tree.map(lambda leaf: leaf.astype(game.terminal.dtype) if eqx.is_inexact_array(leaf) else leaf, law)
     states, regimes, controls, costs = run_steps(game, profile, law, key, paths, length)
-    own = jax.nn.one_hot(regimes, game.regime_count, dtype=costs.dtype)
+    names = tuple(player.name for player in game.players)
+    return _gathered(jnp.arange(length + 1.0), states, (regimes, game.regime_count), controls, costs, names, keep)
+
+
+def _gathered(
+    time: Array,
+    states: Array,
+    regimes: tuple[Array, int],
+    controls: tuple[Array, ...],
+    costs: Array,
+    players: tuple[str, ...],
+    keep: int,
+) -> Paths:
+    """Paths of arrays that hold every time of every path; regimes with their number."""
+    own = jax.nn.one_hot(*regimes, dtype=costs.dtype)
     return Paths(
-        time=jnp.arange(length + 1, dtype=costs.dtype),
+        time=time.astype(costs.dtype),
         mean=jnp.mean(states, axis=0),
         deviation=jnp.std(states, axis=0),
         occupation=jnp.mean(own, axis=0),
         costs=costs,
         cost=jnp.mean(costs, axis=0),
-        standard_error=jnp.std(costs, axis=0) / math.sqrt(max(paths - 1, 1)),
+        standard_error=jnp.std(costs, axis=0) / math.sqrt(max(len(costs) - 1, 1)),
         state=states[:, ::keep] if keep else None,
-        regime=regimes[:, ::keep] if keep else None,
+        regime=regimes[0][:, ::keep] if keep else None,
         control=tuple(one[:, ::keep] for one in controls) if keep else None,
-        players=tuple(player.name for player in game.players),
+        players=players,
         keep=keep,
     )
+
+
+@in_double
+def _crowd(
+    game: Any,
+    profile: FrozenCrowd | PlayedPolicy,
+    key: PRNGKeyArray,
+    sizes: tuple[int, int | None, int],
+    horizon: float | int | None,
+) -> Paths:
+    """Paths of single agents against the law of a crowd; states of a chain are regimes, and its control an action."""
+    paths, steps, keep = sizes
+    chain = isinstance(profile, PlayedPolicy)
+    if chain and steps is None:
+        steps = horizon if game.horizon is None else game.times
+    fine = (steps is not None and steps >= 1) and (not chain or game.horizon is None or steps == game.times)
+    words = f"{game.times}, the decisions of the game" if chain and game.horizon is not None else "at least 1"
+    for name, value, right, allowed in (
+        ("paths", paths, paths >= 1, "an integer, at least 1"),
+        ("steps", steps, fine, f"an integer, {words}"),
+        ("keep", keep, fine and keep >= 0 and (not keep or int(steps or 1) % keep == 0), "a divisor of steps, or 0"),
+    ):
+        if not right:
+            raise InvalidInput(name, value, allowed)
+    count = int(steps or 1)
+    if isinstance(profile, PlayedPolicy):
+        states, actions, costs = chain_agents(game, profile, key, paths, count)
+        size, time = len(game.initial), jnp.arange(count + 1.0)
+        ends = (states, size), (actions[:, :, None],), costs[:, None], ("representative player",)
+        return _gathered(time, states[:, :, None].astype(costs.dtype), *ends, keep)
+    crowd = profile.within(game)
+    states, controls, costs = crowd_agents(crowd, key, paths, count)
+    names = tuple(f"type {k}" for k in range(len(crowd.game.types)))
+    alone = jnp.zeros(states.shape[:2], jnp.int32), 1
+    played = tuple(controls[:, :, k : k + 1] for k in range(len(names)))
+    return _gathered(jnp.linspace(0.0, crowd.horizon, count + 1), states, alone, played, costs, names, keep)
 
 
 def as_differential(game: Any) -> DifferentialGame:

@@ -29,6 +29,7 @@ from diffgames.errors import InvalidInput, suggestion
 from diffgames.games.mean_field_discrete import (
     DiscreteMeanFieldGame,
     Law,
+    PlayedPolicy,
     Policy,
     action_values,
     best_action_values,
@@ -53,6 +54,11 @@ class MeanFieldSolution(eqx.Module):
     iterations: Int[Array, ""]
     tolerance: float = eqx.field(static=True)
     history: Float[Array, " counts"]
+
+    @property
+    def profile(self) -> PlayedPolicy:
+        """The policy and its law, as `simulate` and `verify` take them."""
+        return PlayedPolicy(self.policy, self.law)
 
     @property
     def converged(self) -> bool:

@@ -30,6 +30,7 @@ from jaxtyping import Array, Float
 
 from diffgames.errors import InvalidInput, RunFailed
 from diffgames.games.mean_field_checks import check_effort, check_game, edge_words
+from diffgames.games.mean_field_frozen import FrozenCrowd, frozen
 from diffgames.games.mean_field_grid import TypedMeanFieldGame, with_numbers
 from diffgames.numerics.cells import Cells, Resolvent
 from diffgames.numerics.precision import in_double
@@ -61,6 +62,16 @@ class MeanFieldSolution:
     cautions: tuple[str, ...] = field(default=())
     prices: Float[np.ndarray, "n K"] = field(default_factory=lambda: np.zeros((0, 0)))
     """Marginal prices at which a market clears."""
+
+    @property
+    def game(self) -> TypedMeanFieldGame:
+        """The game that was solved."""
+        return self.scheme.game
+
+    @property
+    def profile(self) -> FrozenCrowd:
+        """Controls and laws, as `simulate` and `verify` take them; `InvalidInput` where agents have two states."""
+        return frozen(self.game, self.scheme.cells, self.control, self.mass)
 
     @property
     def converged(self) -> bool:

@@ -7,6 +7,7 @@
 | `MarketMakingGame` | `solve_market_maker`, exact on the inventory grid |
 | `PortfolioGame`, `InterBankGame`, `ExponentialAffineGame` | the equilibrium in closed form |
 | `DistributedGame` with linear-quadratic costs | `potential_lq.exact`, the potential's optimum |
+| `DiscreteMeanFieldGame` | `mean_field_discrete.solve_mean_field`, Newton's method |
 
 Games that have no solver without further choices (a grid, a policy, a reading) are refused with the name of what takes
 them. A solver of one's own is any function of the game.
@@ -35,6 +36,8 @@ from diffgames.games.interbank import InterBankGame
 from diffgames.games.linear_quadratic import LinearQuadraticGame
 from diffgames.games.market_making import MarketMakingGame
 from diffgames.games.mean_field import TypedGame
+from diffgames.games.mean_field_discrete import DiscreteMeanFieldGame
+from diffgames.games.mean_field_grid import TypedMeanFieldGame
 from diffgames.games.partial_observation import PartiallyObservedGame
 from diffgames.games.portfolio import PortfolioGame
 from diffgames.numerics.memory import DOUBLE, check_memory
@@ -42,6 +45,7 @@ from diffgames.numerics.precision import solving_in_double
 from diffgames.solvers.kalman import separate
 from diffgames.solvers.linear_quadratic_solution import LinearQuadraticSolution
 from diffgames.solvers.market_making import solve_market_maker
+from diffgames.solvers.mean_field_discrete import solve_mean_field
 from diffgames.solvers.potential_lq import exact, is_linear_quadratic
 from diffgames.solvers.recursion import Recursion
 from diffgames.solvers.riccati import Riccati, float64
@@ -113,6 +117,19 @@ def _(game: DifferentialGame) -> Solver:
         type(game).__name__,
         f"a game that is solved in closed form, or solver=…: {choices}; or as_markov_game and train",
     )
+
+
+@natural_solver.register
+def _(game: DiscreteMeanFieldGame) -> Solver:
+    return solve_mean_field
+
+
+@natural_solver.register
+def _(game: TypedMeanFieldGame) -> Solver:
+    choices = "partial(mean_field_newton.solve_mean_field, cells=Cells(…), steps=…)"
+    if not np.isfinite(game.horizon):
+        choices = "partial(mean_field_ergodic.solve_ergodic, cells=Cells(…))"
+    raise InvalidInput("solver", "natural", f"solver={choices}: a crowd needs cells")
 
 
 @natural_solver.register

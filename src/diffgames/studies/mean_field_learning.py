@@ -20,6 +20,7 @@ from matplotlib.axes import Axes
 from scipy.special import stdtrit
 
 from diffgames.errors import InvalidInput
+from diffgames.games.mean_field_frozen import frozen
 from diffgames.learning.crowd_policy import CrowdLearning, law_under, learn_in_crowd
 from diffgames.learning.two_timescales import (
     DRIFTS,
@@ -37,7 +38,7 @@ from diffgames.studies.mean_field import MeanFieldConfig, cells_of, game_of
 from diffgames.studies.rates import fitted_exponent
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.verification.certificate import Certificate
-from diffgames.verification.mean_field_response import frozen, response_gaps
+from diffgames.verification.mean_field_response import response_gaps
 
 PerDrift = dict[str, float]
 LEARNERS = ("printed step", "floor subtracted", "slow critic", "constant step")

@@ -13,6 +13,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from diffgames.errors import InvalidInput
+from diffgames.games.mean_field_frozen import frozen
 from diffgames.games.trade_crowding import TradeCrowding
 from diffgames.numerics.cells import CellAxis, Cells
 from diffgames.plotting import COLOURS, axes_or_new, label
@@ -21,7 +22,7 @@ from diffgames.studies.axes import disagreements
 from diffgames.studies.context import RunContext
 from diffgames.studies.drawing import Drawing
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
-from diffgames.verification.mean_field_response import CrowdSearch, frozen, response_gaps, trained_gaps
+from diffgames.verification.mean_field_response import CrowdSearch, response_gaps, trained_gaps
 from diffgames.verification.verify import Verification
 
 PerType = tuple[float, ...]

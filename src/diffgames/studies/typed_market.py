@@ -26,6 +26,7 @@ from jaxtyping import Array, Float
 from matplotlib.axes import Axes
 
 from diffgames.errors import InvalidInput
+from diffgames.games.mean_field_frozen import frozen
 from diffgames.games.mean_field_grid import READINGS, AgentType, Felt, NormalDensity, TypedMeanFieldGame
 from diffgames.games.mean_field_market import Market
 from diffgames.numerics.cells import CellAxis, Cells
@@ -36,7 +37,7 @@ from diffgames.studies.axes import disagreements
 from diffgames.studies.context import RunContext
 from diffgames.studies.drawing import Drawing
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
-from diffgames.verification.mean_field_response import CrowdSearch, frozen, response_gaps, trained_gaps
+from diffgames.verification.mean_field_response import CrowdSearch, response_gaps, trained_gaps
 from diffgames.verification.verify import Verification
 
 PerType = tuple[float, ...]
