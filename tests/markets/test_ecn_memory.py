@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from diffgames.errors import InvalidInput, RunFailed
+from diffgames.markets import facts
 from diffgames.markets.depth_book import DepthBook, best_ask, best_bid, market_spread, mid_price, top_levels
 from diffgames.markets.ecn_memory_fit import fit_memory, free_lunch, simulate_memory
 from diffgames.markets.ecn_scores import simulated_statistics
@@ -58,6 +59,22 @@ def test_a_wandering_spread_and_the_rest_of_the_record_are_kept(fitted):
     np.testing.assert_allclose(simulated["sd_volume"], recorded["sd_volume"], rtol=0.25)
     np.testing.assert_allclose(simulated["mean_volume"], recorded["mean_volume"], rtol=0.1)
     assert set(report.energy_score) == {"train", "validation", "test"} and "cells" in str(report)
+
+
+def test_a_full_queue_goes_on_foretelling_the_price():
+    """Planted: the mid follows the imbalance at the best three times in ten besides. Half of it is kept."""
+    data, rng = synthetic_level2(seconds=2400, seed=5), np.random.default_rng(8)
+    bid, ask = data.bid_size[:, 0], data.ask_size[:, 0]
+    sign = np.where(rng.random(len(data)) < 0.3, np.sign(bid - ask), 0).astype(int)
+    shift = data.tick * np.concatenate([[0], np.cumsum(sign[:-1])])[:, None]
+    told = dataclasses.replace(data, bid_price=data.bid_price + shift, ask_price=data.ask_price + shift)
+    model, _ = fit_memory(told, levels=3)
+    paths = simulate_memory(model, jax.random.key(0), 64, 300)
+    recorded, simulated = (
+        facts.statistics(series)["imbalance_correlation"]
+        for series in (facts.of_level2(told, 3, 200), facts.of_paths(paths, 100))
+    )
+    assert recorded > 0.3 and simulated > recorded / 2
 
 
 def test_the_uniform_law_on_recorded_transitions_is_stationary(fitted):

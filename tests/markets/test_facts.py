@@ -31,6 +31,18 @@ def test_a_random_walk_has_the_facts_of_its_law():
         assert abs(value - true) < 2 * half and half < 0.1 * max(true, 0.1), name
 
 
+def test_a_full_queue_foretells_the_price_as_planted():
+    """The mid follows the sign of the imbalance with probability p and stays otherwise: correlation √p, then none."""
+    rng, p, shape = np.random.default_rng(4), 0.3, (101, 2000)
+    sign, follows = rng.choice([-1.0, 1.0], shape), rng.random(shape) < p
+    mid = np.cumsum(np.where(follows, sign, 0.0), axis=0)
+    values = facts.with_intervals(series_of(mid[:-1], bid=2 + sign[1:], ask=2 - sign[1:]))
+    for name, truth in (("imbalance_correlation", p**0.5), ("imbalance_correlation_5", (p / 5) ** 0.5)):
+        value, half = values[name]
+        assert abs(value - truth) < 2 * half < 0.05, name
+    assert np.isnan(statistics(series_of(mid))["imbalance_correlation"])  # queues that never differ tell nothing
+
+
 def test_order_flow_and_resilience_of_a_hand_made_book():
     """Bid stays and gains 3; ask's last 2 lots go and 7 stand a tick above; two steps on the spread is back."""
     mid = np.array([0.5, 1.0, 1.0, 0.5, 0.5, 0.5, 0.5])[:, None]

@@ -12,6 +12,9 @@ a step, s_t the spread, and C(x, k) the autocorrelation of x at lag k within blo
   at the best ask likewise with prices negated (Cont, Kukanov and Stoikov, J. Financial Econometrics 12, 2014, equation
   (4)): `flow_autocorrelation` is C(e_bid − e_ask, 1), `volume_per_step` is E(|e_bid| + |e_ask|), which a series of
   books shows whether it was traded or not;
+* `imbalance_correlation` (and `_5`): that of the imbalance (V_bid − V_ask)/(V_bid + V_ask) at the best with the change
+  of the mid over the next step (and five), by which a full queue foretells the price (Gould and Bonart, Market
+  Microstructure and Liquidity 2, 2016);
 * `level_deviation_l` is the standard deviation of the volume at level l, `level_volume_deviation` their mean;
 * `resilience`: of the ticks by which spreads widened in a step, the share that is gone `RESILIENCE` steps later.
 
@@ -104,6 +107,8 @@ def statistics(series: BookSeries) -> dict[str, float]:
         "change_autocorrelation": float(autocorrelation(change, 1)),
         "absolute_change_autocorrelation": float(autocorrelation(np.abs(change), 1)),
         "flow_autocorrelation": float(autocorrelation(bid - ask, 1)),
+        "imbalance_correlation": _foretold(series, 1),
+        "imbalance_correlation_5": _foretold(series, 5),
         "best_volume_autocorrelation": float(best[0]),
         "best_volume_autocorrelation_60": float(best[1]),
         "level_volume_deviation": float(deviation.mean()),
@@ -179,6 +184,17 @@ def _order_flow(price: np.ndarray, volume: np.ndarray) -> np.ndarray:
 
 def _deviation(mid: np.ndarray, lag: int) -> float:
     return float(np.std(mid[lag:] - mid[:-lag]) / np.sqrt(lag)) if len(mid) > lag else float("nan")
+
+
+def _foretold(series: BookSeries, lag: int) -> float:
+    """The correlation of the imbalance at the best with the mid's change over the next `lag` steps."""
+    bid, ask = series.bid[:-lag, :, 0], series.ask[:-lag, :, 0]
+    both = bid + ask
+    imbalance = np.divide(bid - ask, both, out=np.zeros_like(both), where=both > 0)
+    change = series.mid[lag:] - series.mid[:-lag]
+    imbalance, change = imbalance - _mean(imbalance), change - _mean(change)
+    scale = np.sqrt(np.sum(imbalance**2) * np.sum(change**2))
+    return float(np.sum(imbalance * change) / scale) if scale > 0 else float("nan")
 
 
 def _resilience(spread: np.ndarray) -> float:
