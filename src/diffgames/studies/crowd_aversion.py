@@ -32,46 +32,38 @@ from diffgames.verification.certificate import Certificate
 class AversionConfig(CrowdParameters):
     """The game, by kernel and network."""
 
-    targets: Annotated[
-        Matrix, Parameter(unit="length", shape="players x d", meaning="where each player wants to end")
-    ] = (
+    targets: Annotated[Matrix, Parameter("where each player wants to end", "length", shape="players x d")] = (
         (0.5, 0.5),
         (0.5, 0.5),
         (0.5, 0.5),
         (0.5, 0.5),
     )
-    terminal_weight: Annotated[float, Parameter(meaning="w in the terminal cost ½ w |x − d|²", minimum=1e-9)] = 1.0
+    terminal_weight: Annotated[float, Parameter("w in the terminal cost ½ w |x − d|²", minimum=1e-9)] = 1.0
     policy: Annotated[
         Literal["linear", "ladder", "network"],
-        Parameter(meaning="linear gains; gains, then gains plus residual network; the network of Appendix A alone"),
+        Parameter("linear gains; gains, then gains plus residual network; the network of Appendix A alone"),
     ] = "ladder"
-    grade: Annotated[
-        float, Parameter(meaning="grading of the steps towards T; 1 is uniform", minimum=1.0, maximum=6.0)
-    ] = 1.0
+    grade: Annotated[float, Parameter("grading of the steps towards T; 1 is uniform", minimum=1.0, maximum=6.0)] = 1.0
     fine_steps: Annotated[
-        int, Parameter(unit="steps", meaning="Euler steps of the last epochs of the gains, and of judging", minimum=2)
+        int, Parameter("Euler steps of the last epochs of the gains, and of judging", "steps", minimum=2)
     ] = 100
     kernel: Annotated[
         Literal["gaussian", "indicator", "quadratic", "cucker-smale"],
-        Parameter(meaning="interaction kernel (Example 6.1); with cucker-smale players steer their velocities"),
+        Parameter("interaction kernel (Example 6.1); with cucker-smale players steer their velocities"),
     ] = "gaussian"
-    kernel_height: Annotated[float, Parameter(meaning="h of the kernel; negative turns aversion into attraction")] = 0.5
-    kernel_rate: Annotated[float, Parameter(unit="1/length²", meaning="c in exp(−c |z|²)", minimum=1e-9)] = 100.0
-    radius: Annotated[float, Parameter(unit="length", meaning="personal space of the indicator", minimum=1e-9)] = 0.1
-    smoothing: Annotated[float, Parameter(unit="length", meaning="softness of its edge", minimum=1e-9)] = 0.05
-    exponent: Annotated[float, Parameter(meaning="β of cucker-smale", minimum=0.0)] = 0.5
+    kernel_height: Annotated[float, Parameter("h of the kernel; negative turns aversion into attraction")] = 0.5
+    kernel_rate: Annotated[float, Parameter("c in exp(−c |z|²)", "1/length²", minimum=1e-9)] = 100.0
+    radius: Annotated[float, Parameter("personal space of the indicator", "length", minimum=1e-9)] = 0.1
+    smoothing: Annotated[float, Parameter("softness of its edge", "length", minimum=1e-9)] = 0.05
+    exponent: Annotated[float, Parameter("β of cucker-smale", minimum=0.0)] = 0.5
     speed: Annotated[
         float | None,
-        Parameter(
-            unit="length/time",
-            meaning="bound of velocities' differences, for α with cucker-smale; null: none",
-            minimum=0.0,
-        ),
+        Parameter("bound of velocities' differences, for α with cucker-smale; null: none", "length/time", minimum=0.0),
     ] = None
-    weights: Annotated[
-        Matrix | None, Parameter(shape="players x players", meaning="q_ij, i's care for j; null: 1 for all")
-    ] = None
-    symmetric: Annotated[bool, Parameter(meaning="`weights` are symmetric (then α = 0); checked")] = True
+    weights: Annotated[Matrix | None, Parameter("q_ij, i's care for j; null: 1 for all", shape="players x players")] = (
+        None
+    )
+    symmetric: Annotated[bool, Parameter("`weights` are symmetric (then α = 0); checked")] = True
 
 
 def kernel_of(config: AversionConfig) -> AbstractKernel:

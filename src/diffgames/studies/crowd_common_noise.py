@@ -24,12 +24,12 @@ from diffgames.verification.certificate import Certificate
 class CommonNoiseConfig(CrowdParameters):
     """The flocking game, moved by common noise."""
 
-    noise: Annotated[float, Parameter(unit="length/√time", meaning="σ of the players' own noise", minimum=0.0)] = 0.0
-    jump_size: Annotated[float, Parameter(unit="length", meaning="γ, own jumps along each axis", minimum=0.0)] = 0.0
+    noise: Annotated[float, Parameter("σ of the players' own noise", "length/√time", minimum=0.0)] = 0.0
+    jump_size: Annotated[float, Parameter("γ, own jumps along each axis", "length", minimum=0.0)] = 0.0
     common_jump_size: Annotated[
-        float, Parameter(unit="length", meaning="γ₀, jumps shared by all players, along each axis", minimum=0.0)
+        float, Parameter("γ₀, jumps shared by all players, along each axis", "length", minimum=0.0)
     ] = 0.3
-    kernel_scale: Annotated[float, Parameter(meaning="s in the kernel K = ½ s |z|²")] = 1.0
+    kernel_scale: Annotated[float, Parameter("s in the kernel K = ½ s |z|²")] = 1.0
 
 
 def game_of(config: CommonNoiseConfig):

@@ -30,18 +30,18 @@ Network = Literal["uniform", "groups", "weights"]
 class FlockingConfig(CrowdParameters):
     """The game on one or several networks."""
 
-    networks: Annotated[tuple[Network, ...], Parameter(shape="networks", meaning="networks to solve, one by one")] = (
+    networks: Annotated[tuple[Network, ...], Parameter("networks to solve, one by one", shape="networks")] = (
         "uniform",
         "groups",
     )
     groups: Annotated[
-        tuple[tuple[int, ...], ...], Parameter(shape="groups of players", meaning="who flocks with whom, from 1")
+        tuple[tuple[int, ...], ...], Parameter("who flocks with whom, from 1", shape="groups of players")
     ] = ((2, 3), (1, 4))
     weights: Annotated[
-        Matrix | None, Parameter(shape="players x players", meaning="q_ij of the network `weights`, i's care for j")
+        Matrix | None, Parameter("q_ij of the network `weights`, i's care for j", shape="players x players")
     ] = None
-    symmetric: Annotated[bool, Parameter(meaning="`weights` are symmetric (then α = 0); checked")] = True
-    kernel_scale: Annotated[float, Parameter(meaning="s in the kernel K = ½ s |z|²")] = 1.0
+    symmetric: Annotated[bool, Parameter("`weights` are symmetric (then α = 0); checked")] = True
+    kernel_scale: Annotated[float, Parameter("s in the kernel K = ½ s |z|²")] = 1.0
 
 
 def games_of(config: FlockingConfig) -> dict[str, DistributedGame]:

@@ -38,20 +38,14 @@ METHODS: tuple[Towards, ...] = get_args(Towards)
 class MethodsConfig(MotionParameters):
     """The flocking game with uniform weights, and what every method may spend."""
 
-    steps: Annotated[int, Parameter(unit="steps", meaning="Euler steps", minimum=2)] = 50
-    grade: Annotated[
-        float, Parameter(meaning="grading of the steps towards T; 1 is uniform", minimum=1.0, maximum=6.0)
-    ] = 1.5
-    paths: Annotated[int, Parameter(unit="paths", meaning="fresh paths per gradient step", minimum=2)] = 200
-    learning_rate: Annotated[float, Parameter(meaning="Adam's rate, of every method", minimum=1e-9)] = 0.05
-    inner: Annotated[
-        int, Parameter(unit="steps", meaning="gradient steps between two looks; a best response's own", minimum=1)
-    ] = 25
-    rounds: Annotated[int, Parameter(unit="rounds", meaning="of `inner` steps each, at most", minimum=1)] = 60
-    held_paths: Annotated[int, Parameter(unit="paths", meaning="held-out paths of the watch", minimum=10)] = 4000
-    tolerance: Annotated[
-        float, Parameter(meaning="excess of the potential over its optimum, relative", minimum=1e-6)
-    ] = 0.05
+    steps: Annotated[int, Parameter("Euler steps", "steps", minimum=2)] = 50
+    grade: Annotated[float, Parameter("grading of the steps towards T; 1 is uniform", minimum=1.0, maximum=6.0)] = 1.5
+    paths: Annotated[int, Parameter("fresh paths per gradient step", "paths", minimum=2)] = 200
+    learning_rate: Annotated[float, Parameter("Adam's rate, of every method", minimum=1e-9)] = 0.05
+    inner: Annotated[int, Parameter("gradient steps between two looks; a best response's own", "steps", minimum=1)] = 25
+    rounds: Annotated[int, Parameter("of `inner` steps each, at most", "rounds", minimum=1)] = 60
+    held_paths: Annotated[int, Parameter("held-out paths of the watch", "paths", minimum=10)] = 4000
+    tolerance: Annotated[float, Parameter("excess of the potential over its optimum, relative", minimum=1e-6)] = 0.05
 
 
 def run(config: MethodsConfig, context: RunContext) -> StudyResult:
@@ -141,16 +135,12 @@ STUDY = Study(
     minutes={"quick": 1.0, "paper": 5.0},
     headline={
         "evaluations": Headline(
-            shape=_EACH, unit="gradients", meaning="until the excess is within tolerance; null: never", optional=True
+            "until the excess is within tolerance; null: never", "gradients", shape=_EACH, optional=True
         ),
-        "seconds": Headline(
-            shape=_EACH, unit="s", meaning="computing until then, without compilation", optional=True, timing=True
-        ),
-        "lowest_excess": Headline(
-            shape=_EACH, meaning="lowest relative excess of the potential that was met", optional=True
-        ),
-        "seconds_per_step": Headline(shape=_EACH, unit="s", meaning="of one step on all players", timing=True),
-        "potential_exact": Headline(unit="cost", meaning="optimum of the Euler grid, by its Riccati recursion"),
+        "seconds": Headline("computing until then, without compilation", "s", shape=_EACH, optional=True, timing=True),
+        "lowest_excess": Headline("lowest relative excess of the potential that was met", shape=_EACH, optional=True),
+        "seconds_per_step": Headline("of one step on all players", "s", shape=_EACH, timing=True),
+        "potential_exact": Headline("optimum of the Euler grid, by its Riccati recursion", "cost"),
     },
     example="diffgames run crowd-methods --set tolerance=0.02",
     published="the saving in words, no numbers",

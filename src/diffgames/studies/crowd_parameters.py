@@ -22,35 +22,33 @@ Matrix = tuple[tuple[float, ...], ...]
 class MotionParameters:
     """How the players move and what they are after (equations 6.18–6.19)."""
 
-    targets: Annotated[
-        Matrix, Parameter(unit="length", shape="players x d", meaning="where each player wants to end")
-    ] = (
+    targets: Annotated[Matrix, Parameter("where each player wants to end", "length", shape="players x d")] = (
         (0.25, 0.0),
         (0.0, 0.5),
         (-0.75, 0.0),
         (0.0, -1.0),
     )
-    start: Annotated[Row, Parameter(unit="length", shape="d", meaning="where everybody starts")] = (0.0, 0.0)
-    horizon: Annotated[float, Parameter(unit="time", meaning="T", minimum=1e-6)] = 1.0
-    effort: Annotated[float, Parameter(meaning="weight c of the running cost c|u|²", minimum=1e-9)] = 0.1
-    terminal_weight: Annotated[float, Parameter(meaning="w in the terminal cost ½ w |x − d|²", minimum=1e-9)] = 40.0
-    noise: Annotated[float, Parameter(unit="length/√time", meaning="σ of the players' own noise", minimum=0.0)] = 0.1
-    jump_size: Annotated[float, Parameter(unit="length", meaning="γ, own jumps along each axis", minimum=0.0)] = 0.1
-    rates: Annotated[Row, Parameter(unit="1/time", shape="players", meaning="intensity of own jumps per axis")] = (
+    start: Annotated[Row, Parameter("where everybody starts", "length", shape="d")] = (0.0, 0.0)
+    horizon: Annotated[float, Parameter("T", "time", minimum=1e-6)] = 1.0
+    effort: Annotated[float, Parameter("weight c of the running cost c|u|²", minimum=1e-9)] = 0.1
+    terminal_weight: Annotated[float, Parameter("w in the terminal cost ½ w |x − d|²", minimum=1e-9)] = 40.0
+    noise: Annotated[float, Parameter("σ of the players' own noise", "length/√time", minimum=0.0)] = 0.1
+    jump_size: Annotated[float, Parameter("γ, own jumps along each axis", "length", minimum=0.0)] = 0.1
+    rates: Annotated[Row, Parameter("intensity of own jumps per axis", "1/time", shape="players")] = (
         0.3,
         0.2,
         0.2,
         0.2,
     )
     common_noise: Annotated[
-        float, Parameter(unit="length/√time", meaning="σ₀ of the noise shared by all players, per axis", minimum=0.0)
+        float, Parameter("σ₀ of the noise shared by all players, per axis", "length/√time", minimum=0.0)
     ] = 0.0
     common_jump_size: Annotated[
-        float, Parameter(unit="length", meaning="γ₀, jumps shared by all players, along each axis", minimum=0.0)
+        float, Parameter("γ₀, jumps shared by all players, along each axis", "length", minimum=0.0)
     ] = 0.0
-    common_rate: Annotated[float, Parameter(unit="1/time", meaning="intensity of the common jumps per axis")] = 0.25
+    common_rate: Annotated[float, Parameter("intensity of the common jumps per axis", "1/time")] = 0.25
     normalise: Annotated[
-        bool, Parameter(meaning="divide the interaction by N − 1 (equation 6.1) or not (Section 6.2's examples)")
+        bool, Parameter("divide the interaction by N − 1 (equation 6.1) or not (Section 6.2's examples)")
     ] = False
 
 
@@ -60,43 +58,36 @@ class DescentParameters:
 
     policy: Annotated[
         Literal["linear", "ladder", "network"],
-        Parameter(meaning="linear gains; gains, then gains plus residual network; the network of Appendix A alone"),
+        Parameter("linear gains; gains, then gains plus residual network; the network of Appendix A alone"),
     ] = "linear"
-    steps: Annotated[int, Parameter(unit="steps", meaning="Euler steps while learning", minimum=2)] = 50
-    grade: Annotated[
-        float, Parameter(meaning="grading of the steps towards T; 1 is uniform", minimum=1.0, maximum=6.0)
-    ] = 1.5
-    epochs: Annotated[int, Parameter(unit="epochs", meaning="epochs of 50 gradient steps, per rung", minimum=1)] = 30
+    steps: Annotated[int, Parameter("Euler steps while learning", "steps", minimum=2)] = 50
+    grade: Annotated[float, Parameter("grading of the steps towards T; 1 is uniform", minimum=1.0, maximum=6.0)] = 1.5
+    epochs: Annotated[int, Parameter("epochs of 50 gradient steps, per rung", "epochs", minimum=1)] = 30
     fine_steps: Annotated[
-        int, Parameter(unit="steps", meaning="Euler steps of the last epochs of the gains, and of judging", minimum=2)
+        int, Parameter("Euler steps of the last epochs of the gains, and of judging", "steps", minimum=2)
     ] = 120
-    fine_epochs: Annotated[int, Parameter(unit="epochs", meaning="epochs on the fine steps", minimum=1)] = 12
-    paths: Annotated[int, Parameter(unit="paths", meaning="fresh paths per gradient step", minimum=2)] = 200
-    learning_rate: Annotated[float, Parameter(meaning="Adam's rate for the gains", minimum=1e-9)] = 0.05
-    decay: Annotated[float, Parameter(meaning="factor of the gains' rate per epoch", minimum=0.1, maximum=1.0)] = 0.9
-    network_rate: Annotated[float, Parameter(meaning="Adam's rate for networks", minimum=1e-9)] = 1e-3
-    knots: Annotated[int, Parameter(unit="knots", meaning="knots in time of the linear gains", minimum=2)] = 21
-    width: Annotated[int | None, Parameter(unit="units", meaning="network width; null: N d + 10", minimum=1)] = None
-    blocks: Annotated[int, Parameter(unit="blocks", meaning="residual blocks of a network", minimum=1)] = 4
+    fine_epochs: Annotated[int, Parameter("epochs on the fine steps", "epochs", minimum=1)] = 12
+    paths: Annotated[int, Parameter("fresh paths per gradient step", "paths", minimum=2)] = 200
+    learning_rate: Annotated[float, Parameter("Adam's rate for the gains", minimum=1e-9)] = 0.05
+    decay: Annotated[float, Parameter("factor of the gains' rate per epoch", minimum=0.1, maximum=1.0)] = 0.9
+    network_rate: Annotated[float, Parameter("Adam's rate for networks", minimum=1e-9)] = 1e-3
+    knots: Annotated[int, Parameter("knots in time of the linear gains", "knots", minimum=2)] = 21
+    width: Annotated[int | None, Parameter("network width; null: N d + 10", "units", minimum=1)] = None
+    blocks: Annotated[int, Parameter("residual blocks of a network", "blocks", minimum=1)] = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class JudgementParameters:
     """How the learned profile is judged."""
 
-    evaluation_paths: Annotated[int, Parameter(unit="paths", meaning="fresh paths behind the values", minimum=10)] = (
-        16000
-    )
-    deviator_updates: Annotated[int, Parameter(unit="updates", meaning="of each of two deviators", minimum=1)] = 320
-    deviator_paths: Annotated[int, Parameter(unit="paths", meaning="fresh paths per update", minimum=2)] = 200
-    certificate_paths: Annotated[int, Parameter(unit="paths", meaning="held-out paths per interval", minimum=10)] = 8000
+    evaluation_paths: Annotated[int, Parameter("fresh paths behind the values", "paths", minimum=10)] = 16000
+    deviator_updates: Annotated[int, Parameter("of each of two deviators", "updates", minimum=1)] = 320
+    deviator_paths: Annotated[int, Parameter("fresh paths per update", "paths", minimum=2)] = 200
+    certificate_paths: Annotated[int, Parameter("held-out paths per interval", "paths", minimum=10)] = 8000
     bound: Annotated[
-        float | None,
-        Parameter(meaning="L, bound of every control's norm in L²; null: the largest measured", minimum=1e-9),
+        float | None, Parameter("L, bound of every control's norm in L²; null: the largest measured", minimum=1e-9)
     ] = None
-    alpha_updates: Annotated[int, Parameter(unit="updates", meaning="ascent steps of the search for α", minimum=1)] = (
-        150
-    )
+    alpha_updates: Annotated[int, Parameter("ascent steps of the search for α", "updates", minimum=1)] = 150
 
 
 @dataclass(frozen=True, kw_only=True)

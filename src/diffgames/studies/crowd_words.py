@@ -6,66 +6,57 @@ _COST = "Φ̂(u) = Φ(u) + Φ̂(0), in the costs' own normalisation (½ w |x −
 
 HEADLINE = {
     "potential": Headline(
-        shape="networks",
-        unit="cost",
-        meaning="potential of the learned profile, in continuous time",
-        normalisation=_COST,
+        "potential of the learned profile, in continuous time", "cost", shape="networks", normalisation=_COST
     ),
     "potential_standard_error": Headline(
+        "of the simulation behind `potential` at this learned profile; not the spread over trainings",
+        "cost",
         shape="networks",
-        unit="cost",
-        meaning="of the simulation behind `potential` at this learned profile; not the spread over trainings",
     ),
     "potential_exact": Headline(
+        "minimum of the potential by its Riccati equation, where the game is linear-quadratic",
+        "cost",
         shape="networks",
-        unit="cost",
-        meaning="minimum of the potential by its Riccati equation, where the game is linear-quadratic",
         optional=True,
         normalisation=_COST,
     ),
     "potential_grid": Headline(
+        "minimum of the potential by equation 4.3 on a grid, for two coordinates in all, not quadratic",
+        "cost",
         shape="networks",
-        unit="cost",
-        meaning="minimum of the potential by equation 4.3 on a grid, for two coordinates in all, not quadratic",
         optional=True,
         normalisation=_COST,
     ),
     "potential_grid_change": Headline(
-        shape="networks", unit="cost", meaning="what halving the cells last changed in `potential_grid`", optional=True
+        "what halving the cells last changed in `potential_grid`", "cost", shape="networks", optional=True
     ),
     "learning_error": Headline(
-        shape="networks", unit="cost", meaning="potential − potential_exact, in continuous time", optional=True
+        "potential − potential_exact, in continuous time", "cost", shape="networks", optional=True
     ),
     "time_error": Headline(
+        "what the Euler steps of learning alone do to the optimum (to the learned value, where none is known)",
+        "cost",
         shape="networks",
-        unit="cost",
-        meaning="what the Euler steps of learning alone do to the optimum (to the learned value, where none is known)",
     ),
     "alpha_bound": Headline(
+        "α from above for controls of norm ≤ control_bound, proved by equation 6.6 (Cucker-Smale: to `speed`)",
+        "cost",
         shape="networks",
-        unit="cost",
-        meaning="α from above for controls of norm ≤ control_bound, proved by equation 6.6 (Cucker-Smale: to `speed`)",
     ),
     "alpha_found": Headline(
-        shape="networks",
-        unit="cost",
-        meaning="α from below: largest |ΔJ − ΔΦ| that a search over the same controls found",
+        "α from below: largest |ΔJ − ΔΦ| that a search over the same controls found", "cost", shape="networks"
     ),
     "gap_per_player": Headline(
+        "found beside alpha_bound: what each player's trained deviator gains, at least zero",
+        "cost",
         shape="networks x players",
-        unit="cost",
-        meaning="found beside alpha_bound: what each player's trained deviator gains, at least zero",
     ),
     "control_bound": Headline(
-        shape="networks", unit="length/√time", meaning="L: bound given, or largest norm in L² of a player's control"
+        "L: bound given, or largest norm in L² of a player's control", "length/√time", shape="networks"
     ),
-    "mean_positions": Headline(
-        shape="networks x players x 3 x d", unit="length", meaning="mean positions at T/4, T/2, 3T/4"
-    ),
+    "mean_positions": Headline("mean positions at T/4, T/2, 3T/4", "length", shape="networks x players x 3 x d"),
     "mean_positions_exact": Headline(
-        shape="networks x players x 3 x d", unit="length", meaning="those of the exact optimum", optional=True
+        "those of the exact optimum", "length", shape="networks x players x 3 x d", optional=True
     ),
-    "seconds_per_step": Headline(
-        shape="networks", unit="s", meaning="seconds per gradient step of all players", timing=True
-    ),
+    "seconds_per_step": Headline("seconds per gradient step of all players", "s", shape="networks", timing=True),
 }

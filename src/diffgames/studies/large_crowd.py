@@ -58,60 +58,59 @@ Sums = Literal["batches", "fourier", "pairs"]
 class LargeCrowdConfig:
     """Who goes where, how pairs are summed, what learning and judging may spend."""
 
-    players: Annotated[int, Parameter(unit="players", meaning="N", minimum=2)] = 1000
-    starts: Annotated[
-        Matrix, Parameter(unit="length", shape="streams x d", meaning="where streams of players start")
-    ] = ((-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0))
-    targets: Annotated[Matrix, Parameter(unit="length", shape="streams x d", meaning="where each stream goes")] = (
+    players: Annotated[int, Parameter("N", "players", minimum=2)] = 1000
+    starts: Annotated[Matrix, Parameter("where streams of players start", "length", shape="streams x d")] = (
+        (-1.0, 0.0),
+        (1.0, 0.0),
+        (0.0, -1.0),
+        (0.0, 1.0),
+    )
+    targets: Annotated[Matrix, Parameter("where each stream goes", "length", shape="streams x d")] = (
         (1.0, 0.0),
         (-1.0, 0.0),
         (0.0, 1.0),
         (0.0, -1.0),
     )
     scatter: Annotated[
-        float, Parameter(unit="length", meaning="deviation of players from their stream, at both ends", minimum=0.0)
+        float, Parameter("deviation of players from their stream, at both ends", "length", minimum=0.0)
     ] = 0.15
     kernel: Annotated[
         Literal["gaussian", "indicator", "quadratic", "cucker-smale"],
-        Parameter(meaning="interaction kernel (Example 6.1); with cucker-smale players steer their velocities"),
+        Parameter("interaction kernel (Example 6.1); with cucker-smale players steer their velocities"),
     ] = "gaussian"
-    kernel_height: Annotated[float, Parameter(meaning="h of the kernel; negative turns aversion into attraction")] = 4.0
-    kernel_rate: Annotated[float, Parameter(unit="1/length²", meaning="c in exp(−c |z|²)", minimum=1e-9)] = 8.0
-    radius: Annotated[float, Parameter(unit="length", meaning="personal space of the indicator", minimum=1e-9)] = 0.3
-    smoothing: Annotated[float, Parameter(unit="length", meaning="softness of its edge", minimum=1e-9)] = 0.15
-    exponent: Annotated[float, Parameter(meaning="β of cucker-smale", minimum=0.0)] = 0.5
-    sums: Annotated[
-        Sums, Parameter(meaning="pairs in random groups, by Fourier features (gaussian only), or all of them")
-    ] = "batches"
-    group: Annotated[int, Parameter(unit="players", meaning="size of a random group", minimum=2)] = 8
-    features: Annotated[int, Parameter(unit="features", meaning="Fourier features", minimum=1)] = 64
-    horizon: Annotated[float, Parameter(unit="time", meaning="T", minimum=1e-6)] = 1.0
-    effort: Annotated[float, Parameter(meaning="weight c of the running cost c|u|²", minimum=1e-9)] = 0.1
-    terminal_weight: Annotated[float, Parameter(meaning="w in the terminal cost ½ w |x − d|²", minimum=1e-9)] = 10.0
-    noise: Annotated[float, Parameter(unit="length/√time", meaning="σ of the players' own noise", minimum=0.0)] = 0.1
-    jump_size: Annotated[float, Parameter(unit="length", meaning="γ, own jumps along each axis", minimum=0.0)] = 0.1
-    rate: Annotated[float, Parameter(unit="1/time", meaning="intensity of own jumps per axis", minimum=0.0)] = 0.2
-    common_jump_size: Annotated[
-        float, Parameter(unit="length", meaning="γ₀, jumps shared by all players, along each axis", minimum=0.0)
-    ] = 0.0
-    common_rate: Annotated[
-        float, Parameter(unit="1/time", meaning="intensity of the common jumps per axis", minimum=0.0)
-    ] = 0.25
-    steps: Annotated[int, Parameter(unit="steps", meaning="Euler steps", minimum=4)] = 24
-    epochs: Annotated[int, Parameter(unit="epochs", meaning="epochs of 50 gradient steps", minimum=1)] = 12
-    paths: Annotated[int, Parameter(unit="paths", meaning="fresh paths per gradient step", minimum=2)] = 8
-    learning_rate: Annotated[float, Parameter(meaning="Adam's rate", minimum=1e-9)] = 0.05
-    decay: Annotated[float, Parameter(meaning="factor of the rate per epoch", minimum=0.1, maximum=1.0)] = 0.8
-    knots: Annotated[int, Parameter(unit="knots", meaning="knots in time of the gains", minimum=2)] = 9
-    evaluation_paths: Annotated[int, Parameter(unit="paths", meaning="fresh paths behind the potential", minimum=2)] = (
-        16
+    kernel_height: Annotated[float, Parameter("h of the kernel; negative turns aversion into attraction")] = 4.0
+    kernel_rate: Annotated[float, Parameter("c in exp(−c |z|²)", "1/length²", minimum=1e-9)] = 8.0
+    radius: Annotated[float, Parameter("personal space of the indicator", "length", minimum=1e-9)] = 0.3
+    smoothing: Annotated[float, Parameter("softness of its edge", "length", minimum=1e-9)] = 0.15
+    exponent: Annotated[float, Parameter("β of cucker-smale", minimum=0.0)] = 0.5
+    sums: Annotated[Sums, Parameter("pairs in random groups, by Fourier features (gaussian only), or all of them")] = (
+        "batches"
     )
+    group: Annotated[int, Parameter("size of a random group", "players", minimum=2)] = 8
+    features: Annotated[int, Parameter("Fourier features", "features", minimum=1)] = 64
+    horizon: Annotated[float, Parameter("T", "time", minimum=1e-6)] = 1.0
+    effort: Annotated[float, Parameter("weight c of the running cost c|u|²", minimum=1e-9)] = 0.1
+    terminal_weight: Annotated[float, Parameter("w in the terminal cost ½ w |x − d|²", minimum=1e-9)] = 10.0
+    noise: Annotated[float, Parameter("σ of the players' own noise", "length/√time", minimum=0.0)] = 0.1
+    jump_size: Annotated[float, Parameter("γ, own jumps along each axis", "length", minimum=0.0)] = 0.1
+    rate: Annotated[float, Parameter("intensity of own jumps per axis", "1/time", minimum=0.0)] = 0.2
+    common_jump_size: Annotated[
+        float, Parameter("γ₀, jumps shared by all players, along each axis", "length", minimum=0.0)
+    ] = 0.0
+    common_rate: Annotated[float, Parameter("intensity of the common jumps per axis", "1/time", minimum=0.0)] = 0.25
+    steps: Annotated[int, Parameter("Euler steps", "steps", minimum=4)] = 24
+    epochs: Annotated[int, Parameter("epochs of 50 gradient steps", "epochs", minimum=1)] = 12
+    paths: Annotated[int, Parameter("fresh paths per gradient step", "paths", minimum=2)] = 8
+    learning_rate: Annotated[float, Parameter("Adam's rate", minimum=1e-9)] = 0.05
+    decay: Annotated[float, Parameter("factor of the rate per epoch", minimum=0.1, maximum=1.0)] = 0.8
+    knots: Annotated[int, Parameter("knots in time of the gains", "knots", minimum=2)] = 9
+    evaluation_paths: Annotated[int, Parameter("fresh paths behind the potential", "paths", minimum=2)] = 16
     sample: Annotated[
-        int, Parameter(unit="players", meaning="players drawn at random to deviate for the certificate", minimum=1)
+        int, Parameter("players drawn at random to deviate for the certificate", "players", minimum=1)
     ] = 8
-    deviator_updates: Annotated[int, Parameter(unit="updates", meaning="of each of two deviators", minimum=1)] = 160
-    deviator_paths: Annotated[int, Parameter(unit="paths", meaning="fresh paths per update", minimum=2)] = 32
-    certificate_paths: Annotated[int, Parameter(unit="paths", meaning="held-out paths per interval", minimum=10)] = 1000
+    deviator_updates: Annotated[int, Parameter("of each of two deviators", "updates", minimum=1)] = 160
+    deviator_paths: Annotated[int, Parameter("fresh paths per update", "paths", minimum=2)] = 32
+    certificate_paths: Annotated[int, Parameter("held-out paths per interval", "paths", minimum=10)] = 1000
 
 
 def kernel_of(config: LargeCrowdConfig) -> AbstractKernel:
@@ -354,25 +353,22 @@ STUDY = Study(
     minutes={"quick": 1.5, "paper": 15.0},
     headline={
         "potential": Headline(
-            unit="cost",
-            meaning="Φ̂ of the learned profile on the Euler steps, all pairs summed",
+            "Φ̂ of the learned profile on the Euler steps, all pairs summed",
+            "cost",
             normalisation="½ w |x − d|², c|u|², each pair counted once, divided by N − 1",
         ),
         "potential_standard_error": Headline(
-            unit="cost",
-            meaning="of the simulation behind `potential` at this learned profile; not the spread over trainings",
+            "of the simulation behind `potential` at this learned profile; not the spread over trainings", "cost"
         ),
-        "felt_error": Headline(meaning=f"of what players feel: {_RELATIVE}"),
-        "force_error": Headline(meaning=f"of the force on players: {_RELATIVE}"),
-        "potential_error": Headline(meaning=f"of the interaction's potential: {_RELATIVE}"),
-        "gap_per_player": Headline(
-            shape="sample", unit="cost", meaning="what each sampled player's deviator gains, at least zero"
-        ),
-        "sampled_players": Headline(shape="sample", meaning="who they are, from 1"),
+        "felt_error": Headline(f"of what players feel: {_RELATIVE}"),
+        "force_error": Headline(f"of the force on players: {_RELATIVE}"),
+        "potential_error": Headline(f"of the interaction's potential: {_RELATIVE}"),
+        "gap_per_player": Headline("what each sampled player's deviator gains, at least zero", "cost", shape="sample"),
+        "sampled_players": Headline("who they are, from 1", shape="sample"),
         "mean_positions": Headline(
-            shape="streams x 3 x d", unit="length", meaning="mean positions of the streams at T/4, T/2, 3T/4"
+            "mean positions of the streams at T/4, T/2, 3T/4", "length", shape="streams x 3 x d"
         ),
-        "seconds_per_step": Headline(unit="s", meaning="seconds per gradient step of all players", timing=True),
+        "seconds_per_step": Headline("seconds per gradient step of all players", "s", timing=True),
     },
     example="diffgames run large-crowd --set players=4000 sums=fourier features=512",
     published="no crowd of thousands, and no numbers",

@@ -103,10 +103,10 @@ class SurvivalHeadline:
     threatened: Annotated[
         Any,
         Headline(
-            shape="strategies × threats",
-            unit=_MONEY,
-            meaning="certainty equivalents when attackers answer the quotes; threats: each of rate_factors with each "
+            "certainty equivalents when attackers answer the quotes; threats: each of rate_factors with each "
             "of predator_factors, in rising order",
+            _MONEY,
+            shape="strategies × threats",
         ),
     ]
     insurance: Annotated[

@@ -32,62 +32,42 @@ OVER_TIME = "one more list: its values at equal intervals from 0 to T, linear in
 class PortfolioConfig:
     """Players and market; a number stands for the same for all."""
 
-    theta: Annotated[
-        PerPlayer, Parameter(shape="scalar or players", meaning="weight of the others in a player's eyes")
-    ] = (
+    theta: Annotated[PerPlayer, Parameter("weight of the others in a player's eyes", shape="scalar or players")] = (
         0.3,
         0.5,
         0.7,
     )
-    phi: Annotated[
-        PerPlayer, Parameter(shape="scalar or players", meaning="weight of a player in the others' eyes")
-    ] = 0.5
-    gamma: Annotated[PerPlayer, Parameter(unit="1/wealth", shape="scalar or players", meaning="risk aversion")] = (
-        1.0,
-        2.0,
-        3.0,
-    )
-    own: Annotated[
-        PerPlayer, Parameter(shape="scalar or players", meaning="c_i = C_ii, own wealth in the variance")
-    ] = 1.0
-    mean_own: Annotated[PerPlayer, Parameter(shape="scalar or players", meaning="M_ii, own wealth in the mean")] = 1.0
+    phi: Annotated[PerPlayer, Parameter("weight of a player in the others' eyes", shape="scalar or players")] = 0.5
+    gamma: Annotated[PerPlayer, Parameter("risk aversion", "1/wealth", shape="scalar or players")] = (1.0, 2.0, 3.0)
+    own: Annotated[PerPlayer, Parameter("c_i = C_ii, own wealth in the variance", shape="scalar or players")] = 1.0
+    mean_own: Annotated[PerPlayer, Parameter("M_ii, own wealth in the mean", shape="scalar or players")] = 1.0
     b: Annotated[
         Numbers | tuple[Numbers, ...],
-        Parameter(unit="1/year", shape="assets, or times x assets", meaning=f"excess return over r; {OVER_TIME}"),
+        Parameter(f"excess return over r; {OVER_TIME}", "1/year", shape="assets, or times x assets"),
     ] = (0.06, 0.04)
     Sigma: Annotated[
         tuple[Numbers, ...] | tuple[tuple[Numbers, ...], ...],
         Parameter(
-            unit="1/year",
-            shape="assets x assets, or times x assets x assets",
-            meaning=f"covariance of the diffusion; {OVER_TIME}",
+            f"covariance of the diffusion; {OVER_TIME}", "1/year", shape="assets x assets, or times x assets x assets"
         ),
     ] = ((0.04, 0.01), (0.01, 0.09))
     jumps: Annotated[
         tuple[dict[str, float | tuple[float, ...]], ...],
-        Parameter(shape="jumps", meaning='{"rate": per year, "size": relative jump of each asset} each'),
+        Parameter('{"rate": per year, "size": relative jump of each asset} each', shape="jumps"),
     ] = ({"rate": 0.5, "size": (-0.1, -0.05)},)
     r: Annotated[
         float | Numbers,
-        Parameter(
-            unit="1/year", shape="scalar, or times", meaning=f"risk-free rate; {OVER_TIME}", plausible=(-0.05, 0.5)
-        ),
+        Parameter(f"risk-free rate; {OVER_TIME}", "1/year", shape="scalar, or times", plausible=(-0.05, 0.5)),
     ] = 0.02
-    T: Annotated[float, Parameter(unit="years", meaning="horizon", minimum=1e-6)] = 1.0
-    x0: Annotated[PerPlayer, Parameter(unit="wealth", shape="scalar or players", meaning="initial wealth")] = 1.0
-    prices: Annotated[str | None, Parameter(meaning="CSV of prices that replaces b, Sigma and jumps")] = None
-    periods_per_year: Annotated[float, Parameter(unit="1/year", meaning="rows of `prices` per year", minimum=1e-6)] = (
-        252.0
-    )
-    jump_threshold: Annotated[
-        float, Parameter(unit="robust deviations", meaning="returns beyond are jumps", minimum=1e-6)
-    ] = 5.0
-    sweeps: Annotated[int, Parameter(unit="sweeps", meaning="best responses in turn", minimum=1)] = 40
-    deviator_updates: Annotated[int, Parameter(unit="updates", meaning="of each of two deviators", minimum=1)] = 200
-    certificate_paths: Annotated[int, Parameter(unit="paths", meaning="held-out paths per interval", minimum=10)] = (
-        40_000
-    )
-    steps: Annotated[int, Parameter(unit="steps", meaning="Euler steps of the simulated market", minimum=2)] = 100
+    T: Annotated[float, Parameter("horizon", "years", minimum=1e-6)] = 1.0
+    x0: Annotated[PerPlayer, Parameter("initial wealth", "wealth", shape="scalar or players")] = 1.0
+    prices: Annotated[str | None, Parameter("CSV of prices that replaces b, Sigma and jumps")] = None
+    periods_per_year: Annotated[float, Parameter("rows of `prices` per year", "1/year", minimum=1e-6)] = 252.0
+    jump_threshold: Annotated[float, Parameter("returns beyond are jumps", "robust deviations", minimum=1e-6)] = 5.0
+    sweeps: Annotated[int, Parameter("best responses in turn", "sweeps", minimum=1)] = 40
+    deviator_updates: Annotated[int, Parameter("of each of two deviators", "updates", minimum=1)] = 200
+    certificate_paths: Annotated[int, Parameter("held-out paths per interval", "paths", minimum=10)] = 40_000
+    steps: Annotated[int, Parameter("Euler steps of the simulated market", "steps", minimum=2)] = 100
 
 
 def _prices(config: PortfolioConfig) -> Prices | None:
@@ -272,16 +252,16 @@ STUDY = Study(
     presets={"quick": {}, "paper": {"deviator_updates": 600, "certificate_paths": 200_000, "steps": 250}},
     minutes={"quick": 0.5, "paper": 3.0},
     headline={
-        "z": Headline(shape="players", unit="wealth", meaning="equilibrium exposure: X_i(T) = x_i + z_i ζ(T)"),
-        "existence_sum": Headline(meaning="sum of theta phi/(own + theta phi); below 1 there is an equilibrium"),
+        "z": Headline("equilibrium exposure: X_i(T) = x_i + z_i ζ(T)", "wealth", shape="players"),
+        "existence_sum": Headline("sum of theta phi/(own + theta phi); below 1 there is an equilibrium"),
         "value": Headline(
+            "every player's objective at the equilibrium, maximised",
+            "discounted wealth",
             shape="players",
-            unit="discounted wealth",
-            meaning="every player's objective at the equilibrium, maximised",
             normalisation="E[Σ M_ij X_j] − ½ gamma_i Var(Σ C_ij X_j), not rescaled",
         ),
         "gap_per_player": Headline(
-            shape="players", unit="discounted wealth", meaning="what a trained deviator gains, at least zero"
+            "what a trained deviator gains, at least zero", "discounted wealth", shape="players"
         ),
     },
     example="diffgames run portfolio --set theta=[0.3,0.6] --set gamma=[1,2] --set phi=1",

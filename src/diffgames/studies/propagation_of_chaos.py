@@ -50,24 +50,27 @@ KINDS = ("coupling", "crowd", "wasserstein")
 class PropagationConfig:
     """The game, the sizes, and how often each is simulated."""
 
-    a: Annotated[float, Parameter(unit="1/year", meaning="rate of mean reversion", minimum=0.0)] = 0.1
-    q: Annotated[float, Parameter(meaning="incentive to move to the mean, q² ≤ epsilon", minimum=0.0)] = 0.1
-    c: Annotated[float, Parameter(meaning="terminal weight of the distance to the mean", minimum=0.0)] = 0.5
-    epsilon: Annotated[float, Parameter(meaning="running weight of the distance to the mean", minimum=0.0)] = 0.5
-    sigma: Annotated[float, Parameter(unit="1/√year", meaning="volatility σ of every coordinate", minimum=1e-9)] = 1.0
-    T: Annotated[float, Parameter(unit="years", meaning="horizon", minimum=1e-9)] = 1.0
-    initial_deviation: Annotated[float, Parameter(meaning="deviation s of every coordinate at 0", minimum=0.0)] = 0.5
-    dimensions: Annotated[tuple[int, ...], Parameter(shape="dimensions", meaning="dimensions d", minimum=1)] = (1, 2, 3)
-    players: Annotated[
-        tuple[int, ...], Parameter(shape="sizes", unit="players", meaning="N of coupling and crowd", minimum=2)
-    ] = (10, 100, 1_000, 10_000, 100_000)
+    a: Annotated[float, Parameter("rate of mean reversion", "1/year", minimum=0.0)] = 0.1
+    q: Annotated[float, Parameter("incentive to move to the mean, q² ≤ epsilon", minimum=0.0)] = 0.1
+    c: Annotated[float, Parameter("terminal weight of the distance to the mean", minimum=0.0)] = 0.5
+    epsilon: Annotated[float, Parameter("running weight of the distance to the mean", minimum=0.0)] = 0.5
+    sigma: Annotated[float, Parameter("volatility σ of every coordinate", "1/√year", minimum=1e-9)] = 1.0
+    T: Annotated[float, Parameter("horizon", "years", minimum=1e-9)] = 1.0
+    initial_deviation: Annotated[float, Parameter("deviation s of every coordinate at 0", minimum=0.0)] = 0.5
+    dimensions: Annotated[tuple[int, ...], Parameter("dimensions d", shape="dimensions", minimum=1)] = (1, 2, 3)
+    players: Annotated[tuple[int, ...], Parameter("N of coupling and crowd", "players", shape="sizes", minimum=2)] = (
+        10,
+        100,
+        1_000,
+        10_000,
+        100_000,
+    )
     law_players: Annotated[
-        tuple[int, ...],
-        Parameter(shape="law sizes", unit="players", meaning="N of the Wasserstein distance", minimum=2),
+        tuple[int, ...], Parameter("N of the Wasserstein distance", "players", shape="law sizes", minimum=2)
     ] = (16, 64, 256, 1024)
-    replications: Annotated[int, Parameter(meaning="independent replications of every size", minimum=2)] = 48
-    law_replications: Annotated[int, Parameter(meaning="replications of the Wasserstein distance", minimum=2)] = 16
-    steps: Annotated[int, Parameter(unit="steps", meaning="time steps", minimum=1)] = 25
+    replications: Annotated[int, Parameter("independent replications of every size", minimum=2)] = 48
+    law_replications: Annotated[int, Parameter("replications of the Wasserstein distance", minimum=2)] = 16
+    steps: Annotated[int, Parameter("time steps", "steps", minimum=1)] = 25
 
 
 def run(config: PropagationConfig, context: RunContext) -> StudyResult:
@@ -314,20 +317,20 @@ def _rate_words(kind: str) -> dict[str, Headline]:
     shape = "d × law_players" if kind == "wasserstein" else "d × players"
     return {
         f"{kind}_exponent": Headline(
+            f"fitted b of N^b: {what}",
+            "1",
             shape="d",
-            unit="1",
-            meaning=f"fitted b of N^b: {what}",
             optional=True,
             published={"coupling": "Sznitman 1991, rate", "wasserstein": "Fournier & Guillin 2015, rate"}.get(kind, ""),
         ),
         f"{kind}_exponent_half_width": Headline(
+            "half-width of its 95% interval: of the replications' chance at these sizes, not of N → ∞",
+            "1",
             shape="d",
-            unit="1",
-            meaning="half-width of its 95% interval: of the replications' chance at these sizes, not of N → ∞",
             optional=True,
         ),
-        f"{kind}_error": Headline(shape=shape, meaning=what),
-        f"{kind}_error_half_width": Headline(shape=shape, meaning="half-width of its 95% interval over replications"),
+        f"{kind}_error": Headline(what, shape=shape),
+        f"{kind}_error_half_width": Headline("half-width of its 95% interval over replications", shape=shape),
     }
 
 
@@ -364,10 +367,10 @@ STUDY = Study(
         **_rate_words("coupling"),
         **_rate_words("crowd"),
         **_rate_words("wasserstein"),
-        "coupling_error_exact": Headline(shape="d × players", meaning="coupling error of the scheme, exact"),
-        "crowd_error_exact": Headline(shape="d × players", meaning="error of the crowd's mean of the scheme, exact"),
+        "coupling_error_exact": Headline("coupling error of the scheme, exact", shape="d × players"),
+        "crowd_error_exact": Headline("error of the crowd's mean of the scheme, exact", shape="d × players"),
         "wasserstein_exponent_limit": Headline(
-            shape="d", unit="1", meaning="b for N → ∞: −1/2 for d = 1, 2 (up to logarithms), −1/d beyond"
+            "b for N → ∞: −1/2 for d = 1, 2 (up to logarithms), −1/d beyond", "1", shape="d"
         ),
     },
     example="diffgames run propagation-of-chaos --set dimensions=[1,2,3,5]",

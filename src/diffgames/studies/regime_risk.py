@@ -94,10 +94,10 @@ class RegimeRiskHeadline:
     certainty_equivalent: Annotated[
         Any,
         Headline(
-            shape="{alone, chance, attack: worlds}",
-            unit="price × inventory",
-            meaning="exact, of each quote set where regimes stand still, switch by chance, are fought over, and where "
+            "exact, of each quote set where regimes stand still, switch by chance, are fought over, and where "
             "an attacker answers the quotes, at rates as given and four times that; from regime 0, q = 0",
+            "price × inventory",
+            shape="{alone, chance, attack: worlds}",
         ),
     ]
 

@@ -31,15 +31,15 @@ FALSE_ALARMS = 0.01  # among all schedules and sizes together
 class RoundTripConfig(ExchangeParameters):
     """The exchange, and what the taker trades in it."""
 
-    sizes: Annotated[
-        tuple[float, ...], Parameter(shape="sizes", unit="lots", meaning="lots of a trade", minimum=1e-6)
-    ] = (1.0, 10.0, 30.0)
-    steps: Annotated[int, Parameter(unit="steps", meaning="length of an episode", minimum=20, maximum=10_000)] = 100
-    episodes: Annotated[
-        int, Parameter(unit="episodes", meaning="of every schedule and its mirror image", minimum=4)
-    ] = 48
+    sizes: Annotated[tuple[float, ...], Parameter("lots of a trade", "lots", shape="sizes", minimum=1e-6)] = (
+        1.0,
+        10.0,
+        30.0,
+    )
+    steps: Annotated[int, Parameter("length of an episode", "steps", minimum=20, maximum=10_000)] = 100
+    episodes: Annotated[int, Parameter("of every schedule and its mirror image", "episodes", minimum=4)] = 48
     grid: Annotated[
-        int | None, Parameter(unit="ticks", meaning="price grid of the book; null: from data and horizon", minimum=16)
+        int | None, Parameter("price grid of the book; null: from data and horizon", "ticks", minimum=16)
     ] = None
 
 
@@ -50,19 +50,17 @@ PerSchedule = dict[str, Any]
 class RoundTripHeadline:
     """What every schedule earns, both ways of marking."""
 
-    earns: Annotated[float, Headline(meaning="largest t-value of what a schedule earns, marked to the book")]
-    earns_at_mid: Annotated[float, Headline(meaning="the same, marked to the mid")]
-    critical: Annotated[float, Headline(meaning="t-value above which one earns, at 1% of false alarms among all")]
+    earns: Annotated[float, Headline("largest t-value of what a schedule earns, marked to the book")]
+    earns_at_mid: Annotated[float, Headline("the same, marked to the mid")]
+    critical: Annotated[float, Headline("t-value above which one earns, at 1% of false alarms among all")]
     book: Annotated[
-        PerSchedule,
-        Headline(shape="{schedule: sizes}", unit="ticks × lots", meaning="PnL of an episode, sold out into the book"),
+        PerSchedule, Headline("PnL of an episode, sold out into the book", "ticks × lots", shape="{schedule: sizes}")
     ]
-    book_error: Annotated[PerSchedule, Headline(shape="{schedule: sizes}", unit="ticks × lots", meaning="its error")]
+    book_error: Annotated[PerSchedule, Headline("its error", "ticks × lots", shape="{schedule: sizes}")]
     mid: Annotated[
-        PerSchedule,
-        Headline(shape="{schedule: sizes}", unit="ticks × lots", meaning="PnL of an episode, marked to the mid"),
+        PerSchedule, Headline("PnL of an episode, marked to the mid", "ticks × lots", shape="{schedule: sizes}")
     ]
-    mid_error: Annotated[PerSchedule, Headline(shape="{schedule: sizes}", unit="ticks × lots", meaning="its error")]
+    mid_error: Annotated[PerSchedule, Headline("its error", "ticks × lots", shape="{schedule: sizes}")]
 
 
 def run(config: RoundTripConfig, context: RunContext) -> StudyResult:

@@ -37,10 +37,10 @@ SEARCH = 10.0
 class StackelbergConfig(StackelbergMatrices):
     """The game in continuous time."""
 
-    T: Annotated[float, Parameter(unit="time", meaning="horizon", minimum=1e-9)] = 12.0
-    rho: Annotated[float, Parameter(unit="1/time", meaning="discount rate ρ", minimum=0.0)] = 0.1
-    paths: Annotated[int, Parameter(unit="paths", meaning="simulated paths of the limit game", minimum=2)] = 4096
-    steps: Annotated[int, Parameter(unit="steps", meaning="time steps of a path", minimum=2)] = 240
+    T: Annotated[float, Parameter("horizon", "time", minimum=1e-9)] = 12.0
+    rho: Annotated[float, Parameter("discount rate ρ", "1/time", minimum=0.0)] = 0.1
+    paths: Annotated[int, Parameter("simulated paths of the limit game", "paths", minimum=2)] = 4096
+    steps: Annotated[int, Parameter("time steps of a path", "steps", minimum=2)] = 240
 
 
 def game_of(config: StackelbergConfig, horizon: float | None = None) -> LinearQuadraticGame:
@@ -153,11 +153,11 @@ STUDY = Study(
     | FINITE_HEADLINE
     | {
         "escape_time": Headline(
-            unit="time",
-            meaning="first time-to-go at which the values escape, searched up to 10 T; null where there is none",
+            "first time-to-go at which the values escape, searched up to 10 T; null where there is none",
+            "time",
             optional=True,
         ),
-        "restart_error": Headline(meaning="largest difference of gains when the game is solved again from T/2"),
+        "restart_error": Headline("largest difference of gains when the game is solved again from T/2"),
     },
     example="diffgames run stackelberg --set T=4 R2=0.3 finite_n=[5,50,500]",
     published=(

@@ -29,9 +29,9 @@ from diffgames.verification.linear_response import matrix_gaps
 class StackelbergDiscreteConfig(StackelbergMatrices):
     """The game in discrete time."""
 
-    T: Annotated[int, Parameter(unit="steps", meaning="horizon", minimum=1)] = 10
-    alpha: Annotated[float, Parameter(meaning="discount factor α a step", minimum=1e-6, maximum=1.0)] = 0.9
-    paths: Annotated[int, Parameter(unit="paths", meaning="simulated paths of the limit game", minimum=2)] = 4096
+    T: Annotated[int, Parameter("horizon", "steps", minimum=1)] = 10
+    alpha: Annotated[float, Parameter("discount factor α a step", minimum=1e-6, maximum=1.0)] = 0.9
+    paths: Annotated[int, Parameter("simulated paths of the limit game", "paths", minimum=2)] = 4096
 
 
 def game_of(config: StackelbergDiscreteConfig) -> LinearQuadraticGame:
@@ -141,8 +141,8 @@ STUDY = Study(
     headline=HEADLINE
     | FINITE_HEADLINE
     | {
-        "H_u": Headline(shape="scalar or matrix", meaning="followers' reaction to the leader's control at t = 0"),
-        "escape_time": Headline(unit="steps", meaning="null: a recursion has no finite escape time", optional=True),
+        "H_u": Headline("followers' reaction to the leader's control at t = 0", shape="scalar or matrix"),
+        "escape_time": Headline("null: a recursion has no finite escape time", "steps", optional=True),
     },
     example="diffgames run stackelberg-discrete --set alpha=0.95 T=20",
     published="the discrete model and its claims in words, no equations and no numbers",

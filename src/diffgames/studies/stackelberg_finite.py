@@ -30,36 +30,33 @@ ROLES = ("leader", "follower")
 
 FINITE_HEADLINE = {
     "finite_n_gap": Headline(
+        "most that leader or follower gains by deviating from the limit's strategies among N followers, exact",
+        "cost",
         shape="finite_n",
-        unit="cost",
-        meaning="most that leader or follower gains by deviating from the limit's strategies among N followers, exact",
     ),
     "finite_n_rate": Headline(
-        meaning="exponent b of gap ∝ N^b, fitted to the upper half of finite_n; null below two sizes", optional=True
+        "exponent b of gap ∝ N^b, fitted to the upper half of finite_n; null below two sizes", optional=True
     ),
     "finite_n_cost": Headline(
-        shape="finite_n × (leader, follower)", unit="cost", meaning="costs under the limit's strategies, exact"
+        "costs under the limit's strategies, exact", "cost", shape="finite_n × (leader, follower)"
     ),
     "finite_n_equilibrium": Headline(
+        "costs at the feedback equilibrium of the N + 1 players, exact; null where it does not exist",
+        "cost",
         shape="finite_n × (leader, follower)",
-        unit="cost",
-        meaning="costs at the feedback equilibrium of the N + 1 players, exact; null where it does not exist",
         optional=True,
     ),
     "finite_n_excess_rate": Headline(
-        meaning="exponent b of the largest |difference of these costs| ∝ N^b, fitted like finite_n_rate", optional=True
+        "exponent b of the largest |difference of these costs| ∝ N^b, fitted like finite_n_rate", optional=True
     ),
     "finite_n_simulated": Headline(
+        "the difference of these costs, N + 1 players simulated one by one under both profiles",
+        "cost",
         shape="finite_n × (leader, follower)",
-        unit="cost",
-        meaning="the difference of these costs, N + 1 players simulated one by one under both profiles",
         optional=True,
     ),
     "finite_n_simulated_error": Headline(
-        shape="finite_n × (leader, follower)",
-        unit="cost",
-        meaning="standard errors of finite_n_simulated",
-        optional=True,
+        "standard errors of finite_n_simulated", "cost", shape="finite_n × (leader, follower)", optional=True
     ),
 }
 """The words of what the finite game reports."""

@@ -18,37 +18,32 @@ from diffgames.studies.study import Headline, Parameter
 class StackelbergMatrices:
     """The matrices of `games.stackelberg`, each a number or a list of rows."""
 
-    A0: Annotated[Matrix, Parameter(shape="n0 × n0", unit="1/time", meaning="leader's drift")] = 1.0
-    B0: Annotated[Matrix, Parameter(shape="n0 × k0", meaning="leader's input")] = 2.0
-    F0: Annotated[Matrix, Parameter(shape="n0 × n", meaning="pull of the mean on the leader")] = 0.5
-    A: Annotated[Matrix, Parameter(shape="n × n", unit="1/time", meaning="followers' drift")] = 0.5
-    B: Annotated[Matrix, Parameter(shape="n × k", meaning="followers' input")] = 1.0
-    D: Annotated[Matrix, Parameter(shape="n × k0", meaning="leader's control in the followers' drift")] = 1.0
-    F: Annotated[Matrix, Parameter(shape="n × n", meaning="pull of the mean on followers")] = 0.2
-    G: Annotated[Matrix, Parameter(shape="n × n0", meaning="pull of the leader's state on followers")] = 0.4
-    Gamma0: Annotated[Matrix, Parameter(shape="n0 × n", meaning="leader tracks Γ0 m")] = 0.8
-    Gamma1: Annotated[Matrix, Parameter(shape="n × n0", meaning="followers track Γ1 x0 + Γ2 m")] = 0.3
-    Gamma2: Annotated[Matrix, Parameter(shape="n × n", meaning="followers track Γ1 x0 + Γ2 m")] = 0.5
-    Q0: Annotated[Matrix, Parameter(shape="n0 × n0", meaning="weight of the leader's distance")] = 1.0
-    Q: Annotated[Matrix, Parameter(shape="n × n", meaning="weight of a follower's distance")] = 2.0
-    R0: Annotated[Matrix, Parameter(shape="k0 × k0", meaning="leader's cost of its control")] = 0.5
-    R: Annotated[Matrix, Parameter(shape="k × k", meaning="follower's cost of its control")] = 1.0
-    R1: Annotated[Matrix, Parameter(shape="k0 × k0", meaning="follower's cost of the leader's control")] = 1.0
-    R2: Annotated[Matrix, Parameter(shape="k0 × k", meaning="follower's cross cost 2 u0ᵀR2 u1")] = 0.5
-    sigma0: Annotated[Matrix, Parameter(shape="n0 × w0", meaning="leader's noise")] = 0.1
-    sigma: Annotated[Matrix, Parameter(shape="n × w", meaning="followers' own noise")] = 0.1
-    x0: Annotated[float | tuple[float, ...], Parameter(shape="scalar or n0", meaning="leader's state at the start")] = (
-        1.0
-    )
+    A0: Annotated[Matrix, Parameter("leader's drift", "1/time", shape="n0 × n0")] = 1.0
+    B0: Annotated[Matrix, Parameter("leader's input", shape="n0 × k0")] = 2.0
+    F0: Annotated[Matrix, Parameter("pull of the mean on the leader", shape="n0 × n")] = 0.5
+    A: Annotated[Matrix, Parameter("followers' drift", "1/time", shape="n × n")] = 0.5
+    B: Annotated[Matrix, Parameter("followers' input", shape="n × k")] = 1.0
+    D: Annotated[Matrix, Parameter("leader's control in the followers' drift", shape="n × k0")] = 1.0
+    F: Annotated[Matrix, Parameter("pull of the mean on followers", shape="n × n")] = 0.2
+    G: Annotated[Matrix, Parameter("pull of the leader's state on followers", shape="n × n0")] = 0.4
+    Gamma0: Annotated[Matrix, Parameter("leader tracks Γ0 m", shape="n0 × n")] = 0.8
+    Gamma1: Annotated[Matrix, Parameter("followers track Γ1 x0 + Γ2 m", shape="n × n0")] = 0.3
+    Gamma2: Annotated[Matrix, Parameter("followers track Γ1 x0 + Γ2 m", shape="n × n")] = 0.5
+    Q0: Annotated[Matrix, Parameter("weight of the leader's distance", shape="n0 × n0")] = 1.0
+    Q: Annotated[Matrix, Parameter("weight of a follower's distance", shape="n × n")] = 2.0
+    R0: Annotated[Matrix, Parameter("leader's cost of its control", shape="k0 × k0")] = 0.5
+    R: Annotated[Matrix, Parameter("follower's cost of its control", shape="k × k")] = 1.0
+    R1: Annotated[Matrix, Parameter("follower's cost of the leader's control", shape="k0 × k0")] = 1.0
+    R2: Annotated[Matrix, Parameter("follower's cross cost 2 u0ᵀR2 u1", shape="k0 × k")] = 0.5
+    sigma0: Annotated[Matrix, Parameter("leader's noise", shape="n0 × w0")] = 0.1
+    sigma: Annotated[Matrix, Parameter("followers' own noise", shape="n × w")] = 0.1
+    x0: Annotated[float | tuple[float, ...], Parameter("leader's state at the start", shape="scalar or n0")] = 1.0
     x1: Annotated[
-        float | tuple[float, ...], Parameter(shape="scalar or n", meaning="mean of followers' states at the start")
+        float | tuple[float, ...], Parameter("mean of followers' states at the start", shape="scalar or n")
     ] = 0.5
-    spread: Annotated[float, Parameter(meaning="standard deviation of followers' states at the start", minimum=0.0)] = (
-        0.3
-    )
+    spread: Annotated[float, Parameter("standard deviation of followers' states at the start", minimum=0.0)] = 0.3
     finite_n: Annotated[
-        tuple[int, ...],
-        Parameter(shape="sizes", unit="followers", meaning="numbers N of followers for the finite game", minimum=2),
+        tuple[int, ...], Parameter("numbers N of followers for the finite game", "followers", shape="sizes", minimum=2)
     ] = (5, 10, 20, 40, 80, 160)
 
     def matrices(self) -> dict[str, Any]:
@@ -83,14 +78,14 @@ def checked_sizes(sizes: tuple[int, ...]) -> tuple[int, ...]:
 HEADLINE = {
     **{
         key: Headline(
+            f"block ({row}, {column}) of the {player}'s value at t = 0",
             shape="scalar or matrix",
-            meaning=f"block ({row}, {column}) of the {player}'s value at t = 0",
             normalisation="x'Px (no ½)",
         )
         for key, (player, row, column) in BLOCKS.items()
     },
     **{
-        key: Headline(shape="scalar or matrix", meaning=f"{player}'s gain on {block} at t = 0")
+        key: Headline(f"{player}'s gain on {block} at t = 0", shape="scalar or matrix")
         for key, (player, block) in GAINS.items()
     },
 }

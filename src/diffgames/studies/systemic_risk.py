@@ -42,32 +42,29 @@ LIMIT = "mean field"
 class SystemicRiskConfig:
     """The banks, the default level, and how much is simulated."""
 
-    a: Annotated[float, Parameter(unit="1/year", meaning="rate of mean reversion between banks", minimum=0.0)] = 0.1
-    q: Annotated[float, Parameter(meaning="incentive to borrow when below the mean, q² ≤ epsilon", minimum=0.0)] = 0.1
-    c: Annotated[float, Parameter(meaning="terminal weight of the distance to the mean", minimum=0.0)] = 0.5
-    epsilon: Annotated[float, Parameter(meaning="running weight of the distance to the mean", minimum=0.0)] = 0.5
-    rho: Annotated[float, Parameter(meaning="loading of the common noise", minimum=-1.0, maximum=1.0)] = 0.2
-    sigma: Annotated[float, Parameter(unit="1/√year", meaning="volatility of log-reserves", minimum=0.0)] = 1.0
-    T: Annotated[float, Parameter(unit="years", meaning="horizon", minimum=1e-9)] = 1.0
-    banks: Annotated[int, Parameter(unit="banks", meaning="banks simulated and certified", minimum=2)] = 10
+    a: Annotated[float, Parameter("rate of mean reversion between banks", "1/year", minimum=0.0)] = 0.1
+    q: Annotated[float, Parameter("incentive to borrow when below the mean, q² ≤ epsilon", minimum=0.0)] = 0.1
+    c: Annotated[float, Parameter("terminal weight of the distance to the mean", minimum=0.0)] = 0.5
+    epsilon: Annotated[float, Parameter("running weight of the distance to the mean", minimum=0.0)] = 0.5
+    rho: Annotated[float, Parameter("loading of the common noise", minimum=-1.0, maximum=1.0)] = 0.2
+    sigma: Annotated[float, Parameter("volatility of log-reserves", "1/√year", minimum=0.0)] = 1.0
+    T: Annotated[float, Parameter("horizon", "years", minimum=1e-9)] = 1.0
+    banks: Annotated[int, Parameter("banks simulated and certified", "banks", minimum=2)] = 10
     banks_compared: Annotated[
-        tuple[int, ...], Parameter(shape="compared sizes", unit="banks", meaning="N of the closed form", minimum=2)
+        tuple[int, ...], Parameter("N of the closed form", "banks", shape="compared sizes", minimum=2)
     ] = (2, 5, 10, 24, 50)
     gap_banks: Annotated[
-        tuple[int, ...],
-        Parameter(shape="gap sizes", unit="banks", meaning="N at which the limit's strategies are tried", minimum=2),
+        tuple[int, ...], Parameter("N at which the limit's strategies are tried", "banks", shape="gap sizes", minimum=2)
     ] = (2, 4, 8, 16)
-    initial_deviation: Annotated[float, Parameter(meaning="deviation of reserves at the start", minimum=0.0)] = 0.0
-    default_level: Annotated[
-        float, Parameter(meaning="log-reserve at which a bank defaults, below 0", maximum=0.0)
-    ] = -0.7
-    paths: Annotated[int, Parameter(unit="paths", meaning="simulated paths of all banks", minimum=2)] = 16_384
-    steps: Annotated[int, Parameter(unit="steps", meaning="time steps of a path", minimum=1)] = 100
-    population: Annotated[int, Parameter(unit="banks", meaning="banks of the simulated limit", minimum=1)] = 100_000
+    initial_deviation: Annotated[float, Parameter("deviation of reserves at the start", minimum=0.0)] = 0.0
+    default_level: Annotated[float, Parameter("log-reserve at which a bank defaults, below 0", maximum=0.0)] = -0.7
+    paths: Annotated[int, Parameter("simulated paths of all banks", "paths", minimum=2)] = 16_384
+    steps: Annotated[int, Parameter("time steps of a path", "steps", minimum=1)] = 100
+    population: Annotated[int, Parameter("banks of the simulated limit", "banks", minimum=1)] = 100_000
     deviator_updates: Annotated[
-        int, Parameter(unit="updates", meaning="updates of the trained deviator; 0 for the exact certificate alone")
+        int, Parameter("updates of the trained deviator; 0 for the exact certificate alone", "updates")
     ] = 150
-    deviator_paths: Annotated[int, Parameter(unit="paths", meaning="paths of an update, even", minimum=2)] = 256
+    deviator_paths: Annotated[int, Parameter("paths of an update, even", "paths", minimum=2)] = 256
 
 
 def run(config: SystemicRiskConfig, context: RunContext) -> StudyResult:
@@ -346,36 +343,32 @@ STUDY = Study(
     },
     minutes={"quick": 1.0, "paper": 10.0},
     headline={
-        "eta0": Headline(
-            shape="N and the limit", unit="1/year", meaning="η(0), closed form", normalisation="½ η (x̄ − x)²"
-        ),
-        "mu0": Headline(shape="N and the limit", meaning="μ(0), closed form: the cost from equal reserves"),
+        "eta0": Headline("η(0), closed form", "1/year", shape="N and the limit", normalisation="½ η (x̄ − x)²"),
+        "mu0": Headline("μ(0), closed form: the cost from equal reserves", shape="N and the limit"),
         "engine_eta0": Headline(
-            unit="1/year", meaning="η(0) of `banks` banks by the linear-quadratic engine", normalisation="½ η (x̄ − x)²"
+            "η(0) of `banks` banks by the linear-quadratic engine", "1/year", normalisation="½ η (x̄ − x)²"
         ),
-        "engine_mu0": Headline(meaning="μ(0) of `banks` banks by the linear-quadratic engine"),
-        "cost": Headline(meaning="expected cost of a bank at equilibrium, closed form"),
-        "simulated_cost": Headline(meaning="its mean over simulated paths and banks"),
-        "simulated_cost_error": Headline(meaning="standard error of that mean"),
-        "limit_cost": Headline(meaning="expected cost of a bank in the mean-field limit, closed form"),
-        "simulated_limit_cost": Headline(meaning="its mean over a simulated population"),
-        "simulated_limit_cost_error": Headline(meaning="standard error of that mean"),
+        "engine_mu0": Headline("μ(0) of `banks` banks by the linear-quadratic engine"),
+        "cost": Headline("expected cost of a bank at equilibrium, closed form"),
+        "simulated_cost": Headline("its mean over simulated paths and banks"),
+        "simulated_cost_error": Headline("standard error of that mean"),
+        "limit_cost": Headline("expected cost of a bank in the mean-field limit, closed form"),
+        "simulated_limit_cost": Headline("its mean over a simulated population"),
+        "simulated_limit_cost_error": Headline("standard error of that mean"),
         "systemic_probability": Headline(
-            shape="N and the limit", unit="1", meaning="P(mean reserve reaches default_level by T), closed form"
+            "P(mean reserve reaches default_level by T), closed form", "1", shape="N and the limit"
         ),
-        "simulated_systemic_probability": Headline(unit="1", meaning="the same for `banks` simulated banks"),
-        "simulated_systemic_probability_error": Headline(unit="1", meaning="its standard error"),
-        "default_probability": Headline(unit="1", meaning="P(a bank reaches default_level by T), with lending"),
-        "default_probability_error": Headline(unit="1", meaning="its standard error"),
-        "default_probability_alone": Headline(unit="1", meaning="the same without any lending (a = 0, α = 0)"),
-        "default_probability_alone_error": Headline(unit="1", meaning="its standard error"),
-        "defaults": Headline(
-            shape="2 × (banks + 1)", unit="1", meaning="P(that many banks default), with lending and without"
-        ),
+        "simulated_systemic_probability": Headline("the same for `banks` simulated banks", "1"),
+        "simulated_systemic_probability_error": Headline("its standard error", "1"),
+        "default_probability": Headline("P(a bank reaches default_level by T), with lending", "1"),
+        "default_probability_error": Headline("its standard error", "1"),
+        "default_probability_alone": Headline("the same without any lending (a = 0, α = 0)", "1"),
+        "default_probability_alone_error": Headline("its standard error", "1"),
+        "defaults": Headline("P(that many banks default), with lending and without", "1", shape="2 × (banks + 1)"),
         "limit_gap": Headline(
-            shape="gap_banks", meaning="gain of one bank that deviates from the limit's strategies, exact, per N"
+            "gain of one bank that deviates from the limit's strategies, exact, per N", shape="gap_banks"
         ),
-        "limit_gap_exponent": Headline(unit="1", meaning="fitted b of limit_gap ∝ N^b", optional=True),
+        "limit_gap_exponent": Headline("fitted b of limit_gap ∝ N^b", "1", optional=True),
     },
     example="diffgames run systemic-risk --set banks=20 --set rho=0.5",
     published="its loss distributions and paths as figures; their numbers are not at hand",
