@@ -45,7 +45,7 @@ class ClearingConfig:
     market: Annotated[
         Literal["prosumers", "battery"],
         Parameter(
-            "prosumers drawn at random, or batteries alone (2 MWh, 1 MW each way, .9/.9, empty), "
+            meaning="prosumers drawn at random, or batteries alone (2 MWh, 1 MW each way, .9/.9, empty), "
             "without fee, panels or a limit of the feeder"
         ),
     ] = "prosumers"

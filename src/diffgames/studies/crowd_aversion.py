@@ -9,53 +9,36 @@ v t, v = w d/(2c + w T), and so to 5/6 of the common target d. That mean paths s
 """
 
 import dataclasses
-import math
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import jax
 
 from diffgames.errors import InvalidInput
 from diffgames.games import networks
 from diffgames.games.distributed import DistributedGame
-from diffgames.games.kernels import AbstractKernel, CuckerSmale, Gaussian, Quadratic, SmoothedIndicator
 from diffgames.studies.context import RunContext
 from diffgames.studies.crowd_flocking import outcome
-from diffgames.studies.crowd_parameters import CrowdParameters, Matrix, build_game, crowd_memory, player_count
+from diffgames.studies.crowd_parameters import (
+    CrowdParameters,
+    KernelParameters,
+    Matrix,
+    build_game,
+    crowd_memory,
+    kernel_of,
+    player_count,
+)
 from diffgames.studies.crowd_solution import CrowdSolution, certify, solve
 from diffgames.studies.crowd_words import HEADLINE
-from diffgames.studies.study import Parameter, Study, StudyResult
+from diffgames.studies.study import Parameter, Study, StudyResult, with_defaults
 from diffgames.verification.certificate import Certificate
 
 
 @dataclass(frozen=True, kw_only=True)
-class AversionConfig(CrowdParameters):
+@with_defaults(targets=((0.5, 0.5),) * 4, terminal_weight=1.0, policy="ladder", grade=1.0, fine_steps=100)
+class AversionConfig(CrowdParameters, KernelParameters):
     """The game, by kernel and network."""
 
-    targets: Annotated[Matrix, Parameter("where each player wants to end", "length", shape="players x d")] = (
-        (0.5, 0.5),
-        (0.5, 0.5),
-        (0.5, 0.5),
-        (0.5, 0.5),
-    )
-    terminal_weight: Annotated[float, Parameter("w in the terminal cost ½ w |x − d|²", minimum=1e-9)] = 1.0
-    policy: Annotated[
-        Literal["linear", "ladder", "network"],
-        Parameter("linear gains; gains, then gains plus residual network; the network of Appendix A alone"),
-    ] = "ladder"
-    grade: Annotated[float, Parameter("grading of the steps towards T; 1 is uniform", minimum=1.0, maximum=6.0)] = 1.0
-    fine_steps: Annotated[
-        int, Parameter("Euler steps of the last epochs of the gains, and of judging", "steps", minimum=2)
-    ] = 100
-    kernel: Annotated[
-        Literal["gaussian", "indicator", "quadratic", "cucker-smale"],
-        Parameter("interaction kernel (Example 6.1); with cucker-smale players steer their velocities"),
-    ] = "gaussian"
-    kernel_height: Annotated[float, Parameter("h of the kernel; negative turns aversion into attraction")] = 0.5
-    kernel_rate: Annotated[float, Parameter("c in exp(−c |z|²)", "1/length²", minimum=1e-9)] = 100.0
-    radius: Annotated[float, Parameter("personal space of the indicator", "length", minimum=1e-9)] = 0.1
-    smoothing: Annotated[float, Parameter("softness of its edge", "length", minimum=1e-9)] = 0.05
-    exponent: Annotated[float, Parameter("β of cucker-smale", minimum=0.0)] = 0.5
     speed: Annotated[
         float | None,
         Parameter("bound of velocities' differences, for α with cucker-smale; null: none", "length/time", minimum=0.0),
@@ -66,20 +49,9 @@ class AversionConfig(CrowdParameters):
     symmetric: Annotated[bool, Parameter("`weights` are symmetric (then α = 0); checked")] = True
 
 
-def kernel_of(config: AversionConfig) -> AbstractKernel:
-    """The kernel asked for."""
-    if config.kernel == "gaussian":
-        return Gaussian(config.kernel_rate, config.kernel_height)
-    if config.kernel == "quadratic":
-        return Quadratic(config.kernel_height)
-    if config.kernel == "cucker-smale":
-        return CuckerSmale(config.exponent, config.kernel_height, math.inf if config.speed is None else config.speed)
-    return SmoothedIndicator(config.radius, config.smoothing, config.kernel_height)
-
-
 def game_of(config: AversionConfig) -> DistributedGame:
     """The game of the parameters."""
-    n, kernel = player_count(config), kernel_of(config)
+    n, kernel = player_count(config), kernel_of(config, config.speed)
     weights = networks.complete(n)
     if config.weights is not None:
         if len({len(row) for row in config.weights}) != 1:

@@ -16,19 +16,15 @@ from diffgames.studies.context import RunContext
 from diffgames.studies.crowd_parameters import CrowdParameters, build_game, crowd_memory, player_count
 from diffgames.studies.crowd_solution import certify, solve
 from diffgames.studies.crowd_words import HEADLINE
-from diffgames.studies.study import Parameter, Study, StudyResult
+from diffgames.studies.study import Parameter, Study, StudyResult, with_defaults
 from diffgames.verification.certificate import Certificate
 
 
 @dataclass(frozen=True, kw_only=True)
+@with_defaults(noise=0.0, jump_size=0.0, common_jump_size=0.3)
 class CommonNoiseConfig(CrowdParameters):
     """The flocking game, moved by common noise."""
 
-    noise: Annotated[float, Parameter("σ of the players' own noise", "length/√time", minimum=0.0)] = 0.0
-    jump_size: Annotated[float, Parameter("γ, own jumps along each axis", "length", minimum=0.0)] = 0.0
-    common_jump_size: Annotated[
-        float, Parameter("γ₀, jumps shared by all players, along each axis", "length", minimum=0.0)
-    ] = 0.3
     kernel_scale: Annotated[float, Parameter("s in the kernel K = ½ s |z|²")] = 1.0
 
 

@@ -1,6 +1,7 @@
 """Parameters shared by the crowd studies (Guo, Li & Zhang, arXiv 2508.01929, Section 6.2)."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 from typing import Annotated, Literal
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from diffgames.errors import InvalidInput
 from diffgames.games.crowd import crowd_game
 from diffgames.games.distributed import DistributedGame
-from diffgames.games.kernels import AbstractKernel
+from diffgames.games.kernels import AbstractKernel, CuckerSmale, Gaussian, Quadratic, SmoothedIndicator
 from diffgames.games.networks import Weights
 from diffgames.solvers.policy_gradient import Schedule
 from diffgames.studies.study import Parameter
@@ -19,8 +20,27 @@ Matrix = tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MotionParameters:
-    """How the players move and what they are after (equations 6.18–6.19)."""
+class PhysicsParameters:
+    """What moves every player of any crowd, and what moving costs (equations 6.18–6.19)."""
+
+    horizon: Annotated[float, Parameter("T", "time", minimum=1e-6)] = 1.0
+    effort: Annotated[float, Parameter("weight c of the running cost c|u|²", minimum=1e-9)] = 0.1
+    terminal_weight: Annotated[float, Parameter("w in the terminal cost ½ w |x − d|²", minimum=1e-9)] = 40.0
+    noise: Annotated[float, Parameter("σ of the players' own noise", "length/√time", minimum=0.0)] = 0.1
+    jump_size: Annotated[float, Parameter("γ, own jumps along each axis", "length", minimum=0.0)] = 0.1
+    common_jump_size: Annotated[
+        float, Parameter("γ₀, jumps shared by all players, along each axis", "length", minimum=0.0)
+    ] = 0.0
+    common_rate: Annotated[float, Parameter("intensity of the common jumps per axis", "1/time", minimum=0.0)] = 0.25
+
+    def physics(self) -> dict[str, float]:
+        """Them by name, as `crowd_game` takes them."""
+        return {one.name: getattr(self, one.name) for one in fields(PhysicsParameters)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotionParameters(PhysicsParameters):
+    """A few players from one start to targets of their own."""
 
     targets: Annotated[Matrix, Parameter("where each player wants to end", "length", shape="players x d")] = (
         (0.25, 0.0),
@@ -29,11 +49,6 @@ class MotionParameters:
         (0.0, -1.0),
     )
     start: Annotated[Row, Parameter("where everybody starts", "length", shape="d")] = (0.0, 0.0)
-    horizon: Annotated[float, Parameter("T", "time", minimum=1e-6)] = 1.0
-    effort: Annotated[float, Parameter("weight c of the running cost c|u|²", minimum=1e-9)] = 0.1
-    terminal_weight: Annotated[float, Parameter("w in the terminal cost ½ w |x − d|²", minimum=1e-9)] = 40.0
-    noise: Annotated[float, Parameter("σ of the players' own noise", "length/√time", minimum=0.0)] = 0.1
-    jump_size: Annotated[float, Parameter("γ, own jumps along each axis", "length", minimum=0.0)] = 0.1
     rates: Annotated[Row, Parameter("intensity of own jumps per axis", "1/time", shape="players")] = (
         0.3,
         0.2,
@@ -43,13 +58,35 @@ class MotionParameters:
     common_noise: Annotated[
         float, Parameter("σ₀ of the noise shared by all players, per axis", "length/√time", minimum=0.0)
     ] = 0.0
-    common_jump_size: Annotated[
-        float, Parameter("γ₀, jumps shared by all players, along each axis", "length", minimum=0.0)
-    ] = 0.0
-    common_rate: Annotated[float, Parameter("intensity of the common jumps per axis", "1/time")] = 0.25
     normalise: Annotated[
         bool, Parameter("divide the interaction by N − 1 (equation 6.1) or not (Section 6.2's examples)")
     ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelParameters:
+    """How players feel those near them (Example 6.1)."""
+
+    kernel: Annotated[
+        Literal["gaussian", "indicator", "quadratic", "cucker-smale"],
+        Parameter("interaction kernel (Example 6.1); with cucker-smale players steer their velocities"),
+    ] = "gaussian"
+    kernel_height: Annotated[float, Parameter("h of the kernel; negative turns aversion into attraction")] = 0.5
+    kernel_rate: Annotated[float, Parameter("c in exp(−c |z|²)", "1/length²", minimum=1e-9)] = 100.0
+    radius: Annotated[float, Parameter("personal space of the indicator", "length", minimum=1e-9)] = 0.1
+    smoothing: Annotated[float, Parameter("softness of its edge", "length", minimum=1e-9)] = 0.05
+    exponent: Annotated[float, Parameter("β of cucker-smale", minimum=0.0)] = 0.5
+
+
+def kernel_of(config: KernelParameters, speed: float | None = None) -> AbstractKernel:
+    """The kernel asked for; `speed` bounds differences of velocities in the α of cucker-smale."""
+    if config.kernel == "gaussian":
+        return Gaussian(config.kernel_rate, config.kernel_height)
+    if config.kernel == "quadratic":
+        return Quadratic(config.kernel_height)
+    if config.kernel == "cucker-smale":
+        return CuckerSmale(config.exponent, config.kernel_height, math.inf if speed is None else speed)
+    return SmoothedIndicator(config.radius, config.smoothing, config.kernel_height)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,13 +114,19 @@ class DescentParameters:
 
 
 @dataclass(frozen=True, kw_only=True)
-class JudgementParameters:
-    """How the learned profile is judged."""
+class DeviatorParameters:
+    """What the search for deviations may spend."""
 
-    evaluation_paths: Annotated[int, Parameter("fresh paths behind the values", "paths", minimum=10)] = 16000
     deviator_updates: Annotated[int, Parameter("of each of two deviators", "updates", minimum=1)] = 320
     deviator_paths: Annotated[int, Parameter("fresh paths per update", "paths", minimum=2)] = 200
     certificate_paths: Annotated[int, Parameter("held-out paths per interval", "paths", minimum=10)] = 8000
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgementParameters(DeviatorParameters):
+    """How the learned profile is judged."""
+
+    evaluation_paths: Annotated[int, Parameter("fresh paths behind the values", "paths", minimum=10)] = 16000
     bound: Annotated[
         float | None, Parameter("L, bound of every control's norm in L²; null: the largest measured", minimum=1e-9)
     ] = None
@@ -117,15 +160,9 @@ def build_game(
         weights,
         np.asarray(targets, float),
         start=np.asarray(config.start, float),
-        effort=config.effort,
-        terminal_weight=config.terminal_weight,
-        noise=config.noise,
-        jump_size=config.jump_size,
+        **config.physics(),
         rates=np.broadcast_to(np.asarray(config.rates, float), (n,)),
         common_noise=config.common_noise,
-        common_jump_size=config.common_jump_size,
-        common_rate=config.common_rate,
-        horizon=config.horizon,
         normalise=config.normalise,
         kinetic=kinetic,
     )
@@ -151,7 +188,7 @@ def crowd_memory(config: CrowdParameters) -> dict[str, float]:
     return found
 
 
-def patience(config: MotionParameters) -> float:
+def patience(config: PhysicsParameters) -> float:
     """2c/w: over so long before T effort is dearer than missing the target."""
     return 2.0 * config.effort / config.terminal_weight
 

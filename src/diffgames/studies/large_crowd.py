@@ -30,7 +30,6 @@ from diffgames.games.interaction import (
     fourier_features,
     interaction_error,
 )
-from diffgames.games.kernels import AbstractKernel, CuckerSmale, Gaussian, Quadratic, SmoothedIndicator
 from diffgames.solvers.distributed_paths import (
     Grid,
     Policy,
@@ -43,8 +42,15 @@ from diffgames.solvers.policies import local_gains
 from diffgames.solvers.policy_gradient import Schedule, learn_potential
 from diffgames.studies import crowd_figures
 from diffgames.studies.context import RunContext
-from diffgames.studies.crowd_parameters import Matrix
-from diffgames.studies.study import Headline, Parameter, Study, StudyResult
+from diffgames.studies.crowd_parameters import (
+    DeviatorParameters,
+    KernelParameters,
+    Matrix,
+    PhysicsParameters,
+    kernel_of,
+    patience,
+)
+from diffgames.studies.study import Headline, Parameter, Study, StudyResult, with_defaults
 from diffgames.verification.certificate import Certificate
 from diffgames.verification.player_deviator import DeviatorBudget, certify_players
 
@@ -55,7 +61,9 @@ Sums = Literal["batches", "fourier", "pairs"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class LargeCrowdConfig:
+@with_defaults(terminal_weight=10.0, kernel_height=4.0, kernel_rate=8.0, radius=0.3, smoothing=0.15)
+@with_defaults(deviator_updates=160, deviator_paths=32, certificate_paths=1000)
+class LargeCrowdConfig(DeviatorParameters, KernelParameters, PhysicsParameters):
     """Who goes where, how pairs are summed, what learning and judging may spend."""
 
     players: Annotated[int, Parameter("N", "players", minimum=2)] = 1000
@@ -74,30 +82,12 @@ class LargeCrowdConfig:
     scatter: Annotated[
         float, Parameter("deviation of players from their stream, at both ends", "length", minimum=0.0)
     ] = 0.15
-    kernel: Annotated[
-        Literal["gaussian", "indicator", "quadratic", "cucker-smale"],
-        Parameter("interaction kernel (Example 6.1); with cucker-smale players steer their velocities"),
-    ] = "gaussian"
-    kernel_height: Annotated[float, Parameter("h of the kernel; negative turns aversion into attraction")] = 4.0
-    kernel_rate: Annotated[float, Parameter("c in exp(−c |z|²)", "1/length²", minimum=1e-9)] = 8.0
-    radius: Annotated[float, Parameter("personal space of the indicator", "length", minimum=1e-9)] = 0.3
-    smoothing: Annotated[float, Parameter("softness of its edge", "length", minimum=1e-9)] = 0.15
-    exponent: Annotated[float, Parameter("β of cucker-smale", minimum=0.0)] = 0.5
     sums: Annotated[Sums, Parameter("pairs in random groups, by Fourier features (gaussian only), or all of them")] = (
         "batches"
     )
     group: Annotated[int, Parameter("size of a random group", "players", minimum=2)] = 8
     features: Annotated[int, Parameter("Fourier features", "features", minimum=1)] = 64
-    horizon: Annotated[float, Parameter("T", "time", minimum=1e-6)] = 1.0
-    effort: Annotated[float, Parameter("weight c of the running cost c|u|²", minimum=1e-9)] = 0.1
-    terminal_weight: Annotated[float, Parameter("w in the terminal cost ½ w |x − d|²", minimum=1e-9)] = 10.0
-    noise: Annotated[float, Parameter("σ of the players' own noise", "length/√time", minimum=0.0)] = 0.1
-    jump_size: Annotated[float, Parameter("γ, own jumps along each axis", "length", minimum=0.0)] = 0.1
     rate: Annotated[float, Parameter("intensity of own jumps per axis", "1/time", minimum=0.0)] = 0.2
-    common_jump_size: Annotated[
-        float, Parameter("γ₀, jumps shared by all players, along each axis", "length", minimum=0.0)
-    ] = 0.0
-    common_rate: Annotated[float, Parameter("intensity of the common jumps per axis", "1/time", minimum=0.0)] = 0.25
     steps: Annotated[int, Parameter("Euler steps", "steps", minimum=4)] = 24
     epochs: Annotated[int, Parameter("epochs of 50 gradient steps", "epochs", minimum=1)] = 12
     paths: Annotated[int, Parameter("fresh paths per gradient step", "paths", minimum=2)] = 8
@@ -108,20 +98,6 @@ class LargeCrowdConfig:
     sample: Annotated[
         int, Parameter("players drawn at random to deviate for the certificate", "players", minimum=1)
     ] = 8
-    deviator_updates: Annotated[int, Parameter("of each of two deviators", "updates", minimum=1)] = 160
-    deviator_paths: Annotated[int, Parameter("fresh paths per update", "paths", minimum=2)] = 32
-    certificate_paths: Annotated[int, Parameter("held-out paths per interval", "paths", minimum=10)] = 1000
-
-
-def kernel_of(config: LargeCrowdConfig) -> AbstractKernel:
-    """The kernel asked for."""
-    if config.kernel == "gaussian":
-        return Gaussian(config.kernel_rate, config.kernel_height)
-    if config.kernel == "quadratic":
-        return Quadratic(config.kernel_height)
-    if config.kernel == "cucker-smale":
-        return CuckerSmale(config.exponent, config.kernel_height)
-    return SmoothedIndicator(config.radius, config.smoothing, config.kernel_height)
 
 
 def interaction_of(config: LargeCrowdConfig, sums: Sums, size: int, key: PRNGKeyArray) -> AbstractInteraction:
@@ -153,14 +129,8 @@ def game_of(config: LargeCrowdConfig, key: PRNGKeyArray) -> DistributedGame:
         np.zeros((0, 0)),
         targets[stream] + offset,
         start=starts[stream] + offset,
-        effort=config.effort,
-        terminal_weight=config.terminal_weight,
-        noise=config.noise,
-        jump_size=config.jump_size,
         rates=config.rate,
-        common_jump_size=config.common_jump_size,
-        common_rate=config.common_rate,
-        horizon=config.horizon,
+        **config.physics(),
         kinetic=config.kernel == "cucker-smale",
         interaction=interaction_of(config, config.sums, size, sum_key),
     )
@@ -218,11 +188,6 @@ def run(config: LargeCrowdConfig, context: RunContext) -> StudyResult:
             "certificate": crowd_figures.gaps(certificate),
         },
     )
-
-
-def patience(config: LargeCrowdConfig) -> float:
-    """2c/w: over so long before T effort is dearer than missing the target."""
-    return 2.0 * config.effort / config.terminal_weight
 
 
 def exact_values(

@@ -83,7 +83,7 @@ def study_of_quadratic_game(game: LinearQuadraticGame, name: str) -> Study:
                 optional=True,
             ),
             "equilibria": Headline(
-                "how many stabilising stationary equilibria there are, all listed on a scalar state; "
+                meaning="how many stabilising stationary equilibria there are, all listed on a scalar state; "
                 "null: others may exist than this one, which finite horizons lead to from the terminal cost",
                 optional=True,
             ),

@@ -72,7 +72,7 @@ class ProsumersHeadline:
     efficiency: Annotated[
         float | None,
         Headline(
-            "(C_idle − C)/(C_idle − C*) where each takes the price; C: cost to society, C* bounded by the "
+            meaning="(C_idle − C)/(C_idle − C*) where each takes the price; C: cost to society, C* bounded by the "
             "certificate; null: nothing to gain",
             optional=True,
         ),

@@ -49,6 +49,26 @@ class Parameter:
     plausible: tuple[int | float, int | float] | None = None
 
 
+def with_defaults(**defaults: Any) -> Callable[[type], type]:
+    """Decorate a configuration, below `@dataclass`: inherited fields start at other values, their words stay.
+
+    `TypeError` names a field that no base declares.
+    """
+
+    def changed(config: type) -> type:
+        inherited = {}
+        for base in reversed(config.__mro__[1:]):
+            inherited |= typing.get_type_hints(base, include_extras=True)
+        for name, value in defaults.items():
+            if name not in inherited:
+                raise TypeError(f"{config.__name__}.{name}: no base declares that field")
+            config.__annotations__[name] = inherited[name]
+            setattr(config, name, value)
+        return config
+
+    return changed
+
+
 @dataclass(frozen=True)
 class Headline:
     """The words of one headline value: `Annotated[type, Headline(meaning, unit)]` on the field that holds it.
