@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, fields
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
@@ -33,7 +33,7 @@ class PhysicsParameters:
     ] = 0.0
     common_rate: Annotated[float, Parameter("intensity of the common jumps per axis", "1/time", minimum=0.0)] = 0.25
 
-    def physics(self) -> dict[str, float]:
+    def physics(self) -> dict[str, Any]:
         """Them by name, as `crowd_game` takes them."""
         return {one.name: getattr(self, one.name) for one in fields(PhysicsParameters)}
 
