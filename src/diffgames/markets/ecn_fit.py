@@ -28,7 +28,7 @@ import numpy as np
 
 from diffgames.errors import InvalidInput
 from diffgames.markets.ecn import ExchangeModel
-from diffgames.markets.ecn_samples import PARTS, Transitions, order_sizes, swapped, transitions
+from diffgames.markets.ecn_samples import Transitions, order_sizes, sampled, swapped
 from diffgames.markets.ecn_scores import (
     dequantised_log_likelihood,
     energy_scores,
@@ -36,7 +36,7 @@ from diffgames.markets.ecn_scores import (
     simulate_levels,
     simulated_statistics,
 )
-from diffgames.markets.fit_report import FitReport
+from diffgames.markets.fit_report import FitReport, by_part, cautions, of_record
 from diffgames.markets.level2 import Level2
 from diffgames.markets.mixture_fit import MixtureFit, fit_mixture
 
@@ -99,13 +99,7 @@ def fit_exchange(
     `DataWarning` where recorded levels are not one tick apart.
     """
     check_mixture(components, variance_floor)
-    if step <= 0:
-        raise InvalidInput("step", step, "a number of seconds > 0")
-    data = snapshots.every(step)
-    samples = transitions(data, levels)
-    if len(samples) < (least := 40 * (2 * levels + 2)):
-        found = f"{len(samples)} transitions in {data.source}"
-        raise InvalidInput("data", found, f"at least {least} for {levels} levels, with volume at all of them")
+    data, samples = sampled(snapshots, levels, step)
     setup = _Setup(levels, components, variance_floor, mirrored, step, seed, data, samples)
     mean_volume = setup.symmetric(samples.parts()["train"].before.mean(axis=0))
     variation = setup.fit(setup.training().coordinates(mean_volume))
@@ -169,14 +163,7 @@ def _notes(setup: _Setup, slope: float, fits: dict[str, MixtureFit]) -> tuple[st
     for name, fit in fits.items():
         if not fit.converged:
             notes.append(f"the {name} mixture did not settle: fewer components or a larger variance floor may help")
-    if setup.data.seconds is not None and (lost := len(setup.data) - 1 - len(setup.samples)) > 0:
-        notes.append(
-            f"{lost} of {len(setup.data) - 1} steps make no transition: rows between are missing, were left out, lie "
-            "off the clock, or have a level without volume"
-        )
-    if setup.data.seconds is None:
-        notes.append("rows have no times: a step of the model is one event, not one second")
-    return tuple(notes)
+    return (*notes, *cautions(setup.data, setup.samples))
 
 
 @dataclass(frozen=True)
@@ -197,13 +184,8 @@ def _report(setup: _Setup, fits: _Fits) -> FitReport:
     noise = np.random.default_rng(setup.seed)
     dequantised = setup.fit(setup.training().dequantised(fits.mean_volume, noise)[0])
     energy, error, resampled = _energy_scores(setup, fits)
-    drift = samples.mid_change.mean() / 2
     return FitReport(
-        source=setup.data.source,
-        rows=len(setup.data),
-        dropped=setup.data.dropped,
-        transitions={name: len(part) for name, part in parts.items()},
-        levels=setup.levels,
+        **of_record(setup.data, samples),
         components=setup.components,
         variance_floor=setup.variance_floor,
         mirrored=setup.mirrored,
@@ -222,9 +204,6 @@ def _report(setup: _Setup, fits: _Fits) -> FitReport:
         energy_score_resampled=resampled,
         decay=float(fits.model.decay),
         decay_slope=fits.decay_slope,
-        adjacent=setup.data.adjacent(setup.levels),
-        drift=float(drift),
-        drift_t=float(drift / max(samples.mid_change.std() / 2, 1e-12) * np.sqrt(len(samples))),
         unit_factor=(np.asarray(fits.model.unit, float) / fits.mean_volume).tolist(),
         recorded=recorded_statistics(train),
         simulated=_simulated(setup, fits.model),
@@ -238,19 +217,12 @@ def _mean_over(parts: dict[str, Transitions], score: Callable[[Transitions], flo
 
 def _energy_scores(setup: _Setup, fits: _Fits) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
     """Per part: the simulator's energy score, its standard error, and that of recorded variations drawn anew."""
-    training = setup.training()
-    changes = np.column_stack([training.after - training.before, training.spread, training.mid_change])
-    scale = np.where(changes.std(axis=0) > 0, changes.std(axis=0), 1.0)
+    training, key = setup.training(), jax.random.key(setup.seed)
+    scale = training.scale()
     recorded = training.coordinates(fits.mean_volume)
     as_recorded = eqx.tree_at(lambda model: model.unit, fits.model, jnp.asarray(fits.mean_volume, jnp.float32))
-    key = jax.random.key(setup.seed)
-    model = np.split(energy_scores(fits.model, setup.samples, scale, key), setup.samples.cuts)
-    again = np.split(energy_scores(as_recorded, setup.samples, scale, key, recorded), setup.samples.cuts)
-    return (
-        {name: float(score.mean()) for name, score in zip(PARTS, model, strict=True)},
-        {name: float(score.std(ddof=1) / np.sqrt(len(score))) for name, score in zip(PARTS, model, strict=True)},
-        {name: float(score.mean()) for name, score in zip(PARTS, again, strict=True)},
-    )
+    model = by_part(energy_scores(fits.model, setup.samples, scale, key), setup.samples)
+    return *model, by_part(energy_scores(as_recorded, setup.samples, scale, key, recorded), setup.samples)[0]
 
 
 def _simulated(setup: _Setup, model: ExchangeModel) -> dict[str, object]:

@@ -16,9 +16,9 @@ from diffgames.errors import InvalidInput
 from diffgames.markets.ecn_cells import States, fit_cells, states_of
 from diffgames.markets.ecn_fit import DECAY_FLOOR, ORDER_SIZE_POINTS, decay_slope
 from diffgames.markets.ecn_memory import Memory, MemoryExchange
-from diffgames.markets.ecn_samples import PARTS, Transitions, order_sizes, paired, swapped, transitions
+from diffgames.markets.ecn_samples import Transitions, order_sizes, paired, sampled, swapped
 from diffgames.markets.ecn_scores import LevelPaths, recorded_statistics, simulated_statistics
-from diffgames.markets.fit_report import FitReport
+from diffgames.markets.fit_report import FitReport, by_part, cautions, of_record
 from diffgames.markets.level2 import Level2
 from diffgames.markets.resilience import closing_of_spread, impact_of_flow, refilling_of_depth
 
@@ -43,13 +43,7 @@ def fit_memory(
     """
     if least < 2:
         raise InvalidInput("cell", least, "an integer ≥ 2")
-    if step <= 0:
-        raise InvalidInput("step", step, "a number of seconds > 0")
-    data = snapshots.every(step)
-    samples = transitions(data, levels)
-    if len(samples) < (fewest := max(40 * (2 * levels + 2), 10 * least)):
-        found = f"{len(samples)} transitions in {data.source}"
-        raise InvalidInput("data", found, f"at least {fewest} for {levels} levels, with volume at all of them")
+    data, samples = sampled(snapshots, levels, step, 10 * least)
     states = _both(samples, step, mirrored)
     impact, closing, refilling = impact_of_flow(data, step), closing_of_spread(data), refilling_of_depth(data)
     both = samples.joined(samples.mirrored()) if mirrored else samples
@@ -164,11 +158,7 @@ def _energy_scores(
     known = _both(train, step, mirrored)
     cells = fit_cells(known, least, seed)
 
-    def outcome(t):
-        return np.column_stack([t.after - t.before, t.spread, t.mid_change])
-
-    scale = outcome(pool).std(axis=0)
-    scale = np.where(scale > 0, scale, 1.0)
+    scale = pool.scale()
     memory = _memory(pool, cells.of(known), mirrored)
     _, first, sizes, members = _grouped(cells.of(known))
     where = np.searchsorted(np.unique(cells.of(known)), cells.of(states))
@@ -180,14 +170,10 @@ def _energy_scores(
     simulated = np.concatenate(
         [found - samples.before[:, None], pool.spread[drawn][..., None], pool.mid_change[drawn][..., None]], axis=-1
     )
-    simulated, truth = simulated / scale, outcome(samples)[:, None] / scale
+    simulated, truth = simulated / scale, samples.outcome()[:, None] / scale
     apart = np.linalg.norm(simulated[:, : DRAWS // 2] - simulated[:, DRAWS // 2 :], axis=-1).mean(axis=1)
     score = np.linalg.norm(simulated - truth, axis=-1).mean(axis=1) - apart / 2
-    parts = dict(zip(PARTS, np.split(score, samples.cuts), strict=True))
-    return (
-        {name: float(part.mean()) for name, part in parts.items()},
-        {name: float(part.std(ddof=1) / np.sqrt(len(part))) for name, part in parts.items()},
-    )
+    return by_part(score, samples)
 
 
 def _memory(samples: Transitions, cell: np.ndarray, mirrored: bool) -> np.ndarray:
@@ -225,13 +211,7 @@ def _notes(data: Level2, samples: Transitions, slope: float, model: MemoryExchan
     notes = []
     if slope < DECAY_FLOOR:
         notes.append(f"volumes do not fall with depth (log slope {-slope:+.3f} per level): α is at least {DECAY_FLOOR}")
-    if data.seconds is not None and (lost := len(data) - 1 - len(samples)) > 0:
-        notes.append(
-            f"{lost} of {len(data) - 1} steps make no transition: rows between are missing, were left out, lie off the "
-            "clock, or have a level without volume"
-        )
-    if data.seconds is None:
-        notes.append("rows have no times: a step of the model is one event, not one second")
+    notes += cautions(data, samples)
     if (lots := free_lunch(model)) is not None:
         notes.append(f"an order of {lots:.0f} lots pushes the mid further than walking the book costs: round trips pay")
     if not np.asarray(model.impact).any():
@@ -251,22 +231,14 @@ def _report(
 ) -> FitReport:
     least, seed, mirrored, step, cells = settings
     energy, error = _energy_scores(samples, states_of(samples, step), least, seed, mirrored, step)
-    drift = samples.mid_change.mean() / 2
     return FitReport(
-        source=data.source,
-        rows=len(data),
-        dropped=data.dropped,
-        transitions={name: len(part) for name, part in samples.parts().items()},
-        levels=model.levels,
+        **of_record(data, samples),
         mirrored=mirrored,
         step=step,
         energy_score=energy,
         energy_score_error=error,
         decay=float(model.decay),
         decay_slope=slope / float(model.gap),
-        adjacent=data.adjacent(model.levels),
-        drift=float(drift),
-        drift_t=float(drift / max(samples.mid_change.std() / 2, 1e-12) * np.sqrt(len(samples))),
         recorded=recorded_statistics(*((samples, samples.mirrored()) if mirrored else (samples,))),
         simulated=simulated_statistics(
             simulate_memory(model, jax.random.key(seed), paths=64, steps=1000), settling=100

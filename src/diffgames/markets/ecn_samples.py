@@ -73,6 +73,20 @@ class Transitions:
         ticks = np.log([1.0, 2.0]) + np.zeros((len(samples), 2))
         return samples, np.concatenate([-np.log(lots), ticks], axis=1)
 
+    def outcome(self) -> np.ndarray:
+        """What energy scores compare: volume changes, spread and mid change, [samples, 2m + 2]."""
+        return np.column_stack([self.after - self.before, self.spread, self.mid_change])
+
+    def scale(self) -> np.ndarray:
+        """The standard deviations of `outcome`, 1 where it is constant."""
+        deviation = self.outcome().std(axis=0)
+        return np.where(deviation > 0, deviation, 1.0)
+
+    def drift(self) -> tuple[float, float]:
+        """Mean mid change, ticks per step, and its t-statistic."""
+        mean, deviation = self.mid_change.mean() / 2, max(self.mid_change.std() / 2, 1e-12)
+        return float(mean), float(mean / deviation * np.sqrt(len(self)))
+
     def snapshot_coordinates(self) -> np.ndarray:
         """Samples of S_0 = (ln V_1, …, ln V_2m, spread), [samples, 2m + 1]."""
         return np.concatenate([np.log(self.before), self.spread_before[:, None]], axis=1)
@@ -98,6 +112,18 @@ def transitions(data: Level2, levels: int) -> Transitions:
         spread=data.spread[1:][pair].astype(float),
         mid_change=np.diff(data.double_mid)[pair].astype(float),
     )
+
+
+def sampled(snapshots: Level2, levels: int, step: float, least: int = 0) -> tuple[Level2, Transitions]:
+    """The record every `step` seconds and its transitions; `InvalidInput` where they are fewer than a fit takes."""
+    if step <= 0:
+        raise InvalidInput("step", step, "a number of seconds > 0")
+    data = snapshots.every(step)
+    samples = transitions(data, levels)
+    if len(samples) < (fewest := max(40 * (2 * levels + 2), least)):
+        found = f"{len(samples)} transitions in {data.source}"
+        raise InvalidInput("data", found, f"at least {fewest} for {levels} levels, with volume at all of them")
+    return data, samples
 
 
 def paired(data: Level2, levels: int) -> np.ndarray:

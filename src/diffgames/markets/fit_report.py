@@ -3,7 +3,10 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from diffgames.markets.ecn_samples import PARTS
+import numpy as np
+
+from diffgames.markets.ecn_samples import PARTS, Transitions
+from diffgames.markets.level2 import Level2
 
 Parts = dict[str, float]
 
@@ -113,6 +116,37 @@ class FitReport:
         for name, pick in single.items():
             lines.append(f"  {name:52s}{pick(self.recorded):12.3f}{pick(self.simulated):12.3f}")
         return [*lines, f"  drift of the recorded mid {self.drift:.4f} ticks per step, t = {self.drift_t:.1f}"]
+
+
+def of_record(data: Level2, samples: Transitions) -> dict[str, Any]:
+    """What a report says of the record alone."""
+    drift, drift_t = samples.drift()
+    return {
+        "source": data.source,
+        "rows": len(data),
+        "dropped": data.dropped,
+        "transitions": {name: len(part) for name, part in samples.parts().items()},
+        "levels": samples.before.shape[1] // 2,
+        "adjacent": data.adjacent(samples.before.shape[1] // 2),
+        "drift": drift,
+        "drift_t": drift_t,
+    }
+
+
+def cautions(data: Level2, samples: Transitions) -> list[str]:
+    """What to be warned of in a record, whatever is fitted to it."""
+    if data.seconds is None:
+        return ["rows have no times: a step of the model is one event, not one second"]
+    lost, steps = len(data) - 1 - len(samples), len(data) - 1
+    text = f"{lost} of {steps} steps make no transition: rows between are missing, were left out, lie off the clock, "
+    return [text + "or have a level without volume"] if lost > 0 else []
+
+
+def by_part(scores: np.ndarray, samples: Transitions) -> tuple[Parts, Parts]:
+    """Means over the training, validation and test part, and their standard errors."""
+    parts = dict(zip(PARTS, np.split(scores, samples.cuts), strict=True))
+    means = {name: float(part.mean()) for name, part in parts.items()}
+    return means, {name: float(part.std(ddof=1) / np.sqrt(len(part))) for name, part in parts.items()}
 
 
 def _mean(values: list[float]) -> float:

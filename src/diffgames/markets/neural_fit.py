@@ -265,9 +265,7 @@ def _energies(
     exchange: NeuralExchange, base: ExchangeModel, scaling: _Scaling, part: Histories, train: Histories, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Energy scores of the neural exchange and of the mixture's, transition by transition."""
-    later, now = train.next, part.next
-    changes = np.column_stack([later.after - later.before, later.spread, later.mid_change])
-    scale = np.where(changes.std(axis=0) > 0, changes.std(axis=0), 1.0)
+    now, scale = part.next, train.next.scale()
     columns = [scaling.histories(part), now.before, now.after, now.spread_before, now.spread, now.mid_change]
     keys = jax.random.split(jax.random.key(seed), len(now))
     ours = [
