@@ -33,16 +33,16 @@ class CalibratedMarket(LearningParameters, ExchangeParameters):
         float, Parameter("γ of all providers; where it is calibrated, its start", minimum=0.0, maximum=5.0)
     ] = 0.5
     calibrator_learning_rate: Annotated[
-        float, Parameter("Adam's learning rate of the calibrator", minimum=1e-9, plausible=(1e-6, 1e-1))
-    ] = 1e-4
+        float, Parameter("Adam's learning rate of the calibrator", minimum=1e-09, plausible=(1e-06, 0.1))
+    ] = 0.0001
     calibrator_final_learning_rate: Annotated[
         float | None,
-        Parameter("rate that it falls to (Assumption 4.1: below the agents'); null: constant", minimum=1e-9),
+        Parameter("rate that it falls to (Assumption 4.1: below the agents'); null: constant", minimum=1e-09),
     ] = None
     calibrator_passes: Annotated[int, Parameter("passes over the B samples per update", "passes", minimum=1)] = 30
-    calibrator_kl_target: Annotated[float, Parameter("target of the calibrator's KL penalty", "nats", minimum=1e-9)] = (
-        0.01
-    )
+    calibrator_kl_target: Annotated[
+        float, Parameter("target of the calibrator's KL penalty", "nats", minimum=1e-09)
+    ] = 0.01
     trainings: Annotated[int, Parameter("of new agents under the frozen law of Λ", "trainings", minimum=2)] = 3
     training_updates: Annotated[
         int | None, Parameter("of each of them; null: as many as of the calibration", "updates", minimum=1)

@@ -16,6 +16,7 @@ certificate holds the sampled decisions to the exact objectives.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import jax
@@ -42,7 +43,7 @@ class CvarConfig:
     """Tail, weights, the two cases and the samples."""
 
     tail_mass: Annotated[
-        float, Parameter("α, the share of the worst outcomes", minimum=1e-4, maximum=1.0, plausible=(0.005, 1))
+        float, Parameter("α, the share of the worst outcomes", minimum=0.0001, maximum=1.0, plausible=(0.005, 1))
     ] = 0.1
     weights: Annotated[tuple[float, ...], Parameter("γ of the CVaR", shape="weights", minimum=0.0, maximum=1.0)] = (
         0.0,
@@ -59,27 +60,24 @@ class CvarConfig:
     replications: Annotated[int, Parameter("independent sets of samples", "replications", minimum=2)] = 16
 
 
+PerGamma = partial(Headline, shape="{weight: number}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class CvarHeadline:
     """Exact decisions, what samples say of them, and how often intervals hold the truth."""
 
-    quantity: Annotated[PerWeight, Headline("the newsvendor's order", "units", shape="{weight: number}")]
-    quantity_sampled: Annotated[
-        PerWeight, Headline("the order found on samples, their mean", "units", shape="{weight: number}")
-    ]
-    quantity_half_width: Annotated[PerWeight, Headline("of its 95% interval", "units", shape="{weight: number}")]
-    cost: Annotated[PerWeight, Headline("(1 − γ) mean + γ CVaR at that order", "cost", shape="{weight: number}")]
-    cost_sampled: Annotated[
-        PerWeight, Headline("the same on samples, all replications", "cost", shape="{weight: number}")
-    ]
-    cost_half_width: Annotated[PerWeight, Headline("of its 95% interval", "cost", shape="{weight: number}")]
-    mean: Annotated[PerWeight, Headline("mean cost of that order", "cost", shape="{weight: number}")]
-    cvar: Annotated[PerWeight, Headline("CVaR of its costs", "cost", shape="{weight: number}")]
-    output: Annotated[PerWeight, Headline("equilibrium output of each producer", "units", shape="{weight: number}")]
-    output_sampled: Annotated[
-        PerWeight, Headline("the equilibrium found on samples", "units", shape="{weight: number}")
-    ]
-    output_half_width: Annotated[PerWeight, Headline("of its 95% interval", "units", shape="{weight: number}")]
+    quantity: Annotated[PerWeight, PerGamma("the newsvendor's order", "units")]
+    quantity_sampled: Annotated[PerWeight, PerGamma("the order found on samples, their mean", "units")]
+    quantity_half_width: Annotated[PerWeight, PerGamma("of its 95% interval", "units")]
+    cost: Annotated[PerWeight, PerGamma("(1 − γ) mean + γ CVaR at that order", "cost")]
+    cost_sampled: Annotated[PerWeight, PerGamma("the same on samples, all replications", "cost")]
+    cost_half_width: Annotated[PerWeight, PerGamma("of its 95% interval", "cost")]
+    mean: Annotated[PerWeight, PerGamma("mean cost of that order", "cost")]
+    cvar: Annotated[PerWeight, PerGamma("CVaR of its costs", "cost")]
+    output: Annotated[PerWeight, PerGamma("equilibrium output of each producer", "units")]
+    output_sampled: Annotated[PerWeight, PerGamma("the equilibrium found on samples", "units")]
+    output_half_width: Annotated[PerWeight, PerGamma("of its 95% interval", "units")]
     law_cvar: Annotated[PerWeight, Headline("CVaR of standard laws in closed form", shape="{law: number}")]
     law_cvar_sampled: Annotated[PerWeight, Headline("mean estimate, same laws", shape="{law: number}")]
     coverage: Annotated[

@@ -32,10 +32,10 @@ class EmergentConfig(SettingsByRole, MarketParameters):
         Parameter("numbers of PnL takers behind the convexity of F(ε)", "agents", shape="markets", minimum=0),
     ] = (0, 1, 3, 4)
     quote_deviation: Annotated[
-        float, Parameter("deviation of the random raw tweaks behind F(ε)", "market spreads", minimum=1e-3)
+        float, Parameter("deviation of the random raw tweaks behind F(ε)", "market spreads", minimum=0.001)
     ] = 0.5
     level: Annotated[
-        float, Parameter("probability of any false verdict among all claims", minimum=1e-6, maximum=0.5)
+        float, Parameter("probability of any false verdict among all claims", minimum=1e-06, maximum=0.5)
     ] = 0.05
 
 

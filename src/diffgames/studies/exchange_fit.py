@@ -13,6 +13,7 @@ lot, under common random numbers; and the same projections on paths of the excha
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import jax
@@ -59,9 +60,9 @@ class ExchangeFitConfig(ExchangeParameters):
     draws: Annotated[int, Parameter("draws behind the fitted law's moments", "draws", minimum=1000)] = 100_000
 
 
-_parts = "{" + ", ".join(f"{part}: number" for part in PARTS) + "}"
-_lags = "{steps after it: number}"
-_levels = "2 · levels (bid from the best down, then ask)"
+AtLags = partial(Headline, shape="{steps after it: number}")
+OfParts = partial(Headline, shape="{" + ", ".join(f"{part}: number" for part in PARTS) + "}")
+OfLevels = partial(Headline, shape="2 · levels (bid from the best down, then ask)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,41 +76,38 @@ class ExchangeHeadline:
             shape="{name: [recorded, simulated]}",
         ),
     ]
-    impact: Annotated[Any, Headline("what a planted order does to the simulated mid", "ticks/lot", shape=_lags)]
-    impact_recorded: Annotated[Any, Headline("propagator of recorded order flow", "ticks/lot", shape=_lags)]
-    impact_error: Annotated[Any, Headline("standard error of the recorded impact", "ticks/lot", shape=_lags)]
-    spread_stays: Annotated[Any, Headline("share that stays of a widening, simulated", "1", shape=_lags)]
-    spread_stays_recorded: Annotated[Any, Headline("share that stays of a widening, recorded", "1", shape=_lags)]
-    depth_missing: Annotated[Any, Headline("share still missing of a fall, simulated", "1", shape=_lags)]
-    depth_missing_recorded: Annotated[Any, Headline("share still missing of a fall, recorded", "1", shape=_lags)]
+    impact: Annotated[Any, AtLags("what a planted order does to the simulated mid", "ticks/lot")]
+    impact_recorded: Annotated[Any, AtLags("propagator of recorded order flow", "ticks/lot")]
+    impact_error: Annotated[Any, AtLags("standard error of the recorded impact", "ticks/lot")]
+    spread_stays: Annotated[Any, AtLags("share that stays of a widening, simulated", "1")]
+    spread_stays_recorded: Annotated[Any, AtLags("share that stays of a widening, recorded", "1")]
+    depth_missing: Annotated[Any, AtLags("share still missing of a fall, simulated", "1")]
+    depth_missing_recorded: Annotated[Any, AtLags("share still missing of a fall, recorded", "1")]
     log_likelihood: Annotated[
         Any,
-        Headline(
-            "of a variation, standardised; comparable at one variance floor only",
-            "nats",
-            shape=_parts,
-            published="Table 2, INTC",
+        OfParts(
+            "of a variation, standardised; comparable at one variance floor only", "nats", published="Table 2, INTC"
         ),
     ]
     dequantised_log_likelihood: Annotated[
-        Any, Headline("lower bound of a transition's log-probability; higher is better", "nats", shape=_parts)
+        Any, OfParts("lower bound of a transition's log-probability; higher is better", "nats")
     ]
-    energy_score: Annotated[Any, Headline("proper score of the simulator; lower is better", "1", shape=_parts)]
-    energy_score_error: Annotated[Any, Headline("its standard error", "1", shape=_parts)]
-    energy_score_mixture: Annotated[Any, Headline("that of the mixture", "1", shape=_parts)]
-    energy_score_resampled: Annotated[Any, Headline("that of recorded variations drawn anew", "1", shape=_parts)]
+    energy_score: Annotated[Any, OfParts("proper score of the simulator; lower is better", "1")]
+    energy_score_error: Annotated[Any, OfParts("its standard error", "1")]
+    energy_score_mixture: Annotated[Any, OfParts("that of the mixture", "1")]
+    energy_score_resampled: Annotated[Any, OfParts("that of recorded variations drawn anew", "1")]
     variance_floor: Annotated[Any, Headline("least standardised variance of a component", "1")]
-    recorded_mean: Annotated[Any, Headline("mean volume in the training data", "lots", shape=_levels)]
-    simulated_mean: Annotated[Any, Headline("mean volume of the fitted agent alone", "lots", shape=_levels)]
-    theory_mean: Annotated[Any, Headline("μ⁺/μ⁻ of the fitted law", "lots", shape=_levels)]
-    recorded_deviation: Annotated[Any, Headline("standard deviation in the training data", "lots", shape=_levels)]
-    simulated_deviation: Annotated[Any, Headline("standard deviation of the fitted agent", "lots", shape=_levels)]
-    theory_deviation: Annotated[Any, Headline("by Proposition 2.3, discrete time", "lots", shape=_levels)]
-    diffusion_deviation: Annotated[Any, Headline("by Proposition 2.3, diffusion limit", "lots", shape=_levels)]
-    fall_rate: Annotated[Any, Headline("μ⁻, rate at which taken volume comes back", "1/step", shape=_levels)]
-    recorded_fall_rate: Annotated[Any, Headline("mean share by which recorded levels fall", "1/step", shape=_levels)]
-    gamma_lower: Annotated[Any, Headline("γ_*, lower end of the self-inhibiting regime", "lots", shape=_levels)]
-    gamma_upper: Annotated[Any, Headline("γ^*, upper end of the self-inhibiting regime", "lots", shape=_levels)]
+    recorded_mean: Annotated[Any, OfLevels("mean volume in the training data", "lots")]
+    simulated_mean: Annotated[Any, OfLevels("mean volume of the fitted agent alone", "lots")]
+    theory_mean: Annotated[Any, OfLevels("μ⁺/μ⁻ of the fitted law", "lots")]
+    recorded_deviation: Annotated[Any, OfLevels("standard deviation in the training data", "lots")]
+    simulated_deviation: Annotated[Any, OfLevels("standard deviation of the fitted agent", "lots")]
+    theory_deviation: Annotated[Any, OfLevels("by Proposition 2.3, discrete time", "lots")]
+    diffusion_deviation: Annotated[Any, OfLevels("by Proposition 2.3, diffusion limit", "lots")]
+    fall_rate: Annotated[Any, OfLevels("μ⁻, rate at which taken volume comes back", "1/step")]
+    recorded_fall_rate: Annotated[Any, OfLevels("mean share by which recorded levels fall", "1/step")]
+    gamma_lower: Annotated[Any, OfLevels("γ_*, lower end of the self-inhibiting regime", "lots")]
+    gamma_upper: Annotated[Any, OfLevels("γ^*, upper end of the self-inhibiting regime", "lots")]
     mean_kept: Annotated[Any, Headline("largest relative difference, simulated to recorded mean volume", "1")]
     theory_kept: Annotated[Any, Headline("largest relative difference, simulated to theory's mean volume", "1")]
     tick_share: Annotated[Any, Headline("share of simulated steps with a spread of one tick", "1")]

@@ -17,6 +17,7 @@ own, and those that are not wanted are connected to nobody.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, cast
 
 import jax
@@ -72,28 +73,25 @@ class FlowResponseConfig(CertificateParameters, ExchangeParameters):
     steps: Annotated[int, Parameter("episode length T", "steps", minimum=1)] = 100
 
 
+PerMarket = partial(Headline, shape="markets")
+
+
 @dataclass(frozen=True, kw_only=True)
 class FlowHeadline:
     """How the flow a provider receives bends with its price, per number of PnL takers."""
 
-    pnl_takers: Annotated[Any, Headline("numbers of PnL takers", "agents", shape="markets")]
-    convexity: Annotated[
-        Any, Headline("coefficient c of F(ε) ≈ a + bε + cε²", "lots per squared market spread", shape="markets")
-    ]
+    pnl_takers: Annotated[Any, PerMarket("numbers of PnL takers", "agents")]
+    convexity: Annotated[Any, PerMarket("coefficient c of F(ε) ≈ a + bε + cε²", "lots per squared market spread")]
     convexity_standard_error: Annotated[
         Any,
-        Headline(
-            "its standard error, clustered by episode, of evaluation alone",
-            "lots per squared market spread",
-            shape="markets",
-        ),
+        PerMarket("its standard error, clustered by episode, of evaluation alone", "lots per squared market spread"),
     ]
-    slope: Annotated[Any, Headline("coefficient b of the same", "lots per market spread", shape="markets")]
+    slope: Annotated[Any, PerMarket("coefficient b of the same", "lots per market spread")]
     flow_share_of_pnl_takers: Annotated[
-        Any, Headline("share of the first provider's volume that PnL takers bring", "1", shape="markets")
+        Any, PerMarket("share of the first provider's volume that PnL takers bring", "1")
     ]
-    reward_first: Annotated[Any, Headline("takers' mean reward, first tenth of training", "1", shape="markets")]
-    reward_last: Annotated[Any, Headline("takers' mean reward, last tenth of training", "1", shape="markets")]
+    reward_first: Annotated[Any, PerMarket("takers' mean reward, first tenth of training", "1")]
+    reward_last: Annotated[Any, PerMarket("takers' mean reward, last tenth of training", "1")]
     updates: Annotated[Any, Headline("policy updates made per market", "updates")]
 
 

@@ -8,6 +8,7 @@ exogenous switching: what the market maker charges for the regime being under at
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -40,34 +41,24 @@ class MarketMakerConfig(MarketMakingParameters):
     steps: Annotated[int, Parameter("intervals of the stored time grid", "steps", minimum=1)] = 200
 
 
-_GRID = "regimes × inventory −Q…Q"
+OnGrid = partial(Headline, shape="regimes × inventory −Q…Q")
 
 
 @dataclass(frozen=True, kw_only=True)
 class MarketMakerHeadline:
     """What is charged and done at t = 0, and what the attack on the regimes adds to it."""
 
-    theta0: Annotated[Any, Headline("certainty equivalent θ at t = 0", "price × inventory", shape=_GRID)]
+    theta0: Annotated[Any, OnGrid("certainty equivalent θ at t = 0", "price × inventory")]
     ask: Annotated[
         Any,
-        Headline(
-            "ask offset of the first trade size at t = 0, null where the side is closed",
-            "price",
-            shape=_GRID,
-            optional=True,
-        ),
+        OnGrid("ask offset of the first trade size at t = 0, null where the side is closed", "price", optional=True),
     ]
     bid: Annotated[
         Any,
-        Headline(
-            "bid offset of the first trade size at t = 0, null where the side is closed",
-            "price",
-            shape=_GRID,
-            optional=True,
-        ),
+        OnGrid("bid offset of the first trade size at t = 0, null where the side is closed", "price", optional=True),
     ]
-    attack_effort: Annotated[Any, Headline("attacker's effort f* at t = 0", shape=_GRID)]
-    stabilize_effort: Annotated[Any, Headline("stabilizer's effort g* at t = 0", shape=_GRID)]
+    attack_effort: Annotated[Any, OnGrid("attacker's effort f* at t = 0")]
+    stabilize_effort: Annotated[Any, OnGrid("stabilizer's effort g* at t = 0")]
     spectral_gap: Annotated[Any, Headline("λ₂ of the equilibrium generator at t = 0", "1/time", shape="inventory −Q…Q")]
     poincare: Annotated[
         Any,
@@ -90,14 +81,7 @@ class MarketMakerHeadline:
     premium_exogenous: Annotated[
         Any, Headline("the same: exogenous switching − none", "price", shape="regimes", optional=True)
     ]
-    stress0: Annotated[
-        Any,
-        Headline(
-            "value U of the game over regimes at t = 0; zero without one",
-            "stress × time",
-            shape=_GRID,
-        ),
-    ]
+    stress0: Annotated[Any, OnGrid("value U of the game over regimes at t = 0; zero without one", "stress × time")]
 
 
 def run(config: MarketMakerConfig, context: RunContext) -> StudyResult:

@@ -5,6 +5,7 @@ regimes, a stabilizer that can slow three of the same switches.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -21,20 +22,17 @@ ATTACK: Matrix = ((0.0, 2.0, 0.5), (0.0, 0.0, 1.5), (0.0, 0.0, 0.0))
 STABILIZE: Matrix = ((0.0, 0.3, 0.05), (0.0, 0.0, 0.2), (0.0, 0.0, 0.0))
 
 
+ByRegime = partial(Parameter, shape="regimes or scalar")
+
+
 @dataclass(frozen=True, kw_only=True)
 class MarketMakingParameters:
     """Market, players and horizon; see `diffgames.games.market_making` for the equations."""
 
     gamma: Annotated[float, Parameter("risk aversion γ of the market maker", "1/(price·inventory)", minimum=0.0)] = 0.1
-    k: Annotated[PerRegime, Parameter("decay of fills with the offset", "1/price", shape="regimes or scalar")] = 1.5
-    A: Annotated[
-        PerRegime, Parameter("fills per unit of time and side at the mid", "1/time", shape="regimes or scalar")
-    ] = (140.0, 120.0, 80.0)
-    sigma: Annotated[PerRegime, Parameter("volatility σ of the mid", "price/√time", shape="regimes or scalar")] = (
-        1.0,
-        2.0,
-        4.0,
-    )
+    k: Annotated[PerRegime, ByRegime("decay of fills with the offset", "1/price")] = 1.5
+    A: Annotated[PerRegime, ByRegime("fills per unit of time and side at the mid", "1/time")] = (140.0, 120.0, 80.0)
+    sigma: Annotated[PerRegime, ByRegime("volatility σ of the mid", "price/√time")] = (1.0, 2.0, 4.0)
     xi: Annotated[float, Parameter("strength ξ of the predator; 0: none", "price²/time (utility)", minimum=0.0)] = 0.5
     predator: Annotated[
         Literal["utility", "ce"],
@@ -63,25 +61,17 @@ class MarketMakingParameters:
         Literal["certainty_equivalent", "inventory"],
         Parameter("running stress of the game over regimes: −θ, or ½q²C(τ)"),
     ] = "certainty_equivalent"
-    flow_imbalance: Annotated[
-        PerRegime, Parameter("ε: Aᵃ = A(1+ε), Aᵇ = A(1−ε)", shape="regimes or scalar", minimum=-1, maximum=1)
-    ] = 0.0
+    flow_imbalance: Annotated[PerRegime, ByRegime("ε: Aᵃ = A(1+ε), Aᵇ = A(1−ε)", minimum=-1, maximum=1)] = 0.0
     sizes: Annotated[tuple[int, ...], Parameter("trade sizes, each quoted", "inventory", shape="sizes", minimum=1)] = (
         1,
     )
     size_shares: Annotated[
         tuple[float, ...], Parameter("share of each trade size in the flow", shape="sizes", minimum=0.0)
     ] = (1.0,)
-    drift: Annotated[PerRegime, Parameter("drift b of the mid", "price/time", shape="regimes or scalar")] = 0.0
-    jump_rate: Annotated[
-        PerRegime, Parameter("intensity of price jumps", "1/time", shape="regimes or scalar", minimum=0.0)
-    ] = 0.0
-    jump_mean: Annotated[
-        PerRegime, Parameter("mean size of price jumps (compensated)", "price", shape="regimes or scalar")
-    ] = 0.0
-    jump_deviation: Annotated[
-        PerRegime, Parameter("standard deviation of price jumps", "price", shape="regimes or scalar", minimum=0.0)
-    ] = 0.0
+    drift: Annotated[PerRegime, ByRegime("drift b of the mid", "price/time")] = 0.0
+    jump_rate: Annotated[PerRegime, ByRegime("intensity of price jumps", "1/time", minimum=0.0)] = 0.0
+    jump_mean: Annotated[PerRegime, ByRegime("mean size of price jumps (compensated)", "price")] = 0.0
+    jump_deviation: Annotated[PerRegime, ByRegime("standard deviation of price jumps", "price", minimum=0.0)] = 0.0
     running_penalty: Annotated[float, Parameter("φ, running penalty φq²", "price/(inventory·time)", minimum=0.0)] = 0.0
     terminal_penalty: Annotated[float, Parameter("ℓ, cost ℓ|q| of liquidating at T", "price", minimum=0.0)] = 0.0
     terminal_quadratic: Annotated[

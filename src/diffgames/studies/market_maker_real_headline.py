@@ -1,34 +1,30 @@
 """The headline values of `market-maker-real`, in words: estimates, quotes, and promised against realised edge."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 from diffgames.studies.study import Headline
 
-_N = "regimes"
-_GRID = "regimes × inventory −Q…Q"
+ByRegime = partial(Headline, shape="regimes")
+Interval = partial(Headline, shape="regimes × low, high")
+OnGrid = partial(Headline, shape="regimes × inventory −Q…Q")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RealHeadline:
     """Estimates, quotes and the back-test."""
 
-    sigma: Annotated[Any, Headline("volatility of each regime, rising", "currency/√s", shape=_N)]
-    sigma_interval: Annotated[
-        Any, Headline("95% interval, over the starts of the grid of times", "currency/√s", shape=f"{_N} × low, high")
-    ]
-    A_interval: Annotated[
-        Any, Headline("95% interval given the regimes, over the same starts", "1/s", shape=f"{_N} × low, high")
-    ]
-    k_interval: Annotated[
-        Any, Headline("95% interval given the regimes, over the same starts", "1/currency", shape=f"{_N} × low, high")
-    ]
-    A: Annotated[Any, Headline("fills at the mid per side", "1/s", shape=_N)]
-    k: Annotated[Any, Headline("decay of fills with the distance from the mid", "1/currency", shape=_N)]
+    sigma: Annotated[Any, ByRegime("volatility of each regime, rising", "currency/√s")]
+    sigma_interval: Annotated[Any, Interval("95% interval, over the starts of the grid of times", "currency/√s")]
+    A_interval: Annotated[Any, Interval("95% interval given the regimes, over the same starts", "1/s")]
+    k_interval: Annotated[Any, Interval("95% interval given the regimes, over the same starts", "1/currency")]
+    A: Annotated[Any, ByRegime("fills at the mid per side", "1/s")]
+    k: Annotated[Any, ByRegime("decay of fills with the distance from the mid", "1/currency")]
     generator: Annotated[Any, Headline("switching rates, negative row sums", "1/s", shape="regimes × regimes")]
-    share: Annotated[Any, Headline("share of the time in each regime", shape=_N)]
-    orders: Annotated[Any, Headline("market orders observed", "orders", shape=_N)]
-    misfit: Annotated[Any, Headline("Kolmogorov–Smirnov distance of the depths to the exponential", shape=_N)]
+    share: Annotated[Any, ByRegime("share of the time in each regime")]
+    orders: Annotated[Any, ByRegime("market orders observed", "orders")]
+    misfit: Annotated[Any, ByRegime("Kolmogorov–Smirnov distance of the depths to the exponential")]
     log_likelihood: Annotated[Any, Headline("log-likelihood of the returns under the hidden Markov model")]
     criterion: Annotated[Any, Headline("BIC of the returns' models; the least is supported", shape="1, 2, … regimes")]
     regimes_supported: Annotated[Any, Headline("regimes that the criterion asks for; 1 says there are none")]
@@ -44,17 +40,14 @@ class RealHeadline:
     k_by_fills: Annotated[
         Any, Headline("k by the same rules", "1/currency", shape="{rule: regimes × (k, low, high)}", optional=True)
     ]
-    theta0: Annotated[Any, Headline("certainty equivalent at t = 0", "currency × inventory", shape=_GRID)]
-    ask: Annotated[Any, Headline("ask offset at t = 0, null where closed", "currency", shape=_GRID, optional=True)]
-    bid: Annotated[Any, Headline("bid offset at t = 0, null where closed", "currency", shape=_GRID, optional=True)]
-    spread: Annotated[Any, Headline("full spread at q = 0, t = 0", "tick", shape=_N)]
+    theta0: Annotated[Any, OnGrid("certainty equivalent at t = 0", "currency × inventory")]
+    ask: Annotated[Any, OnGrid("ask offset at t = 0, null where closed", "currency", optional=True)]
+    bid: Annotated[Any, OnGrid("bid offset at t = 0, null where closed", "currency", optional=True)]
+    spread: Annotated[Any, ByRegime("full spread at q = 0, t = 0", "tick")]
     rounding_cost: Annotated[
         Any,
-        Headline(
-            "certainty equivalent given up at q = 0, t = 0 by offsets rounded up to the grid",
-            "tick",
-            shape=_N,
-            optional=True,
+        ByRegime(
+            "certainty equivalent given up at q = 0, t = 0 by offsets rounded up to the grid", "tick", optional=True
         ),
     ]
     in_units: Annotated[
@@ -66,12 +59,9 @@ class RealHeadline:
         ),
     ]
     spectral_gap: Annotated[Any, Headline("spectral gap of the equilibrium generator at q = 0, t = 0", "1/s")]
-    impact: Annotated[Any, Headline("mean move of the mid against a fill within 5 s", "tick", shape=_N, optional=True)]
+    impact: Annotated[Any, ByRegime("mean move of the mid against a fill within 5 s", "tick", optional=True)]
     impact_interval: Annotated[
-        Any,
-        Headline(
-            "95% interval given the regimes, over the same starts", "tick", shape=f"{_N} × low, high", optional=True
-        ),
+        Any, Interval("95% interval given the regimes, over the same starts", "tick", optional=True)
     ]
     market_spread: Annotated[
         float | None, Headline("median spread of the recorded book over time", "tick", optional=True)

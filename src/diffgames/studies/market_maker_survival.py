@@ -13,6 +13,7 @@ it, and the interval of the simulated survival holds the distance between the tw
 
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -77,24 +78,24 @@ class SurvivalConfig(MarketMakingParameters):
     ] = (1.0, 4.0)
 
 
-_SHAPE = "strategies × worlds"
 _MONEY = "price × inventory"
+Table = partial(Headline, shape="strategies × worlds")
 
 
 def _half(of: str, unit: str = "") -> Headline:
-    return Headline(f"half-width of the 95% interval of {of}", unit, shape=_SHAPE)
+    return Table(f"half-width of the 95% interval of {of}", unit)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SurvivalHeadline:
     """What every strategy is worth in every world, exact and simulated, and the price of insurance."""
 
-    survival: Annotated[Any, Headline("P(inventory stays inside its limit), exact; quotes as renewed", shape=_SHAPE)]
-    survival_continuous: Annotated[Any, Headline("the same for quotes that move all the time", shape=_SHAPE)]
-    survival_simulated: Annotated[Any, Headline("share of simulated paths inside the inventory limit", shape=_SHAPE)]
+    survival: Annotated[Any, Table("P(inventory stays inside its limit), exact; quotes as renewed")]
+    survival_continuous: Annotated[Any, Table("the same for quotes that move all the time")]
+    survival_simulated: Annotated[Any, Table("share of simulated paths inside the inventory limit")]
     survival_error: Annotated[Any, _half("survival_simulated, with what renewing quotes costs")]
     certainty_equivalent: Annotated[
-        Any, Headline("of the game's objective, the predator's payments included; exact", _MONEY, shape=_SHAPE)
+        Any, Table("of the game's objective, the predator's payments included; exact", _MONEY)
     ]
     theta: Annotated[Any, Headline("θ of the equilibrium: hyper-alert in the world `both`, unrenewed", _MONEY)]
     worst_case: Annotated[
@@ -117,18 +118,18 @@ class SurvivalHeadline:
             shape="strategies",
         ),
     ]
-    pnl: Annotated[Any, Headline("mean PnL m + qS at T without ruin, exact", _MONEY, shape=_SHAPE)]
-    pnl_deviation: Annotated[Any, Headline("standard deviation of PnL, exact", _MONEY, shape=_SHAPE)]
-    sharpe: Annotated[Any, Headline("mean over standard deviation of PnL at T, exact", shape=_SHAPE, optional=True)]
-    pnl_simulated: Annotated[Any, Headline("mean PnL of the simulated paths", _MONEY, shape=_SHAPE)]
+    pnl: Annotated[Any, Table("mean PnL m + qS at T without ruin, exact", _MONEY)]
+    pnl_deviation: Annotated[Any, Table("standard deviation of PnL, exact", _MONEY)]
+    sharpe: Annotated[Any, Table("mean over standard deviation of PnL at T, exact", optional=True)]
+    pnl_simulated: Annotated[Any, Table("mean PnL of the simulated paths", _MONEY)]
     pnl_error: Annotated[Any, _half("pnl_simulated", _MONEY)]
-    ruin: Annotated[Any, Headline("share of paths ruined by loss", shape=_SHAPE)]
+    ruin: Annotated[Any, Table("share of paths ruined by loss")]
     ruin_error: Annotated[Any, _half("ruin")]
-    pnl_ended: Annotated[Any, Headline("mean PnL where ruin forces a sale and ends the day", _MONEY, shape=_SHAPE)]
+    pnl_ended: Annotated[Any, Table("mean PnL where ruin forces a sale and ends the day", _MONEY)]
     pnl_ended_error: Annotated[Any, _half("pnl_ended", _MONEY)]
-    drawdown: Annotated[Any, Headline("mean of the largest drawdown", _MONEY, shape=_SHAPE)]
+    drawdown: Annotated[Any, Table("mean of the largest drawdown", _MONEY)]
     drawdown_error: Annotated[Any, _half("drawdown", _MONEY)]
-    fills: Annotated[Any, Headline("mean number of fills", "fills", shape=_SHAPE)]
+    fills: Annotated[Any, Table("mean number of fills", "fills")]
     fills_error: Annotated[Any, _half("fills", "fills")]
 
 

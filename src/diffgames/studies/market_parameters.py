@@ -11,6 +11,7 @@ a matrix of such entries: provider × taker supertypes, or supertypes × exchang
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import jax
@@ -40,6 +41,10 @@ Law = float | tuple[float, float] | tuple[float, float, float, float]
 PerSupertype = tuple[Law, ...]
 
 
+OfProviders = partial(Parameter, shape="provider supertypes")
+OfTakers = partial(Parameter, shape="taker supertypes")
+
+
 @dataclass(frozen=True, kw_only=True)
 class MarketParameters(ExchangeParameters):
     """Who plays, with what types and connections, on which exchanges."""
@@ -51,52 +56,25 @@ class MarketParameters(ExchangeParameters):
             shape="scalar or exchanges",
         ),
     ] = None
-    provider_counts: Annotated[
-        tuple[int, ...], Parameter("providers per supertype", "agents", shape="provider supertypes")
-    ] = (1, 2)
-    provider_risk_aversion: Annotated[PerSupertype, Parameter("γ, number or law", shape="provider supertypes")] = (
-        (0.0, 2.0),
-        0.5,
-    )
-    provider_pnl_weight: Annotated[
-        PerSupertype, Parameter("ω, number or law in [0, 1]", shape="provider supertypes")
-    ] = ((0.0, 1.0), 1.0)
-    provider_share_target: Annotated[
-        PerSupertype, Parameter("market share target m, in [0, 1]", shape="provider supertypes")
-    ] = (1.0, 1.0)
+    provider_counts: Annotated[tuple[int, ...], OfProviders("providers per supertype", "agents")] = (1, 2)
+    provider_risk_aversion: Annotated[PerSupertype, OfProviders("γ, number or law")] = ((0.0, 2.0), 0.5)
+    provider_pnl_weight: Annotated[PerSupertype, OfProviders("ω, number or law in [0, 1]")] = ((0.0, 1.0), 1.0)
+    provider_share_target: Annotated[PerSupertype, OfProviders("market share target m, in [0, 1]")] = (1.0, 1.0)
     provider_normalizer: Annotated[
         PerSupertype | None,
-        Parameter(
-            "η, number or law; null: one over an equal share of the flow at half a spread",
-            "1 / (ticks × lots)",
-            shape="provider supertypes",
+        OfProviders(
+            "η, number or law; null: one over an equal share of the flow at half a spread", "1 / (ticks × lots)"
         ),
     ] = None
-    taker_counts: Annotated[tuple[int, ...], Parameter("takers per supertype", "agents", shape="taker supertypes")] = (
-        12,
-        2,
-    )
-    taker_risk_aversion: Annotated[PerSupertype, Parameter("γ, number or law", shape="taker supertypes")] = (0.0, 0.0)
-    taker_pnl_weight: Annotated[PerSupertype, Parameter("ω: 0 flow takers, 1 PnL takers", shape="taker supertypes")] = (
-        0.0,
-        1.0,
-    )
-    taker_buy_target: Annotated[PerSupertype, Parameter("qᵇ, fraction of steps to buy", shape="taker supertypes")] = (
-        0.5,
-        0.5,
-    )
-    taker_sell_target: Annotated[PerSupertype, Parameter("qᵃ, fraction of steps to sell", shape="taker supertypes")] = (
-        0.5,
-        0.5,
-    )
-    taker_quantity: Annotated[PerSupertype, Parameter("trade size q_LT", "lots", shape="taker supertypes")] = (1.0, 1.0)
+    taker_counts: Annotated[tuple[int, ...], OfTakers("takers per supertype", "agents")] = (12, 2)
+    taker_risk_aversion: Annotated[PerSupertype, OfTakers("γ, number or law")] = (0.0, 0.0)
+    taker_pnl_weight: Annotated[PerSupertype, OfTakers("ω: 0 flow takers, 1 PnL takers")] = (0.0, 1.0)
+    taker_buy_target: Annotated[PerSupertype, OfTakers("qᵇ, fraction of steps to buy")] = (0.5, 0.5)
+    taker_sell_target: Annotated[PerSupertype, OfTakers("qᵃ, fraction of steps to sell")] = (0.5, 0.5)
+    taker_quantity: Annotated[PerSupertype, OfTakers("trade size q_LT", "lots")] = (1.0, 1.0)
     taker_normalizer: Annotated[
         PerSupertype | None,
-        Parameter(
-            "η, number or law; null: one over half a spread on q_LT a step",
-            "1 / (ticks × lots)",
-            shape="taker supertypes",
-        ),
+        OfTakers("η, number or law; null: one over half a spread on q_LT a step", "1 / (ticks × lots)"),
     ] = None
     connectivity: Annotated[
         tuple[PerSupertype, ...],
