@@ -67,6 +67,21 @@ def test_the_share_of_all_identifies_one_direction_of_two(one_size):
     assert directions[0, 0] * directions[1, 0] > 0
 
 
+def test_no_direction_is_identified_where_nothing_was_learned_and_intervals_hold_the_sum():
+    rng = np.random.default_rng(0)
+    draws = rng.standard_normal((300, 400, 20))
+    found = np.asarray([amortized.identified_directions(one) for one in draws])
+    assert 0.91 < np.mean(np.abs(found[:, 0]) <= found[:, 1]) < 0.99  # 3.2 deviations of 300 intervals of 95%
+    assert abs(found[:, 0].mean()) < 4 * found[:, 0].std() / 300**0.5
+    eigenvalues = np.linalg.eigvalsh(np.cov(draws[0], rowvar=False))
+    assert np.maximum(1 - eigenvalues, 0).sum() > 1.5  # the sum of positive parts invents directions
+    firsts = np.asarray([amortized.identified(one)[0][0] for one in draws])
+    assert abs(firsts.mean()) < 4 * firsts.std() / 300**0.5
+    scales = np.asarray([0.1, 0.5, 1.0, 1.2])  # Σ(1 − λ) = .99 + .75 + 0 − .44
+    value, half = amortized.identified_directions(scales * rng.standard_normal((4000, 4)))
+    assert abs(value - 1.3) <= half < 0.1
+
+
 def test_what_was_not_asked_for_at_the_fit_is_refused(one_size):
     with pytest.raises(InvalidInput, match="targets among"):
         amortized.posterior(one_size, [Target("equal", (0.5,), 0)], jax.random.key(0), 4)

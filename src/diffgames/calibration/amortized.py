@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
+from scipy.stats import t
 
 from diffgames.calibration.supertype_profile import SupertypeProfile
 from diffgames.calibration.targets import Statistics, Target
@@ -103,9 +104,26 @@ def posterior(
 
 
 def identified(normal: Float[np.ndarray, "draws components"]) -> tuple[np.ndarray, np.ndarray]:
-    """1 − λ, largest first, and the directions of ξ they belong to, as columns; an estimate of λ may exceed one."""
-    values, vectors = np.linalg.eigh(np.cov(np.asarray(normal, float), rowvar=False).reshape(normal.shape[1], -1))
-    return 1.0 - values, vectors
+    """1 − λ, and the directions of ξ they belong to, as columns, those that are best known first.
+
+    Directions are eigenvectors of the covariance of every second draw; λ is the variance of the others along each.
+    Eigenvalues of the draws that gave the directions would be spread by noise: zero would look like a direction known.
+    """
+    normal = np.asarray(normal, float)
+    vectors = np.linalg.eigh(np.cov(normal[::2], rowvar=False).reshape(normal.shape[1], -1))[1]
+    return 1.0 - np.var(normal[1::2] @ vectors, axis=0, ddof=1), vectors
+
+
+def identified_directions(normal: Float[np.ndarray, "draws components"]) -> tuple[float, float]:
+    """Σ(1 − λ) = components − tr Cov(ξ), without bias, and the half-width of its 95% interval over draws.
+
+    Directions wider than before count against it, so that it may be negative; a sum of positive parts would be biased.
+    """
+    normal = np.asarray(normal, float)
+    draws, components = normal.shape
+    spread = np.sum((normal - normal.mean(axis=0)) ** 2, axis=1) * draws / (draws - 1)
+    half = t.ppf(0.975, draws - 1) * spread.std(ddof=1) / draws**0.5
+    return components - float(spread.mean()), float(half)
 
 
 @eqx.filter_jit

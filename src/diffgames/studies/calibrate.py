@@ -82,6 +82,7 @@ def run(config: CalibrateConfig, context: RunContext) -> StudyResult:
         return measure_law(config, problem, learned.agents.policy, laws, keys[5])
 
     answered, known = played(laws), amortized.identified(np.asarray(normal))[0]
+    directions, directions_error = amortized.identified_directions(np.asarray(normal))
     names = problem.space.names
     headline = CalibrateHeadline(
         wanted={target_name(one): list(one.value) for one in problem.targets},
@@ -96,7 +97,8 @@ def run(config: CalibrateConfig, context: RunContext) -> StudyResult:
         ),
         supertypes=dict(zip(names, np.asarray(found.laws, float).mean(axis=0).tolist(), strict=True)),
         identified=known.tolist(),
-        identified_directions=float(np.maximum(known, 0.0).sum()),
+        identified_directions=directions,
+        identified_directions_error=directions_error,
         information=float(fitted.gain),
         coverage=float(coverage.mean()),
         coverage_error=half_width(coverage),

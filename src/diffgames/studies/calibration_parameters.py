@@ -190,7 +190,10 @@ class CalibrateHeadline:
     identified: Annotated[
         list[float], Headline("1 − λ of the directions of Λ: 1 known, 0 left as it was", shape="directions")
     ]
-    identified_directions: Annotated[Number, Headline("their sum: how many directions the targets identify")]
+    identified_directions: Annotated[
+        Number, Headline("how many directions the targets identify, Σ(1 − λ) by the trace of the covariance")
+    ]
+    identified_directions_error: Annotated[Number, Headline("half-width of its 95% interval over draws")]
     information: Annotated[
         Number, Headline("held-out log density of Λ given its statistics, less before any data", "nats")
     ]
