@@ -88,6 +88,8 @@ def test_a_player_that_errs_is_found(reference, label, name, change):
     certificate = certify_market_maker(game, profile | {name: change(profile[name])})
     assert max(certificate.entries, key=lambda entry: entry.gap).label == label
     assert certificate[label].gain > 1e-3
+    assert label in certificate.significant  # though the stored values are those of the equilibrium
+    assert certificate[label].lower > 0.9 * certificate[label].gain
 
 
 def test_what_half_a_push_costs_the_predator():

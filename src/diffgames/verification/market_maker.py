@@ -10,9 +10,12 @@ policy search of the committed reading); a fill's loss ζz² to its impact is a 
 - attacker and stabilizer: their stage problem solved against the other's frozen effort, quotes and θ frozen.
 
 Gaps are exact up to the interpolation of the table (second order in its step) and the tolerance of LSODA: in
-certainty equivalents for the first two players, in units of stress × time for the other two.
+certainty equivalents for the first two players, in units of stress × time for the other two. What interpolation leaves
+open is by how much the profile's value moves when every other time of the table is left out; stored values say nothing
+of it, since a profile that errs is as far from the values of another one as it loses. They are `checks`.
 """
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any, no_type_check
 
@@ -58,6 +61,13 @@ class _Frozen:
         self.variance = np.asarray(game.sigma) ** 2 + np.asarray(game.jump_rate) * (
             np.asarray(game.jump_mean) ** 2 + np.asarray(game.jump_deviation) ** 2
         )
+
+    def thinned(self) -> "_Frozen":
+        """The same tables at half as many times."""
+        coarse, end = copy.copy(self), self.time[-1]
+        coarse.time = np.linspace(0.0, end, max((self.time.size - 1) // 2, 1) + 1)
+        coarse.table = {name: np.stack([self.at(name, end - t) for t in coarse.time]) for name in self.table}
+        return coarse
 
     def _holding(self) -> np.ndarray:
         """½γσ²q² + φq² − bq + (λ/γ)E[e^{−γqZ} − 1 + γqZ], the expectation by Gauss–Hermite quadrature."""
@@ -141,27 +151,31 @@ def certify_market_maker(game: MarketMakingGame, profile: Mapping[str, Any]) -> 
     """Gap of every player at the profile, the largest over all starting regimes and inventories at t = 0.
 
     `profile` has the arrays `time` [S], `theta`, `stress`, `attack_effort`, `stabilize_effort` [S, N, K], `ask`, `bid`
-    [S, N, K, Z] (NaN where closed) and `predator` [N, K], the push w. Intervals are gain ± the distance between the
-    stored value and that of the table's evaluation: what the interpolation and the integrators leave undecided.
+    [S, N, K, Z] (NaN where closed) and `predator` [N, K], the push w. Intervals are gain ± what the interpolation and
+    the integrators leave undecided; `checks` tell how far the stored values are from those of the profile.
     """
     frozen, unit = _frozen(game, profile)
-    game = frozen.game
+    game, thinned = frozen.game, frozen.thinned()
     played, best = frozen.played, frozen.best
     hurt = frozen.push * frozen.q + frozen.pay()
     pushing = frozen.xi * (frozen.gamma if game.predator == "utility" else 1.0)
     worst = np.broadcast_to(-0.5 * pushing * frozen.q**2, hurt.shape)
     value = _certainty_equivalent(frozen, played, hurt)
-    blur = float(np.abs(value - frozen.table["theta"][0]).max())
+    blur = _moved(value, _certainty_equivalent(thinned, played, hurt))
     price, stress_unit = float(unit.price), float(unit.stress)
+    checks = {"error of the stored theta": price * float(np.abs(value - frozen.table["theta"][0]).max())}
     entries = [_entry("market maker", value, _certainty_equivalent(frozen, best, hurt) - value, blur, price)]
     if frozen.xi > 0:
         entries.append(_entry("predator", -value, value - _certainty_equivalent(frozen, played, worst), blur, price))
     if game.switching == "strategic":
         stress = _stress(frozen, "")
-        blur = float(np.abs(stress - np.asarray(profile["stress"])[0] / stress_unit).max())
+        blur = _moved(stress, _stress(thinned, ""))
+        checks["error of the stored stress"] = float(
+            np.abs(stress * stress_unit - np.asarray(profile["stress"])[0]).max()
+        )
         entries.append(_entry("attacker", stress, _stress(frozen, "attack") - stress, blur, stress_unit))
         entries.append(_entry("stabilizer", -stress, stress - _stress(frozen, "stabilize"), blur, stress_unit))
-    return Certificate(tuple(entries), HOW)
+    return Certificate(tuple(entries), HOW, checks=checks)
 
 
 def certify_committed(game: MarketMakingGame, profile: Mapping[str, Any]) -> Certificate:
@@ -170,14 +184,17 @@ def certify_committed(game: MarketMakingGame, profile: Mapping[str, Any]) -> Cer
     Market maker and predator as in `certify_market_maker` (they answer the committed policies); attacker and
     stabilizer search for another policy that the market maker then answers: a lower bound of what they could gain.
     """
-    answer = [e for e in certify_market_maker(game, profile).entries if e.label in ("market maker", "predator")]
+    whole = certify_market_maker(game, profile)
+    answer = [entry for entry in whole.entries if entry.label in ("market maker", "predator")]
     gains = committed_gains(game, np.asarray(profile["attack_effort"]), np.asarray(profile["stabilize_effort"]))
     searched = "policy search from no and from full effort"
     leaders = [
         exact_gap(label, *gains[name], 0.0, selected=searched)
         for label, name in (("attacker", "attack"), ("stabilizer", "stabilize"))
     ]
-    return Certificate((*answer, *leaders), HOW + "; committed policies: lower bound, gradient search")
+    return Certificate(
+        (*answer, *leaders), HOW + "; committed policies: lower bound, gradient search", checks=whole.checks
+    )
 
 
 def profile_value(game: MarketMakingGame, profile: Mapping[str, Any]) -> np.ndarray:
@@ -264,6 +281,11 @@ def _integrate(field: Callable, start: np.ndarray, horizon: float) -> np.ndarray
     if not found.success:
         raise RunFailed(f"the certificate could not be integrated: {found.message}", "look at the parameters' units")
     return found.y[:, -1]
+
+
+def _moved(value: np.ndarray, coarse: np.ndarray) -> float:
+    """What a value leaves undecided: how far half the times move it, and what LSODA's tolerance adds up to."""
+    return float(np.abs(value - coarse).max()) + 30 * TOLERANCE * (1.0 + float(np.abs(value).max()))
 
 
 def _entry(label: str, value: np.ndarray, gain: np.ndarray, blur: float, unit: float) -> Gap:
