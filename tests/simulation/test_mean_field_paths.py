@@ -82,6 +82,22 @@ def test_players_on_states_are_where_the_law_says_and_earn_what_they_are_worth(n
     assert abs(float(paths.cost[0]) - value) < 4.0 * float(paths.standard_error[0]) + 1e-4
 
 
+@pytest.mark.parametrize(
+    ("factor", "named"),
+    [(0.5, "policy"), (-1.0, "policy"), (float("nan"), "policy"), ("cut", "policy"), ("law", "law")],
+)
+def test_what_is_no_policy_or_no_law_gets_no_certificate(rooms, factor, named):
+    """Half of every probability would earn half the costs and seem to leave nothing to gain."""
+    with jax.enable_x64(True):
+        if factor == "law":
+            wrong = PlayedPolicy(rooms.policy, -rooms.law)
+        else:
+            wrong = rooms.policy[0] if factor == "cut" else factor * rooms.policy
+        with pytest.raises(InvalidInput) as slip:
+            diffgames.verify(rooms.game, wrong)
+    assert slip.value.key == named
+
+
 def test_slips_at_the_doors_are_named(crowd, rooms):
     endless = dataclasses.replace(congestion(), horizon=float("inf"))
     for game, words in ((congestion(), "mean_field_newton"), (endless, "mean_field_ergodic")):

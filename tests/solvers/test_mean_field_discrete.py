@@ -130,6 +130,10 @@ def test_a_crowd_of_several_classes_stays_where_it_began():
     ("change", "words"),
     [
         ({"initial": jnp.asarray([0.5, 0.6, 0.0, 0.0])}, "non-negative and of sum one"),
+        ({"initial": jnp.asarray([jnp.nan, 1.0, 0.0, 0.0])}, "non-negative and of sum one"),
+        ({"horizon": -1}, "an integer at least 0"),
+        ({"discount": float("nan")}, r"a number in"),
+        ({"transition": Moves(jnp.full((4, 3, 4), jnp.nan))}, "rows of sum one"),
         ({"discount": 1.5}, r"a number in \[0, 1\]"),
         ({"transition": Moves(jnp.full((4, 3, 4), 0.3))}, "rows of sum one"),
         ({"reward": Congestion(jnp.zeros((1, 4, 2)), jnp.zeros((4, 4)))}, r"P \[S, A, S\]"),

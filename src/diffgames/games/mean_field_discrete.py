@@ -63,8 +63,10 @@ def checked(game: DiscreteMeanFieldGame) -> DiscreteMeanFieldGame:
     law = np.asarray(game.initial, float)
     if law.ndim != 1 or not (law >= 0).all() or abs(law.sum() - 1) > 1e-9:
         raise InvalidInput("initial", law.tolist(), "probabilities of the states, non-negative and of sum one")
-    if game.horizon is not None and game.horizon < 0:
-        raise InvalidInput("horizon", game.horizon, "the last time T, at least 0, or None for a stationary game")
+    if game.horizon is not None and not (game.horizon >= 0 and game.horizon == int(game.horizon)):
+        raise InvalidInput(
+            "horizon", game.horizon, "the last time T, an integer at least 0, or None for a stationary game"
+        )
     if not 0 <= float(game.discount) <= 1 or (game.horizon is None and float(game.discount) == 1):
         raise InvalidInput("discount", float(game.discount), "a number in [0, 1], below 1 without end")
     kernel, reward = (np.asarray(x) for x in _first(game))
@@ -84,6 +86,22 @@ def _first(game: DiscreteMeanFieldGame) -> tuple[Array, Array]:
     ends = jnp.asarray(sorted({0, game.times - 1}))
     kernel, reward = (jax.vmap(part, (0, None))(ends, game.initial) for part in (game.transition, game.reward))
     return kernel, reward
+
+
+def played_policy(game: DiscreteMeanFieldGame, profile: PlayedPolicy | Array) -> PlayedPolicy:
+    """A policy with the law it makes, where none was told; `InvalidInput` for a policy or a law that is none."""
+    policy = profile.policy if isinstance(profile, PlayedPolicy) else profile
+    shape = (game.times, len(game.initial))
+    if policy.ndim != 3 or policy.shape[:2] != shape:
+        raise InvalidInput("policy", list(policy.shape), f"probabilities [{shape[0]}, {shape[1]}, A]")
+    off = max(float(jnp.max(jnp.abs(jnp.sum(policy, -1) - 1.0))), -float(jnp.min(policy)))
+    if not off < 1e-6:
+        raise InvalidInput("policy", off, "probabilities of actions: none negative, rows of sum one")
+    if not isinstance(profile, PlayedPolicy):
+        return PlayedPolicy(policy, law_of(game, policy))
+    if profile.law.shape != shape or not float(jnp.min(profile.law)) >= -1e-9:
+        raise InvalidInput("law", list(profile.law.shape), f"finite masses {list(shape)}, nowhere negative")
+    return profile
 
 
 def expected(kernel: Float[Array, "S A S"], value: Float[Array, " S"]) -> Float[Array, "S A"]:

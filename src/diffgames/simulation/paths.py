@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from diffgames.errors import InvalidInput
 from diffgames.games.differential import DifferentialGame, Profile
 from diffgames.games.linear_quadratic import LinearQuadraticGame
-from diffgames.games.mean_field_discrete import PlayedPolicy
+from diffgames.games.mean_field_discrete import PlayedPolicy, played_policy
 from diffgames.games.mean_field_frozen import FrozenCrowd
 from diffgames.numerics.precision import in_double, keeping_double
 from diffgames.simulation.jumps import first_fault, report_fault
@@ -199,7 +199,7 @@ def _crowd(
             raise InvalidInput(name, value, allowed)
     count = int(steps or 1)
     if isinstance(profile, PlayedPolicy):
-        states, actions, costs = chain_agents(game, profile, key, paths, count)
+        states, actions, costs = chain_agents(game, played_policy(game, profile), key, paths, count)
         size, time = len(game.initial), jnp.arange(count + 1.0)
         ends = (states, size), (actions[:, :, None],), costs[:, None], ("representative player",)
         return _gathered(time, states[:, :, None].astype(costs.dtype), *ends, keep)

@@ -23,7 +23,7 @@ from diffgames.errors import InvalidInput
 from diffgames.games.distributed import DistributedGame
 from diffgames.games.market_making import MarketMakingGame
 from diffgames.games.markov import AbstractMarkovGame
-from diffgames.games.mean_field_discrete import DiscreteMeanFieldGame, PlayedPolicy, law_of
+from diffgames.games.mean_field_discrete import DiscreteMeanFieldGame, played_policy
 from diffgames.games.mean_field_frozen import FrozenCrowd
 from diffgames.games.mean_field_grid import TypedMeanFieldGame
 from diffgames.games.portfolio import PortfolioEquilibrium, PortfolioGame
@@ -110,5 +110,5 @@ def _certify_crowd(
 
 
 def _certify_policy(game: DiscreteMeanFieldGame, profile: Any) -> Certificate:
-    told = profile if isinstance(profile, PlayedPolicy) else PlayedPolicy(profile, law_of(game, profile))
+    told = played_policy(game, profile)
     return certify_mean_field(game, told.policy, told.law)

@@ -18,8 +18,8 @@ from scipy.optimize import linprog
 from scipy.sparse import coo_array, csr_array, eye_array
 from scipy.sparse.linalg import spsolve
 
-from diffgames.errors import InvalidInput, RunFailed
-from diffgames.games.mean_field_discrete import DiscreteMeanFieldGame
+from diffgames.errors import RunFailed
+from diffgames.games.mean_field_discrete import DiscreteMeanFieldGame, PlayedPolicy, played_policy
 from diffgames.verification.certificate import Certificate, exact_gap
 
 ROUNDS = 200
@@ -27,9 +27,9 @@ ROUNDS = 200
 
 def certify_mean_field(game: DiscreteMeanFieldGame, policy: Array | np.ndarray, law: Array | np.ndarray) -> Certificate:
     """Certificate of a policy [times, S, A]; `law` [times, S] is the one it was said to make, and is checked."""
-    policy, law = np.asarray(policy, float), np.asarray(law, float)
-    if policy.ndim != 3 or law.shape != policy.shape[:2] or len(law) != game.times:
-        raise InvalidInput("policy", list(policy.shape), f"[times, S, A] with {game.times} times, and a law [times, S]")
+    with jax.enable_x64(True):
+        told = played_policy(game, PlayedPolicy(jnp.asarray(policy, float), jnp.asarray(law, float)))
+    policy, law = np.asarray(told.policy), np.asarray(told.law)
     made, kernel, reward = _law(game, policy, law)
     start = made[0]
     value = start @ _value(game, kernel, reward, policy)[0]
