@@ -47,7 +47,7 @@ def test_an_equilibrium_leaves_little_and_its_value_is_the_solvers(solved, certi
     values = [-entry.value for entry in certified.entries]
     np.testing.assert_allclose(values, solved.cost, rtol=0.01)
     assert certified.checks["mass error"] < 1e-13
-    assert certified.checks[DISTANCE] < 5e-3
+    assert certified.checks[DISTANCE] < 0.25 / 40  # a quarter of a cell, at any time
     assert all(entry.gain >= -1e-12 for entry in certified.entries)
 
 
@@ -83,3 +83,11 @@ def test_agents_with_two_states_are_refused_by_name(solved):
     plane = Cells((CellAxis("x", 0.0, 1.0, 4), CellAxis("y", 0.0, 1.0, 4)))
     with pytest.raises(InvalidInput, match="one axis"):
         frozen(solved.scheme.game, plane, solved.control, solved.mass)
+
+
+def test_a_law_that_is_wrong_only_on_the_way_is_told(solved, certified):
+    """Mirrored between the start and the end, which are right."""
+    law = np.array(solved.mass)
+    law[1:-1] = law[1:-1, :, ::-1]
+    astray = response_gaps(crowd_of(dataclasses.replace(solved, mass=law)))
+    assert astray.checks[DISTANCE] > 10.0 * certified.checks[DISTANCE]

@@ -6,9 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from diffgames.equilibria import Nash
 from diffgames.errors import InvalidInput
 from diffgames.games.differential import DifferentialGame, PointLaw
+from diffgames.games.plain import nash_game, regulator
 from diffgames.simulation import simulate
+from diffgames.solvers.solve import solve
 from diffgames.verification.linear_quadratic_response import exact_gaps
 from diffgames.verification.path_deviator import PathSearch
 from diffgames.verification.verify import verify
@@ -121,3 +124,22 @@ def test_slips_are_named_and_failures_explained(equilibrium):
     )  # 4 E∫x²
     concave = eqx.tree_at(lambda g: g.running_cost, endless, lambda t, x, u, i: x**2 - u[0] ** 2)
     assert "convex" in exact_gaps(concave, lambda t, x, i: (0 * x,))["one"].unbounded
+
+
+def test_in_discrete_time_only_what_gains_tell_all_about_is_certified():
+    """At the unit vectors and at zero, where gains are read, sin πx − x/2 is −x/2; between them it is not."""
+    game = regulator(A=0.9, B=1.0, Q=1.0, R=1.0, horizon=3, discrete=True)
+    with pytest.raises(InvalidInput, match="not affine"):
+        verify(game, lambda t, x, i: (jnp.sin(jnp.pi * x) - 0.5 * x,))
+    with pytest.raises(InvalidInput, match="whole number of steps"):
+        verify(regulator(A=0.9, B=1.0, Q=1.0, R=1.0, discrete=True), lambda t, x, i: (-0.5 * x,), horizon=2.5)
+
+
+def test_in_discrete_time_the_concept_asked_for_is_the_one_judged():
+    """Simultaneous play is a Nash equilibrium whatever the tiers say, and none where the second answers the first."""
+    costs = {"Q": [1.0, 0.5], "R": [[[1, 0.3], [0.3, 0.2]], [[0.1, 0.4], [0.4, 1]]]}
+    data = {"A": 0.9, "B": [1.0, 0.7], "horizon": 3, "discrete": True} | costs
+    played = solve(nash_game(**data)).profile
+    led = nash_game(**data, tiers=((0,), (1,)))
+    assert verify(led, played, concept=Nash()).gap < 1e-12
+    assert verify(led, played).gap > 0.1

@@ -78,6 +78,7 @@ class ReadGains(eqx.Module):
         """Whether the profile is affine, so that these gains are all of it: asked at random times, states, controls."""
         rng, n = np.random.default_rng(0), self.game.size - 1
         times = jnp.asarray(rng.uniform(size=draws)) * self.game.horizon
+        times = jnp.floor(times) if self.game.discrete else times
         regimes = jnp.asarray(rng.integers(self.game.regime_count, size=draws), jnp.int32)
         points, added = (jnp.asarray(rng.normal(size=(draws, k))) for k in (n, sum(self.game.control_sizes)))
         found, read = _asked(self, times, points, regimes, added)

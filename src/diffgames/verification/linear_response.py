@@ -72,6 +72,25 @@ class OwnProblem(NamedTuple):
     jump_rate: Float[Array, "m laws"]
 
 
+class _Unanswered(eqx.Module):
+    """The gains of a profile in which nobody reacts to a deviation."""
+
+    profile: Any
+
+    def gain(self, t: Any) -> Float[Array, "m K n"]:
+        return self.profile.gain(t)
+
+    def crowd_gain(self, t: Any) -> Float[Array, "m K n"]:
+        return self.profile.crowd_gain(t)
+
+    def reaction(self, t: Any) -> Float[Array, "m K K"]:
+        stated = self.profile.reaction(t)
+        return jnp.broadcast_to(jnp.eye(stated.shape[-1], dtype=stated.dtype), stated.shape)
+
+    def crowd_reaction(self, t: Any) -> Float[Array, "m K K"]:
+        return jnp.zeros_like(self.profile.crowd_reaction(t))
+
+
 def best_reply(game: LinearQuadraticGame, profile: Any, player: int, accuracy: Accuracy = PLAYED) -> Reply:
     """The exact best reply of a player; `profile` offers gain, crowd_gain, reaction and crowd_reaction of time.
 
@@ -200,18 +219,22 @@ def matrix_gaps(
     profile: Any,
     starts: Float[Array, "m n n"] | Float[Array, "s m n n"],
     players: tuple[int, ...] | None = None,
+    *,
+    nash: bool = False,
 ) -> Certificate:
     """Certificate of exact gaps, where starts[s, i] = E[zzᵀ; I = i] at time 0, z = (x, 1), of a law or of several.
 
     Of several the start counts from which a player gains most. Games with a crowd or tiers have the entries of
     `verification.consistency` as well. A gain without bound is an entry, ∞ with its reason. Values are rewards: a
-    minimising player's is its cost with a minus sign.
+    minimising player's is its cost with a minus sign. With `nash` nobody reacts to a deviation, whatever the tiers.
     """
     game = _with_numbers(game)
     starts = starts if starts.ndim == 4 else starts[None]
     chosen = range(len(game.players)) if players is None else players
-    entries = [_entry(game, profile, player, starts) for player in chosen]
-    return Certificate(entries=(*entries, *crowd_and_reactions(game, profile, starts)), how=EXACT)
+    judged = _Unanswered(profile) if nash else profile
+    entries = [_entry(game, judged, player, starts) for player in chosen]
+    beside = crowd_and_reactions(game, profile, starts, reactive=not nash)
+    return Certificate(entries=(*entries, *beside), how=EXACT)
 
 
 def _entry(game: LinearQuadraticGame, profile: Any, player: int, starts: Float[Array, "s m n n"]) -> Gap:

@@ -81,8 +81,11 @@ def response_gaps(crowd: FrozenCrowd, factors: tuple[int, int] = (2, 4)) -> Cert
 
 
 @eqx.filter_jit
-def _led(crowd: FrozenCrowd, k: int, points: Array, dt: Array, steps: int, start: Array) -> Array:
-    """The law of type k at the end: the same recursion transposed, every end of a step shared by its neighbours."""
+def _led(crowd: FrozenCrowd, k: int, points: Array, dt: Array, factor: int, start: Array) -> Float[Array, "n points"]:
+    """The law of type k at the stored times after the first, `factor` steps apart.
+
+    It is the same recursion transposed, every end of a step shared by its neighbours.
+    """
     spread = jax.vmap(crowd.game.types[k].noise)(points[:, None])[:, 0] * jnp.sqrt(dt)
     h, n = points[1] - points[0], len(points)
     around = crowd.axis.wall == "periodic"
@@ -100,22 +103,27 @@ def _led(crowd: FrozenCrowd, k: int, points: Array, dt: Array, steps: int, start
             new = new.at[jnp.mod(cell, n)].add(0.5 * mass * (1.0 - late)).at[last].add(0.5 * mass * late)
         return new, None
 
-    return jax.lax.scan(step, start, jnp.arange(float(steps)))[0]
+    def stored(mass: Array, indices: Array) -> tuple[Array, Array]:
+        mass = jax.lax.scan(step, mass, indices)[0]
+        return mass, mass
+
+    count = len(crowd.control) - 1
+    return jax.lax.scan(stored, start, jnp.arange(float(count * factor)).reshape(count, factor))[1]
 
 
 def _consistency(crowd: FrozenCrowd, factor: int) -> dict[str, float]:
-    """Errors of total mass, the least mass, and how far the final law is from where the stored controls lead.
+    """Errors of total mass, the least mass, and how far any stored law is from where the stored controls lead.
 
     The distance is Wasserstein's W₁, ∫ |F − G| dx of the distribution functions (on a circle an upper bound).
     """
     fine, apart = crowd.cells.refined(factor), []
-    count = factor * (len(crowd.control) - 1)
-    for k, start in enumerate(crowd.game.start(fine)):
-        points = jnp.asarray(fine.points()[0])
-        led = np.asarray(_led(crowd, k, points, crowd.horizon / count, count, jnp.asarray(start)))
-        stored = np.repeat(np.asarray(crowd.mass[-1, k]), factor) / factor
-        apart.append(float(np.abs(np.cumsum(led - stored)).sum() * fine.axes[0].spacing))
+    dt, points = crowd.horizon / (factor * (len(crowd.control) - 1)), jnp.asarray(fine.points()[0])
     mass = np.asarray(crowd.mass)
+    for k, start in enumerate(crowd.game.start(fine)):
+        led = np.asarray(_led(crowd, k, points, dt, factor, jnp.asarray(start)))
+        laws = np.concatenate([np.asarray(start)[None], led])
+        astray = laws - np.repeat(mass[:, k], factor, axis=-1) / factor
+        apart.append(float(np.abs(np.cumsum(astray, axis=-1)).sum(axis=-1).max() * fine.axes[0].spacing))
     found = {"mass error": float(np.abs(mass.sum(axis=-1) - 1.0).max()), "least mass": float(mass.min())}
     return found | {"distance of the law from its policies, W1": max(apart)}
 

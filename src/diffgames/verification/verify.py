@@ -9,6 +9,7 @@ Games of other families have routes of their own (`verification.families`), whic
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -125,7 +126,8 @@ def verify(
     for name, value in options.items():
         raise InvalidInput(name, value, f"an option of the family of a {type(target).__name__}")
     if isinstance(target, LinearQuadraticGame) and target.discrete:
-        return Verification(exact=_discrete(target, profile, how, players, horizon, initial), trained=None)
+        found = _discrete(target, profile, how, concept, players, horizon, initial)
+        return Verification(exact=found, trained=None)
     hub = with_horizon(as_differential(target), horizon)
     everywhere = initial is None and isinstance(target, LinearQuadraticGame)
     game = started(hub, all_starts(hub.state_size) if everywhere else initial)
@@ -188,7 +190,13 @@ def _beside(
 
 @in_double
 def _discrete(
-    game: LinearQuadraticGame, profile: Any, how: How, players: Any, horizon: float | int | None, initial: Any
+    game: LinearQuadraticGame,
+    profile: Any,
+    how: How,
+    concept: Nash | Stackelberg | None,
+    players: Any,
+    horizon: float | int | None,
+    initial: Any,
 ) -> Certificate:
     """Exact gaps of affine feedback in a game in discrete time."""
     if how not in ("natural", "exact"):
@@ -196,10 +204,15 @@ def _discrete(
     if game.endless and horizon is None:
         raise InvalidInput("horizon", None, "a whole number of steps at which to cut a game without end")
     if horizon is not None:
+        if horizon != math.floor(horizon):
+            raise InvalidInput("horizon", horizon, "a whole number of steps")
         game = dataclasses.replace(game, horizon=int(horizon))
-    known = all(hasattr(profile, name) for name in ("gain", "crowd_gain", "reaction", "crowd_reaction"))
+    if not all(hasattr(profile, name) for name in ("gain", "crowd_gain", "reaction", "crowd_reaction")):
+        profile = ReadGains(profile, game)
+        if not profile.exact():
+            raise InvalidInput("profile", "not affine in the state", "affine feedback, of which gains are all there is")
     size = game.size - 1
     law = all_starts(size) if initial is None else law_of(initial, size)
     starts = starting_moments(law, game.regime_count, initial is None).astype(game.terminal.dtype)
     chosen = None if players is None else tuple(map(game.player_index, players))
-    return matrix_gaps(game, profile if known else ReadGains(profile, game), starts, chosen)
+    return matrix_gaps(game, profile, starts, chosen, nash=isinstance(concept, Nash))
