@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from diffgames.errors import InvalidInput
 from diffgames.studies.parameters import fields_of, value_of
 from diffgames.studies.study import Study
 
@@ -50,6 +51,13 @@ def disagreements(study: Study, config: Any) -> dict[str, dict[str, int]]:
         for axis, size in axis_lengths(field.parameter.shape, value_of(config, field.name)).items():
             found.setdefault(axis, {})[field.name] = size
     return {axis: sizes for axis, sizes in found.items() if len(set(sizes.values())) > 1}
+
+
+def check_lengths(study: Study, config: Any) -> None:
+    """Raise `InvalidInput` naming the parameters of one axis that differ in length."""
+    for axis, lengths in disagreements(study, config).items():
+        allowed = f"lists of one length, an entry for each of {axis}"
+        raise InvalidInput(", ".join(lengths), list(lengths.values()), allowed)
 
 
 def together(study: Study, config: Any, key: str, given: Collection[str]) -> str:

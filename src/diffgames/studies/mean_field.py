@@ -31,7 +31,7 @@ from diffgames.games.mean_field_grid import (
 from diffgames.numerics.cells import CellAxis, Cells
 from diffgames.plotting import COLOURS, axes_or_new, label
 from diffgames.solvers.mean_field_newton import METHODS, MeanFieldSolution, solve_mean_field
-from diffgames.studies.axes import disagreements
+from diffgames.studies.axes import check_lengths
 from diffgames.studies.context import RunContext
 from diffgames.studies.drawing import Drawing
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
@@ -159,10 +159,7 @@ def cells_of(points: int) -> Cells:
 
 def run(config: MeanFieldConfig, context: RunContext) -> StudyResult:
     """Solve, certify, measure the orders and compare the methods."""
-    for axis, lengths in disagreements(STUDY, config).items():
-        raise InvalidInput(
-            ", ".join(lengths), list(lengths.values()), f"lists of one length, an entry for each of {axis}"
-        )
+    check_lengths(STUDY, config)
     if abs(sum(config.share) - 1.0) > 1e-9:
         raise InvalidInput("share", config.share, "positive shares that sum to one")
     game, cells = game_of(config), cells_of(config.points)
@@ -215,11 +212,17 @@ _SAID = {"cycles": "cycles: its residual no longer falls", "slow": "has not conv
 
 def verify(config: MeanFieldConfig, profile: dict[str, Any], context: RunContext) -> Verification:
     """The certificate of a stored profile: best replies on finer grids, and a deviator on paths."""
-    game, cells = game_of(config), cells_of(config.points)
+    return certify_crowd(game_of(config), cells_of(config.points), profile, config.deviator_updates, context)
+
+
+def certify_crowd(
+    game: TypedMeanFieldGame, cells: Cells, profile: dict[str, Any], updates: int, context: RunContext
+) -> Verification:
+    """The certificate of a stored `control` against the stored `mass`; without `updates` nobody is trained."""
     crowd, trained = frozen(game, cells, np.asarray(profile["control"]), np.asarray(profile["mass"])), None
-    if config.deviator_updates:
+    if updates:
         context.progress.update("deviator", 0.0)
-        trained = trained_gaps(crowd, context.key, CrowdSearch(updates=config.deviator_updates))
+        trained = trained_gaps(crowd, context.key, CrowdSearch(updates=updates))
     return Verification(response_gaps(crowd), trained)
 
 

@@ -12,17 +12,15 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from diffgames.errors import InvalidInput
-from diffgames.games.mean_field_frozen import frozen
 from diffgames.games.trade_crowding import TradeCrowding
 from diffgames.numerics.cells import CellAxis, Cells
 from diffgames.plotting import COLOURS, axes_or_new, label
 from diffgames.solvers.mean_field_newton import MeanFieldSolution, solve_mean_field
-from diffgames.studies.axes import disagreements
+from diffgames.studies.axes import check_lengths
 from diffgames.studies.context import RunContext
 from diffgames.studies.drawing import Drawing
+from diffgames.studies.mean_field import certify_crowd
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
-from diffgames.verification.mean_field_response import CrowdSearch, response_gaps, trained_gaps
 from diffgames.verification.verify import Verification
 
 PerType = tuple[float, ...]
@@ -87,10 +85,7 @@ class CrowdingHeadline:
 
 def crowd_of(config: CrowdingConfig) -> TradeCrowding:
     """The crowd of the parameters. `InvalidInput` where types differ in number, or no schedule ends as it must."""
-    for axis, lengths in disagreements(STUDY, config).items():
-        raise InvalidInput(
-            ", ".join(lengths), list(lengths.values()), f"lists of one length, an entry for each of {axis}"
-        )
+    check_lengths(STUDY, config)
     return TradeCrowding(
         config.share,
         config.alpha,
@@ -167,12 +162,7 @@ def _is_published(config: CrowdingConfig) -> bool:
 def verify(config: CrowdingConfig, profile: dict[str, Any], context: RunContext) -> Verification:
     """The certificate of a stored profile: best replies on finer grids, and a deviator on paths."""
     crowd = crowd_of(config)
-    cells, control, mass = cells_of(config, crowd), np.asarray(profile["control"]), np.asarray(profile["mass"])
-    still, trained = frozen(crowd.game(), cells, control, mass), None
-    if config.deviator_updates:
-        context.progress.update("deviator", 0.0)
-        trained = trained_gaps(still, context.key, CrowdSearch(updates=config.deviator_updates))
-    return Verification(response_gaps(still), trained)
+    return certify_crowd(crowd.game(), cells_of(config, crowd), profile, config.deviator_updates, context)
 
 
 def _schedules(crowd: TradeCrowding, solution: MeanFieldSolution) -> xr.Dataset:

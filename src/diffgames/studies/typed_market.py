@@ -26,18 +26,17 @@ from jaxtyping import Array, Float
 from matplotlib.axes import Axes
 
 from diffgames.errors import InvalidInput
-from diffgames.games.mean_field_frozen import frozen
 from diffgames.games.mean_field_grid import READINGS, AgentType, Felt, NormalDensity, TypedMeanFieldGame
 from diffgames.games.mean_field_market import Market
 from diffgames.numerics.cells import CellAxis, Cells
 from diffgames.numerics.precision import in_double
 from diffgames.plotting import COLOURS, axes_or_new, label
 from diffgames.solvers.mean_field_newton import MeanFieldSolution, solve_mean_field
-from diffgames.studies.axes import disagreements
+from diffgames.studies.axes import check_lengths
 from diffgames.studies.context import RunContext
 from diffgames.studies.drawing import Drawing
+from diffgames.studies.mean_field import certify_crowd
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
-from diffgames.verification.mean_field_response import CrowdSearch, response_gaps, trained_gaps
 from diffgames.verification.verify import Verification
 
 PerType = tuple[float, ...]
@@ -158,9 +157,7 @@ class ExponentialSupply(eqx.Module):
 @in_double
 def game_of(config: TypedMarketConfig) -> TypedMeanFieldGame:
     """The game of the parameters. `InvalidInput` where types differ in number."""
-    for axis, lengths in disagreements(STUDY, config).items():
-        words = f"lists of one length, an entry for each of {axis}"
-        raise InvalidInput(", ".join(lengths), list(lengths.values()), words)
+    check_lengths(STUDY, config)
     types = tuple(
         AgentType(
             share=config.share[i],
@@ -250,12 +247,7 @@ class Traded:
 
 def verify(config: TypedMarketConfig, profile: dict[str, Any], context: RunContext) -> Verification:
     """The certificate of stored price takers: best replies on finer grids, and a deviator on paths."""
-    crowd = frozen(game_of(config), cells_of(config), np.asarray(profile["control"]), np.asarray(profile["mass"]))
-    trained = None
-    if config.deviator_updates:
-        context.progress.update("deviator", 0.0)
-        trained = trained_gaps(crowd, context.key, CrowdSearch(updates=config.deviator_updates))
-    return Verification(response_gaps(crowd), trained)
+    return certify_crowd(game_of(config), cells_of(config), profile, config.deviator_updates, context)
 
 
 def _datasets(
