@@ -32,14 +32,15 @@ from scipy.special import stdtrit
 
 from diffgames.errors import InvalidInput
 from diffgames.games.differential import DifferentialGame, PointLaw
-from diffgames.games.interbank import MEAN_FIELD, InterBankGame
+from diffgames.games.interbank import InterBankGame
 from diffgames.numerics.wasserstein import wasserstein
 from diffgames.plotting import COLOURS, label, legends, new_figure
 from diffgames.simulation.coupling import Coupled, couple
 from diffgames.simulation.population import Population
 from diffgames.studies.context import RunContext
 from diffgames.studies.rates import fitted_exponent
-from diffgames.studies.study import Headline, Parameter, Study, StudyResult
+from diffgames.studies.study import Headline, Parameter, Study, StudyResult, with_defaults
+from diffgames.studies.systemic_risk import LendingParameters
 from diffgames.verification.certificate import Certificate
 from diffgames.verification.linear_quadratic_response import exact_gaps
 
@@ -47,16 +48,10 @@ KINDS = ("coupling", "crowd", "wasserstein")
 
 
 @dataclass(frozen=True)
-class PropagationConfig:
+@with_defaults(initial_deviation=0.5)
+class PropagationConfig(LendingParameters):
     """The game, the sizes, and how often each is simulated."""
 
-    a: Annotated[float, Parameter("rate of mean reversion", "1/year", minimum=0.0)] = 0.1
-    q: Annotated[float, Parameter("incentive to move to the mean, q² ≤ epsilon", minimum=0.0)] = 0.1
-    c: Annotated[float, Parameter("terminal weight of the distance to the mean", minimum=0.0)] = 0.5
-    epsilon: Annotated[float, Parameter("running weight of the distance to the mean", minimum=0.0)] = 0.5
-    sigma: Annotated[float, Parameter("volatility σ of every coordinate", "1/√year", minimum=1e-9)] = 1.0
-    T: Annotated[float, Parameter("horizon", "years", minimum=1e-9)] = 1.0
-    initial_deviation: Annotated[float, Parameter("deviation s of every coordinate at 0", minimum=0.0)] = 0.5
     dimensions: Annotated[tuple[int, ...], Parameter("dimensions d", shape="dimensions", minimum=1)] = (1, 2, 3)
     players: Annotated[tuple[int, ...], Parameter("N of coupling and crowd", "players", shape="sizes", minimum=2)] = (
         10,
@@ -78,8 +73,7 @@ def run(config: PropagationConfig, context: RunContext) -> StudyResult:
     for name in ("dimensions", "players", "law_players"):
         if len(getattr(config, name)) < (1 if name == "dimensions" else 2):
             raise InvalidInput(name, getattr(config, name), "at least two sizes (one dimension)")
-    if config.q**2 > config.epsilon:
-        raise InvalidInput("q", config.q, f"q² ≤ epsilon = {config.epsilon:g}")
+    config.game()  # what is wrong in the parameters is told before anything is computed
     found: dict[int, dict[str, np.ndarray]] = {}
     for number, d in enumerate(config.dimensions):
         key = jax.random.fold_in(context.key, d)
@@ -116,7 +110,7 @@ def theory(config: PropagationConfig, d: int, players: np.ndarray) -> dict[str, 
     h = config.T / config.steps
     time = np.arange(config.steps) * h
     with jax.enable_x64(True):
-        kappa = np.asarray(config.a + _limit_game(config).rate(jnp.asarray(time)))
+        kappa = np.asarray(config.a + config.game().rate(jnp.asarray(time)))
     zz, dz, dd = config.initial_deviation**2, 0.0, 0.0
     for k in kappa * h:
         zz, dz, dd = (
@@ -130,7 +124,7 @@ def theory(config: PropagationConfig, d: int, players: np.ndarray) -> dict[str, 
 def certify(config: PropagationConfig) -> Certificate:
     """The limit's strategies are an equilibrium of the limit: a player against the crowd, which it cannot move."""
     with jax.enable_x64(True):
-        game = _limit_game(config)
+        game = config.game()
         representative = DifferentialGame(
             players=("player of the limit",),
             control_sizes=(1,),
@@ -144,20 +138,6 @@ def certify(config: PropagationConfig) -> Certificate:
             horizon=config.T,
         )
         return exact_gaps(representative, lambda t, x, i: (game.rate(t) * (x[1:] - x[:1]),))
-
-
-def _limit_game(config: PropagationConfig) -> InterBankGame:
-    return InterBankGame(
-        a=config.a,
-        q=config.q,
-        c=config.c,
-        epsilon=config.epsilon,
-        rho=0.0,
-        sigma=config.sigma,
-        horizon=config.T,
-        banks=MEAN_FIELD,
-        initial_deviation=config.initial_deviation,
-    )
 
 
 class _Reversion(eqx.Module):
@@ -213,7 +193,7 @@ class _Start(eqx.Module):
 
 
 def _coupled(config: PropagationConfig, d: int, key: PRNGKeyArray, players: int, replications: int) -> Coupled:
-    game = _limit_game(config)
+    game = config.game()
     population = Population(
         drift=_Drift(game),
         diffusion=_Noise(game, d),

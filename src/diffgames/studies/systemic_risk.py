@@ -39,16 +39,29 @@ LIMIT = "mean field"
 
 
 @dataclass(frozen=True)
-class SystemicRiskConfig:
-    """The banks, the default level, and how much is simulated."""
+class LendingParameters:
+    """The letters of `games.interbank`; the loading ρ of the common noise is the study's own."""
 
     a: Annotated[float, Parameter("rate of mean reversion between banks", "1/year", minimum=0.0)] = 0.1
     q: Annotated[float, Parameter("incentive to borrow when below the mean, q² ≤ epsilon", minimum=0.0)] = 0.1
     c: Annotated[float, Parameter("terminal weight of the distance to the mean", minimum=0.0)] = 0.5
     epsilon: Annotated[float, Parameter("running weight of the distance to the mean", minimum=0.0)] = 0.5
-    rho: Annotated[float, Parameter("loading of the common noise", minimum=-1.0, maximum=1.0)] = 0.2
     sigma: Annotated[float, Parameter("volatility of log-reserves", "1/√year", minimum=0.0)] = 1.0
     T: Annotated[float, Parameter("horizon", "years", minimum=1e-9)] = 1.0
+    initial_deviation: Annotated[float, Parameter("deviation of reserves at the start", minimum=0.0)] = 0.0
+
+    def game(self, banks: int = MEAN_FIELD, **changes: Any) -> InterBankGame:
+        """The game of `banks` banks, the limit by default; `changes` are other letters, as `rho`."""
+        names = ("a", "q", "c", "epsilon", "sigma", "initial_deviation")
+        given = {name: getattr(self, name) for name in names} | {"horizon": self.T, "rho": 0.0}
+        return InterBankGame(banks=banks, **(given | changes))
+
+
+@dataclass(frozen=True)
+class SystemicRiskConfig(LendingParameters):
+    """The banks, the default level, and how much is simulated."""
+
+    rho: Annotated[float, Parameter("loading of the common noise", minimum=-1.0, maximum=1.0)] = 0.2
     banks: Annotated[int, Parameter("banks simulated and certified", "banks", minimum=2)] = 10
     banks_compared: Annotated[
         tuple[int, ...], Parameter("N of the closed form", "banks", shape="compared sizes", minimum=2)
@@ -56,7 +69,6 @@ class SystemicRiskConfig:
     gap_banks: Annotated[
         tuple[int, ...], Parameter("N at which the limit's strategies are tried", "banks", shape="gap sizes", minimum=2)
     ] = (2, 4, 8, 16)
-    initial_deviation: Annotated[float, Parameter("deviation of reserves at the start", minimum=0.0)] = 0.0
     default_level: Annotated[float, Parameter("log-reserve at which a bank defaults, below 0", maximum=0.0)] = -0.7
     paths: Annotated[int, Parameter("simulated paths of all banks", "paths", minimum=2)] = 16_384
     steps: Annotated[int, Parameter("time steps of a path", "steps", minimum=1)] = 100
@@ -71,8 +83,6 @@ def run(config: SystemicRiskConfig, context: RunContext) -> StudyResult:
     """Everything in float64."""
     if config.deviator_updates < 0:
         raise InvalidInput("deviator_updates", config.deviator_updates, "an integer ≥ 0")
-    if config.q**2 > config.epsilon:
-        raise InvalidInput("q", config.q, f"q² ≤ epsilon = {config.epsilon:g}")
     with jax.enable_x64(True):
         interbank(config, config.banks)  # what is wrong in the parameters is told before anything is computed
         context.progress.update("closed forms", 0.0)
@@ -96,17 +106,7 @@ def recompute(config: SystemicRiskConfig, profile: Lending, context: RunContext)
 
 def interbank(config: SystemicRiskConfig, banks: int) -> InterBankGame:
     """The game of `banks` banks; 0 is the limit."""
-    return InterBankGame(
-        a=config.a,
-        q=config.q,
-        c=config.c,
-        epsilon=config.epsilon,
-        rho=config.rho,
-        sigma=config.sigma,
-        horizon=config.T,
-        banks=banks,
-        initial_deviation=config.initial_deviation,
-    )
+    return config.game(banks, rho=config.rho)
 
 
 def limit_population(game: InterBankGame) -> Population:
