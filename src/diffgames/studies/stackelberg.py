@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 
 from diffgames.games.differential import GaussianLaw
 from diffgames.games.linear_quadratic import LinearQuadraticGame
@@ -23,12 +24,13 @@ from diffgames.simulation.moments import closed_loop, mean_and_covariance, secon
 from diffgames.solvers import LinearQuadraticSolution, escape_time, solve
 from diffgames.studies import stackelberg_run as parts
 from diffgames.studies.context import RunContext
+from diffgames.studies.drawing import Drawing
+from diffgames.studies.linear_quadratic_figures import theory_and_dots
 from diffgames.studies.linear_quadratic_words import escaped, over_time, searched
 from diffgames.studies.stackelberg_finite import FINITE_HEADLINE, finite_game
-from diffgames.studies.stackelberg_parameters import HEADLINE, StackelbergMatrices, second_moment, start_of
+from diffgames.studies.stackelberg_parameters import HEADLINE, StackelbergMatrices, start_of
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.verification.certificate import Certificate
-from diffgames.verification.linear_response import matrix_gaps
 
 SEARCH = 10.0
 
@@ -82,8 +84,7 @@ def run(config: StackelbergConfig, context: RunContext) -> StudyResult:
 def verify(config: StackelbergConfig, profile: Any, context: RunContext) -> Certificate:
     """The certificate of the stored profile."""
     with jax.enable_x64(True):
-        game = game_of(config)
-        return matrix_gaps(game, profile, second_moment(config, *parts.sizes_of(game)[1]))
+        return parts.certified(config, game_of(config), profile)
 
 
 def _restart(config: StackelbergConfig, solution: LinearQuadraticSolution) -> float:
@@ -92,7 +93,7 @@ def _restart(config: StackelbergConfig, solution: LinearQuadraticSolution) -> fl
     return float(jnp.max(jnp.abs(again.profile.gain(0.0) - solution.profile.gain(config.T / 2))))
 
 
-def _means(config: StackelbergConfig, solution: LinearQuadraticSolution, context: RunContext) -> dict[str, np.ndarray]:
+def _means(config: StackelbergConfig, solution: LinearQuadraticSolution, context: RunContext) -> xr.Dataset:
     """Theory and simulation of (x0, x1, m), means and standard deviations."""
     game = solution.game
     _, (n0, n) = parts.sizes_of(game)
@@ -110,14 +111,8 @@ def _means(config: StackelbergConfig, solution: LinearQuadraticSolution, context
     start[: mean.size, : mean.size] += factor @ factor.T
     moments = second_moments(closed_loop(game, solution.profile), jnp.asarray(start)[None], jnp.asarray(time))
     theory_mean, covariance = map(np.asarray, mean_and_covariance(moments))
-    return {
-        "time": time,
-        "theory_mean": theory_mean,
-        "theory_deviation": np.sqrt(np.maximum(np.einsum("taa->ta", covariance), 0.0)),
-        "simulated_mean": np.asarray(paths.mean),
-        "simulated_deviation": np.asarray(paths.deviation),
-        "block": np.broadcast_to(np.repeat([0, 1, 2], [n0, n, n]), paths.mean.shape).astype(float),
-    }
+    theory = theory_mean, np.sqrt(np.maximum(np.einsum("taa->ta", covariance), 0.0))
+    return parts.means_of(game, time, theory, (paths.mean, paths.deviation))
 
 
 def _failed(config: StackelbergConfig, game: LinearQuadraticGame, escape: float) -> StudyResult:
@@ -126,12 +121,7 @@ def _failed(config: StackelbergConfig, game: LinearQuadraticGame, escape: float)
     time = np.asarray(rest.time)
     gains = parts.gains_over_time(rest, np.arange(time.size))
     shown = time + config.T - 0.999 * escape
-    return escaped(
-        escape,
-        config.T,
-        arrays={"gains": over_time(gains, shown)},
-        figures={"gains": lambda: parts.gains_figure(gains, shown, "", " before the escape")},
-    )
+    return escaped(escape, config.T, arrays={"gains": over_time(gains, shown)})
 
 
 def memory(config: StackelbergConfig) -> dict[str, float]:
@@ -165,11 +155,15 @@ STUDY = Study(
         "corrected equations"
     ),
     figures={
-        "gains": (
+        "gains": Drawing(
             "the leader's and the follower's gains settle away from T: feedback, the same whenever the game "
-            "is solved again"
+            "is solved again",
+            "gains",
+            *parts.GAINS_PANELS,
         ),
-        "means": "dots (simulation) lie on lines (theory): the crowd follows its leader",
+        "means": Drawing(
+            "dots (simulation) lie on lines (theory): the crowd follows its leader", "means", theory_and_dots
+        ),
         "finite_n_gap": "what a deviation gains among N followers falls to zero on the dashed line",
     },
 )

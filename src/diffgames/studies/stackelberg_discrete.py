@@ -11,18 +11,20 @@ from typing import Annotated, Any
 
 import jax
 import numpy as np
+import xarray as xr
 
 from diffgames.games.linear_quadratic import LinearQuadraticGame
 from diffgames.games.stackelberg import stackelberg_game
 from diffgames.solvers import LinearQuadraticSolution, solve
 from diffgames.studies import stackelberg_run as parts
 from diffgames.studies.context import RunContext
+from diffgames.studies.drawing import Drawing
+from diffgames.studies.linear_quadratic_figures import theory_and_dots
 from diffgames.studies.linear_quadratic_words import plain_block
 from diffgames.studies.stackelberg_finite import FINITE_HEADLINE, finite_game
-from diffgames.studies.stackelberg_parameters import HEADLINE, StackelbergMatrices, second_moment, start_of
+from diffgames.studies.stackelberg_parameters import HEADLINE, StackelbergMatrices, start_of
 from diffgames.studies.study import Headline, Parameter, Study, StudyResult
 from diffgames.verification.certificate import Certificate
-from diffgames.verification.linear_response import matrix_gaps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,13 +72,10 @@ def run(config: StackelbergDiscreteConfig, context: RunContext) -> StudyResult:
 def verify(config: StackelbergDiscreteConfig, profile: Any, context: RunContext) -> Certificate:
     """The certificate of the stored profile."""
     with jax.enable_x64(True):
-        game = game_of(config)
-        return matrix_gaps(game, profile, second_moment(config, *parts.sizes_of(game)[1]))
+        return parts.certified(config, game_of(config), profile)
 
 
-def _means(
-    config: StackelbergDiscreteConfig, solution: LinearQuadraticSolution, context: RunContext
-) -> dict[str, np.ndarray]:
+def _means(config: StackelbergDiscreteConfig, solution: LinearQuadraticSolution, context: RunContext) -> xr.Dataset:
     """Theory and simulation of (x0, x1, m)."""
     game = solution.game
     _, (n0, n) = parts.sizes_of(game)
@@ -98,15 +97,9 @@ def _means(
         state = state @ np.asarray(closed).T + rng.normal(size=(config.paths, noise.shape[0])) @ noise
         kept.append(state)
     paths = np.asarray(kept)[:, :, :-1]
-    diagonal = np.sqrt(np.maximum(np.einsum("taa->ta", theory["covariance"]), 0.0))
-    return {
-        "time": time,
-        "theory_mean": theory["mean"][:, :-1],
-        "theory_deviation": diagonal[:, :-1],
-        "simulated_mean": paths.mean(axis=1),
-        "simulated_deviation": paths.std(axis=1),
-        "block": np.broadcast_to(np.repeat([0.0, 1.0, 2.0], [n0, n, n]), (time.size, n0 + 2 * n)),
-    }
+    deviation = np.sqrt(np.maximum(np.einsum("taa->ta", theory["covariance"]), 0.0))
+    means = theory["mean"][:, :-1], deviation[:, :-1]
+    return parts.means_of(game, time, means, (paths.mean(axis=1), paths.std(axis=1)))
 
 
 def _flow(solution: LinearQuadraticSolution, mean: np.ndarray, spread: np.ndarray) -> dict[str, np.ndarray]:
@@ -147,8 +140,10 @@ STUDY = Study(
     example="diffgames run stackelberg-discrete --set alpha=0.95 T=20",
     published="the discrete model and its claims in words, no equations and no numbers",
     figures={
-        "gains": "gains by step: leading is worth something even without a cross cost",
-        "means": "dots (simulation) lie on lines (theory)",
+        "gains": Drawing(
+            "gains by step: leading is worth something even without a cross cost", "gains", *parts.GAINS_PANELS
+        ),
+        "means": Drawing("dots (simulation) lie on lines (theory)", "means", theory_and_dots),
         "finite_n_gap": "what a deviation gains among N followers falls to zero on the dashed line",
     },
 )
