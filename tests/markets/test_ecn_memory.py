@@ -9,13 +9,17 @@ import numpy as np
 import pytest
 
 from diffgames.errors import InvalidInput, RunFailed
-from diffgames.markets import facts
+from diffgames.games.fixed_agents import fix_agents
+from diffgames.learning.rollout import evaluate
+from diffgames.learning.train import initial_profile
+from diffgames.markets import executors, facts
 from diffgames.markets.depth_book import DepthBook, best_ask, best_bid, market_spread, mid_price, top_levels
 from diffgames.markets.ecn_memory_fit import fit_memory, free_lunch, simulate_memory
 from diffgames.markets.ecn_scores import simulated_statistics
 from diffgames.markets.exchange import stack_exchanges
 from diffgames.markets.level2 import Level2, read_level2
 from diffgames.markets.planted_order import response_to_orders
+from diffgames.markets.round_trips import lone_taker
 from diffgames.markets.synthetic import synthetic_level2
 from diffgames.studies.market_parameters import check_walls
 from toy_market import random_play
@@ -61,20 +65,39 @@ def test_a_wandering_spread_and_the_rest_of_the_record_are_kept(fitted):
     assert set(report.energy_score) == {"train", "validation", "test"} and "cells" in str(report)
 
 
-def test_a_full_queue_goes_on_foretelling_the_price():
-    """Planted: the mid follows the imbalance at the best three times in ten besides. Half of it is kept."""
+@pytest.fixture(scope="module")
+def foretold():
+    """A record whose mid follows the imbalance at the best three times in ten besides, and the agent fitted to it."""
     data, rng = synthetic_level2(seconds=2400, seed=5), np.random.default_rng(8)
     bid, ask = data.bid_size[:, 0], data.ask_size[:, 0]
     sign = np.where(rng.random(len(data)) < 0.3, np.sign(bid - ask), 0).astype(int)
     shift = data.tick * np.concatenate([[0], np.cumsum(sign[:-1])])[:, None]
     told = dataclasses.replace(data, bid_price=data.bid_price + shift, ask_price=data.ask_price + shift)
-    model, _ = fit_memory(told, levels=3)
+    return told, fit_memory(told, levels=3)[0]
+
+
+def test_a_full_queue_goes_on_foretelling_the_price(foretold):
+    """Half of the planted correlation is kept."""
+    told, model = foretold
     paths = simulate_memory(model, jax.random.key(0), 64, 300)
     recorded, simulated = (
         facts.statistics(series)["imbalance_correlation"]
         for series in (facts.of_level2(told, 3, 200), facts.of_paths(paths, 100))
     )
     assert recorded > 0.3 and simulated > recorded / 2
+
+
+def test_an_informed_taker_knows_what_comes_and_a_coin_does_not(foretold):
+    """What the mid does in the five steps after a trade, in its direction, ticks: means over episodes, 4 deviations."""
+    market, found = lone_taker(foretold[1], steps=60), {}
+    for name, taker in (("informed", executors.informed(market)), ("coin", executors.coin_toss(market))):
+        game = fix_agents(market, {("taker", 0): taker}, {("taker", 0): name})
+        _, record = evaluate(game, initial_profile(market, jax.random.key(0), 8), jax.random.key(1), 64)
+        price, side = np.asarray(record.price, float), np.asarray(record.taker_direction, float)[..., 0]
+        after = ((price[5:] - price[:-5]) * side[:-5]).sum(axis=0) / np.maximum(np.abs(side[:-5]).sum(axis=0), 1)
+        found[name] = after.mean(), after.std() / 8
+    assert found["informed"][0] - found["coin"][0] > 4 * found["informed"][1]
+    assert abs(found["coin"][0]) < 4 * found["coin"][1] + 0.05  # 0.05: the push of its own orders
 
 
 def test_the_uniform_law_on_recorded_transitions_is_stationary(fitted):

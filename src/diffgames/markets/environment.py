@@ -199,7 +199,8 @@ class OTCMarket(AbstractMarkovGame):
     def observe_by_name(self, state: MarketState, actions: Actions, role: str) -> dict[str, Float[Array, " agents"]]:
         law = self.providers.normalizer if role == "provider" else self.takers.normalizer
         names, seen = self.role(role).observation_names, self.observe(state, actions, role)
-        return observations.by_name(names, seen, state, self._scales(law))
+        depth = jax.vmap(self.engine.depth)(state.books)
+        return observations.by_name(names, seen, state, depth, self._scales(law))
 
     def action_of(self, state: MarketState, role: str, index: int, answer: Float[Array, "3"]) -> Float[Array, "3"]:
         """A provider's answer: the spread ask − bid of the first lot and its skew in ticks, and lots to hedge.

@@ -10,7 +10,8 @@ would else be half a trade behind or more:
     participation (POV)       at most `rate` of the takers' volume so far, until N are done
 
 The market of `environment` has no daily pattern of its own: v stands for a belief. The others have no order: a momentum
-taker follows the last change of the mid, a coin toss decides with given probability.
+taker follows the last change of the mid, an informed one the imbalance I = (V_bid − V_ask)/(V_bid + V_ask) of the best
+levels, which foretells the next change as far as the exchange keeps it, a coin toss decides with given probability.
 """
 
 from collections.abc import Callable
@@ -67,6 +68,17 @@ def momentum(market: OTCMarket, threshold: float = 0.0) -> Taker:
     def act(observation, key):
         change = observation["price_change"]
         return {"buy": change > threshold, "sell": change < -threshold}
+
+    return act
+
+
+def informed(market: OTCMarket, threshold: float = 0.5) -> Taker:
+    """Buys where the best levels' imbalance exceeds `threshold`, sells where it lies below minus that."""
+    _within("threshold", threshold, 0.0, 1.0)
+
+    def act(observation, key):
+        imbalance = observation["imbalance"]
+        return {"buy": imbalance > threshold, "sell": imbalance < -threshold}
 
     return act
 

@@ -55,12 +55,13 @@ def taker_features(provider_supertypes: int, clock: str = "shared") -> tuple[str
 
 
 def by_name(
-    names: tuple[str, ...], seen: Float[Array, "agents features"], state: MarketState, scales: Scales
+    names: tuple[str, ...], seen: Float[Array, "agents features"], state: MarketState, depth: DepthBook, scales: Scales
 ) -> dict[str, Float[Array, " agents"]]:
     """What agents written by hand are told: observations in ticks, lots and steps, and what is public.
 
-    `steps_left`, `volatility` (ticks per √step), `price_change` (ticks, in the last step) and `market_volume` (lots
-    that takers traded so far) come on top. Costs and spreads are in ticks and stay capped at `COST_CAP` median spreads.
+    `steps_left`, `volatility` (ticks per √step), `price_change` (ticks, in the last step), `market_volume` (lots that
+    takers traded so far) and `imbalance`, (V_bid − V_ask)/(V_bid + V_ask) of all exchanges' best levels, come on top.
+    Costs and spreads are in ticks and stay capped at `COST_CAP` median spreads.
     """
     unit = {"price": scales.price, "inventory": scales.inventory, "market_spread": scales.spread}
     unit |= {"normalizer": scales.normalizer, "quantity": scales.quantity}
@@ -68,6 +69,7 @@ def by_name(
     unit |= {name: scales.spread for name in names if name.startswith("hedge_cost") or name.endswith("_cost")}
     told = {name: seen[:, column] * unit.get(name, 1.0) for column, name in enumerate(names)}
     one = jnp.ones_like(seen[:, 0])
+    bid, ask = jnp.sum(jax.vmap(lambda book: top_levels(book, 1))(depth), axis=0)
     if "sold_fraction" in told:  # a taker: its own affairs, whatever its clock shows
         own = {"sold_fraction": state.sold_fraction, "bought_fraction": state.bought_fraction}
         told |= {**own, "inventory": state.takers.inventory}
@@ -77,6 +79,7 @@ def by_name(
         "volatility": one * scales.price / scales.steps**0.5,
         "price_change": one * state.price_change,
         "market_volume": one * state.volume,
+        "imbalance": one * (bid - ask) / jnp.maximum(bid + ask, 1e-6),
     }
 
 

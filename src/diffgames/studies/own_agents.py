@@ -71,6 +71,7 @@ TAKERS: dict[str, Maker] = {
     "pov": executors.pov,
     "almgren-chriss": executors.almgren_chriss,
     "momentum": executors.momentum,
+    "informed": executors.informed,
     "coin-toss": executors.coin_toss,
 }
 SHIPPED = {"provider": PROVIDERS, "taker": TAKERS}
