@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from diffgames.plotting import colour_bar, legends, new_figure, path_with_jumps
+from diffgames.plotting import calendar, colour_bar, legends, new_figure, path_with_jumps
 
 
 @pytest.mark.parametrize("columns", [1, 3])
@@ -62,3 +62,12 @@ def test_a_colour_bar_has_few_round_ticks_whatever_the_levels():
     np.testing.assert_allclose(shares, (np.array([-4.9, 0.0, 4.0, 13.0]) + 4.9) / 17.9, atol=1e-6)
     beyond = bar.ax.transData.transform([(0.0, -8.0), (0.0, 16.0)])[:, 1]
     assert beyond[0] < heights[0] - 1 and beyond[1] > heights[-1] + 1, "no number beyond the levels is on the bar"
+
+
+def test_the_calendar_tells_the_days_of_a_week_and_its_month():
+    figure, (ax,) = new_figure()
+    ax.plot(np.datetime64("2018-03-24T00", "h") + np.arange(168), np.zeros(168))
+    calendar(ax)
+    FigureCanvasAgg(figure).draw()
+    said = [tick.get_text() for tick in ax.get_xticklabels()]
+    assert {"25", "26", "30"} <= set(said) and ax.xaxis.get_offset_text().get_text() == "2018-Mar"

@@ -19,6 +19,7 @@ from cycler import cycler
 from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -63,6 +64,14 @@ def label(ax: Axes, *, x: tuple[str, str], y: tuple[str, str], title: str = "") 
         name(f"{quantity} [{unit}]" if unit else quantity)
     if title:
         ax.set_title(title, loc="left")
+    return ax
+
+
+def calendar(ax: Axes) -> Axes:
+    """Days and hours along the horizontal axis, whose values are of NumPy's datetime64."""
+    ticks = AutoDateLocator(minticks=3, maxticks=8)
+    ax.xaxis.set_major_locator(ticks)
+    ax.xaxis.set_major_formatter(ConciseDateFormatter(ticks))
     return ax
 
 

@@ -28,7 +28,7 @@ from diffgames.energy.baselines import efficiency
 from diffgames.energy.plan import Plan
 from diffgames.energy.prosumer_profiles import TYPES, day_of
 from diffgames.energy.prosumers import Choice, Reading, solve
-from diffgames.plotting import COLOURS, axes_or_new, label
+from diffgames.plotting import COLOURS, axes_or_new, calendar, label
 from diffgames.studies.context import RunContext
 from diffgames.studies.drawing import Drawing, lines
 from diffgames.studies.energy_market_steps import (
@@ -223,7 +223,8 @@ def _week_arrays(week: list[dict[str, Any]], first: int) -> xr.Dataset:
         name: ("hour", np.concatenate([one[name] for one in week]), {"long_name": text, "units": unit})
         for name, (text, unit) in words.items()
     }
-    hour = ("hour", np.arange(24 * DAYS), {"long_name": f"hour from {np.datetime64(first, 'D')}", "units": "h"})
+    start = np.datetime64(int(first), "D").astype("datetime64[h]")
+    hour = ("hour", (start + np.arange(24 * DAYS)).astype("datetime64[ns]"), {"long_name": "local time"})
     return xr.Dataset(series, coords={"hour": hour})
 
 
@@ -244,6 +245,11 @@ def _money(config: EnergyMarketConfig, found: EnergyMarketHeadline, week: list[d
             "share": ("share", 100 * np.array(SHARES), {"long_name": "attackers", "units": "%"}),
         },
     )
+
+
+def _in_time(panel: Callable[..., Axes]) -> Callable[..., Axes]:
+    """The panel, its hours told by the calendar."""
+    return lambda data, ax=None: calendar(panel(data, ax))
 
 
 def _bars(name: str, along: str, title: str) -> Callable[..., Axes]:
@@ -281,14 +287,14 @@ STUDY = Study(
         "prices": Drawing(
             "the crowd's price beside the record's, and what the feeder and its fee make of it",
             "week",
-            lines("price", "observed", "prices", y="price", styles=("-", ":", "-")),
-            width=11.0,
+            _in_time(lines("price", "observed", "prices", y="price", styles=("-", ":", "-"))),
+            width=7.0,
         ),
         "energy": Drawing(
             "where the neighborhood's energy comes from and goes",
             "week",
-            lines("load", "solar", "batteries", "net", y="power"),
-            width=11.0,
+            _in_time(lines("load", "solar", "batteries", "net", y="power")),
+            width=7.0,
         ),
         "money": Drawing(
             "who pays and who is paid (below 0); who gains on the tariff; what attackers cost others",

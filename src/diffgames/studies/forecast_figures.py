@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from diffgames.plotting import COLOURS, axes_or_new, band, label
+from diffgames.plotting import COLOURS, axes_or_new, band, calendar, label
 from diffgames.studies.drawing import Drawing
 
 
@@ -12,14 +12,14 @@ def fan(data: xr.Dataset, ax: Axes | None = None) -> Axes:
     """The last whole week: 50% and 90% intervals, the median, and what came."""
     ax = axes_or_new(ax)
     week = data.isel(day=slice(-14, -7))
-    time = np.arange(week.outcome.size) / 24
+    time = (week.day.values.astype("datetime64[h]")[:, None] + np.arange(24)).reshape(-1)
     q = [week["quantile"].values[..., k].reshape(-1) / 1e3 for k in range(data.sizes["level"])]
     band(ax, time, q[0], q[-1], colour=COLOURS[0], text="90%")
     band(ax, time, q[1], q[-2], colour=COLOURS[0], text="50%")
     ax.plot(time, q[2], color=COLOURS[0], label="median")
     ax.plot(time, week.outcome.values.reshape(-1) / 1e3, color="k", lw=1, label="outcome")
     name = str(data.outcome.attrs["long_name"])
-    return label(ax, x=(f"days from {week.day.values[0]}", ""), y=(name, "GW"), title="Forecast of a week")
+    return label(calendar(ax), x=("local time", ""), y=(name, "GW"), title="Forecast of a week")
 
 
 def transform(data: xr.Dataset, ax: Axes | None = None) -> Axes:
