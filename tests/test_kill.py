@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from toy_market import TINY_RUN
+
 TOY = f"{Path(__file__).with_name('toy_study.py')}:STUDY"
 
 
@@ -117,14 +119,12 @@ def test_a_changed_parameter_is_refused_on_resume(tmp_path, change):
 CROWD = ['networks=["uniform"]', "epochs=3", "fine_epochs=2", "steps=6", "fine_steps=6", "paths=8", "knots=3"]
 JUDGED = ["evaluation_paths=20", "deviator_updates=2", "deviator_paths=4", "certificate_paths=10", "alpha_updates=2"]
 BANKS = ["banks=3", "banks_compared=[2]", "gap_banks=[2,4]", "paths=64", "steps=4", "population=100"]
-MARKET = ["updates=30", "episodes=8", "steps=20", "width=16", "passes=2", "evaluation_episodes=20"]
-MARKET += ["deviator_updates=5"]
 FAMILIES = {
     "crowd-flocking": [*CROWD, *JUDGED],
     "reach-avoid": ["points=[9,9,9]", "starts=4", "simulation_steps=4"],
     "systemic-risk": [*BANKS, "deviator_updates=4", "deviator_paths=4"],
     "market-maker-survival": ["inventory_max=2", "steps=4", "paths=50", "rate_factors=[1.0]", "predator_factors=[1.0]"],
-    "otc-market": MARKET,
+    "otc-market": [*TINY_RUN, "updates=12"],
 }
 """One study of every family at small sizes: crowd, grid, linear-quadratic, market by equations, learned market."""
 

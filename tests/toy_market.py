@@ -13,6 +13,12 @@ from diffgames.markets.exchange import stack_exchanges
 from diffgames.markets.network import Connectivity
 from diffgames.markets.synthetic import synthetic_level2
 
+TINY_RUN = [
+    "updates=2", "episodes=4", "steps=20", "width=16", "passes=2", "evaluation_episodes=9", "taker_counts=[5,2]",
+    "deviator_updates=2", "deviator_passes=1", "validation_episodes=4", "certificate_episodes=8",
+]  # fmt: skip
+"""Settings of the smallest run of `otc-market`; tests that share them share its compiled programs."""
+
 
 def fitted_exchange() -> ExchangeModel:
     """An exchange agent fitted to ten minutes of synthetic level-2 data."""

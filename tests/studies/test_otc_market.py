@@ -15,16 +15,14 @@ from diffgames.markets.synthetic import synthetic_level2
 from diffgames.records import load_profile
 from diffgames.studies.market_parameters import MarketParameters, build_market
 from diffgames.studies.otc_market import OTCConfig, _exchange_share
-
-TINY = ["updates=2", "episodes=4", "steps=20", "width=16", "passes=2", "evaluation_episodes=8", "taker_counts=[5,2]"]
-TINY += ["deviator_updates=2", "deviator_passes=1", "validation_episodes=4", "certificate_episodes=8"]
+from toy_market import TINY_RUN
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """The run folder of a tiny run."""
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    assert main(["run", "otc-market", "--seed", "3", "--out", str(folder), "--set", *TINY]) == 0
+    assert main(["run", "otc-market", "--seed", "3", "--out", str(folder), "--set", *TINY_RUN]) == 0
     return folder
 
 
@@ -79,7 +77,7 @@ def test_a_profile_plays_another_market_without_learning(folder, tmp_path):
         "taker_exchange=[[0.5],[1]]",
     ]
     reused = tmp_path / "reused"
-    assert main(["run", "otc-market", "--seed", "4", "--out", str(reused), "--set", *TINY, *changed]) == 0
+    assert main(["run", "otc-market", "--seed", "4", "--out", str(reused), "--set", *TINY_RUN, *changed]) == 0
     headline = result_of(reused)["headline"]
     assert not any("other data" in warning for warning in result_of(reused)["warnings"])
     assert headline["updates"] == 0 and "reward_first" not in headline
@@ -90,7 +88,7 @@ def test_a_profile_plays_another_market_without_learning(folder, tmp_path):
 
 
 def test_a_profile_of_another_shape_is_refused(folder, tmp_path, capsys):
-    words = ["run", "otc-market", "--out", str(tmp_path / "other"), "--set", *TINY, f"profile={folder}", "levels=3"]
+    words = ["run", "otc-market", "--out", str(tmp_path / "other"), "--set", *TINY_RUN, f"profile={folder}", "levels=3"]
     assert main(words) == 2
     assert "profile" in capsys.readouterr().err
 
@@ -170,7 +168,7 @@ def test_everything_at_once(tmp_path):
         save_level2(synthetic_level2(900, seed), tmp_path / f"{name}.csv")
     market += [f'data=["{tmp_path / "calm.csv"}","{tmp_path / "busy.csv"}"]', "levels=3", "components=2"]
     folder = tmp_path / "all"
-    assert main(["run", "otc-market", "--out", str(folder), "--set", *TINY, *market]) == 0
+    assert main(["run", "otc-market", "--out", str(folder), "--set", *TINY_RUN, *market]) == 0
     headline, entries = result_of(folder)["headline"], result_of(folder)["certificate"]["entries"]
     assert headline["imbalance"] < 0.1 and sum(headline["market_share"]) <= 1 + 1e-6
     assert set(headline["reward_last"]) == {"provider_0", "provider_1", "taker_0", "taker_1", "taker_2"}
@@ -182,16 +180,24 @@ def test_everything_at_once(tmp_path):
 
 
 @pytest.mark.slow
-def test_quick_learning_raises_rewards_and_skews(tmp_path):
-    """The quick preset's learning over seeds: providers' reward rises, the skew slope is negative by over two s.e."""
-    quick = ["deviator_updates=1", "validation_episodes=4", "certificate_episodes=8"]
-    for seed in ("0", "1"):
-        folder = tmp_path / seed
-        assert main(["run", "otc-market", "--seed", seed, "--out", str(folder), "--set", *quick]) == 0
-        headline = result_of(folder)["headline"]
+def test_quick_learning_raises_rewards_and_skews_over_seeds_that_learn_together(tmp_path, monkeypatch, capsys):
+    """Forty updates of the quick preset, two seeds in one mapped computation, each with an exchange of its own:
+    everybody's reward rises and the skew's slope is negative by over two standard errors."""
+    monkeypatch.chdir(tmp_path)
+    short = ["updates=40", "evaluation_episodes=100", "deviator_updates=1", "deviator_passes=1"]
+    short += ["validation_episodes=4", "certificate_episodes=8"]
+    assert main(["run", "otc-market", "--seeds", "2", "--out", "both", "--set", *short]) == 0
+    assert "learning 2 seeds" in capsys.readouterr().err
+    both, *each = (result_of(Path("both", name)) for name in ("", "seed0", "seed1"))
+    for headline in (run["headline"] for run in each):
         first, last = headline["reward_first"], headline["reward_last"]
         assert all(last[name] > first[name] for name in ("provider_0", "provider_1", "taker_0"))
         assert headline["skew_intensity"] + 2 * headline["skew_standard_error"] < 0
+    for role, mean in both["headline"]["reward_last"].items():
+        values = [run["headline"]["reward_last"][role] for run in each]
+        assert values[0] != values[1] and mean == pytest.approx(sum(values) / 2)
+    assert each[0]["certificate"]["entries"].keys() == each[1]["certificate"]["entries"].keys()
+    assert {path.name for path in Path("both/seed1/figures").iterdir()} >= {"learning.png", "market_day.png"}
 
 
 def test_shares_among_providers_say_nothing_of_the_exchange():

@@ -10,17 +10,17 @@ import pytest
 
 from diffgames.cli import main
 from diffgames.studies.what_if import MEASURES, half_width, parse_grid
+from toy_market import TINY_RUN
 
-TINY = ["updates=1", "episodes=4", "steps=20", "width=16", "passes=1", "evaluation_episodes=9", "taker_counts=[3,1]"]
-TINY += ["deviator_updates=1", "deviator_passes=1", "validation_episodes=4", "certificate_episodes=8"]
-TINY += ["provider_risk_aversion=[1,0.5]", "levels=2"]
+# a first provider whose γ is known; whatever shapes the compiled programs is that of the other tiny runs
+RUN = [*TINY_RUN, "provider_risk_aversion=[1,0.5]"]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A tiny run whose first provider has γ = 1."""
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    assert main(["run", "otc-market", "--out", str(folder), "--set", *TINY]) == 0
+    assert main(["run", "otc-market", "--out", str(folder), "--set", *RUN]) == 0
     return folder
 
 
