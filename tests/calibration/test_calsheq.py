@@ -135,7 +135,7 @@ def test_an_update_carries_the_particles_and_a_frozen_law_stays(problem):
     both = (PPOConfig(episodes=8, passes=1, minibatch=512), PPOConfig(episodes=8, passes=2))
     role = problem.market.role("provider")
     agents = calsheq.new_learner(actor_critic(role, jax.random.key(0), 8), both[0])
-    calibrator = calsheq.new_calibrator(problem, jax.random.key(1), 8, both[1])
+    calibrator = calsheq.new_calibrator(problem.space, True, jax.random.key(1), 8, both[1])
     laws = jnp.broadcast_to(jnp.asarray(problem.space.start(0.5)), (8, 20))
     begun = calsheq.start(problem, random_takers(), agents, calibrator, laws, jax.random.key(2), both, 2)
     state = calsheq.calibrate(problem, random_takers(), begun, both, 2)

@@ -55,6 +55,7 @@ HUGE = [
     ("flow-response", ["other_providers=1000000", "flow_takers=1000000"], "episodes, steps"),
     ("emergent-behaviour", ["trainings=1000000"], "trainings, episodes, steps"),
     ("calibration-1", ["episodes=100000000"], "episodes, steps"),
+    ("calibration-ablation", ["episodes=100000000"], "trainings, episodes, width"),
     ("calibrate", ["simulations=100000000"], "simulations"),
     ("forecast", ["width=100000000"], "width"),
     ("prosumers", ["members=10000000"], "members"),

@@ -15,7 +15,8 @@ a calibrated law, and under the single proposal of Bayesian optimization. What t
 """
 
 import dataclasses
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -57,9 +58,25 @@ class CalibrationState(eqx.Module):
     history: dict[str, Any]
 
 
-def new_calibrator(problem: Problem, key: PRNGKeyArray, width: int, config: PPOConfig) -> Learner:
-    """A calibrator whose increments are zero on average, whatever Λ."""
-    return new_learner(actor_critic(problem.space.role(problem.increments), key, width), config)
+def new_calibrator(
+    space: SupertypeProfile,
+    increments: bool,
+    key: PRNGKeyArray,
+    width: int,
+    config: PPOConfig,
+    exploration: float | None = None,
+) -> Learner:
+    """A calibrator whose increments are zero on average, whatever Λ, and deviate by `exploration`.
+
+    Its unit is half of an action's range; None is the deviation of any new policy, .61, by which one increment takes a
+    probability of one half beyond an end of its range in two draws of five, so that particles are noise at first.
+    """
+    role = space.role(increments)
+    policy = actor_critic(role, key, width)
+    if exploration is not None:
+        bias = policy.head_bias.at[0, role.action.size :].set(math.log(exploration))
+        policy = eqx.tree_at(lambda one: one.head_bias, policy, bias)
+    return new_learner(policy, config)
 
 
 def start(
@@ -145,25 +162,55 @@ def statistics(problem: Problem, flow: Array, share: Array) -> Statistics:
     return Statistics(share=jnp.matmul(share, member, precision="highest"), percentiles=percentiles(trades, sizes))
 
 
+class Move(NamedTuple):
+    """The particles after one draw of the calibrator, and what it saw, drew and expected."""
+
+    laws: Float[Array, "laws components"]
+    seen: Float[Array, "laws components"]
+    raw: Float[Array, "laws components"]
+    head: Float[Array, "laws head"]
+    value: Float[Array, " laws"]
+
+    def experience(self, earned: Float[Array, " laws"]) -> Experience:
+        """One step of one agent in every episode."""
+        return Experience(*(leaf[None, :, None] for leaf in (self.seen, self.raw, self.head, self.value, earned)))
+
+
+def move(space: SupertypeProfile, increments: bool, calibrator: Learner, laws: Array, key: PRNGKeyArray) -> Move:
+    """δΛᵇ ~ π^Λ(·|Λᵇ), Λᵇ ← clip(Λᵇ + δΛᵇ)."""
+    seen = space.seen(laws, increments)
+    _, head, value = calibrator.policy((), seen)
+    raw = distribution.sample(space.action(increments), head, key)
+    return Move(space.moved(laws, raw, increments), seen, raw, head, value)
+
+
+def settled(space: SupertypeProfile, increments: bool, calibrator: Learner, laws: Array, steps: int) -> Array:
+    """The particles after so many of the calibrator's mean increments, without what it draws to explore."""
+
+    def step(laws: Array, _: None) -> tuple[Array, None]:
+        _, head, _ = calibrator.policy((), space.seen(laws, increments))
+        return space.moved(laws, distribution.mode(space.action(increments), head), increments), None
+
+    return jax.lax.scan(step, laws, None, length=steps)[0]
+
+
 def _advance(
     problem: Problem, fixed: Profile, state: CalibrationState, config: tuple[PPOConfig, PPOConfig]
 ) -> tuple[CalibrationState, dict[str, Any]]:
     key, law_key, play_key, agent_key, calibrator_key = jax.random.split(state.key, 5)
-    episodes, role = config[0].episodes, problem.space.role(problem.increments)
-    seen_law, head, value, raw = problem.space.seen(state.laws, problem.increments), None, None, None
+    episodes, moved = config[0].episodes, None
     if state.calibrator is None:
         laws = state.laws[jax.random.randint(law_key, (episodes,), 0, state.laws.shape[0])]
     else:
-        _, head, value = state.calibrator.policy((), seen_law)
-        raw = distribution.sample(role.action, head, law_key)
-        laws = problem.space.moved(state.laws, raw, problem.increments)
+        moved = move(problem.space, problem.increments, state.calibrator, state.laws, law_key)
+        laws = moved.laws
     lived, seen = _play(problem, {**fixed, LEARNING: state.agents.policy}, laws, play_key, episodes)
     earned = reward(problem.targets, seen)
     agents, _ = improve(state.agents, problem.market.role(LEARNING), lived[LEARNING], config[0], agent_key)
     calibrator, carried = state.calibrator, state.laws
-    if calibrator is not None and raw is not None and head is not None and value is not None:
-        single = (leaf[None, :, None] for leaf in (seen_law, raw, head, value, earned))
-        calibrator, _ = improve(calibrator, role, Experience(*single), config[1], calibrator_key)
+    if calibrator is not None and moved is not None:
+        role = problem.space.role(problem.increments)
+        calibrator, _ = improve(calibrator, role, moved.experience(earned), config[1], calibrator_key)
         carried = laws
     following = dataclasses.replace(
         state, agents=agents, calibrator=calibrator, laws=carried, key=key, index=state.index + 1

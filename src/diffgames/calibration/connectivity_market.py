@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 from scipy.optimize import brentq
 
 from diffgames.calibration.targets import Statistics, Targets, percentiles, reward
@@ -47,12 +48,21 @@ class ConnectivityMarket:
     def exact(self, probability: Profiles) -> Statistics:
         """The expected shares and the percentiles of very many trades; raises `InvalidInput` outside [0, 1]."""
         probability = self._checked(probability)
-        count = np.asarray(self.providers)
+        with jax.enable_x64(True):
+            return jax.tree.map(np.asarray, self.expected(jnp.asarray(probability)))
+
+    def expected(self, probability: Float[Array, "*profiles supertypes sizes"]) -> Statistics:
+        """The same inside compiled code, in the precision of `probability`, which is not checked."""
+        dtype, count = probability.dtype, np.asarray(self.providers)
         points, weights = np.polynomial.legendre.leggauss(sum(self.providers) // 2 + 1)
-        factors = 1.0 - probability[..., None] * (1.0 - (1.0 + points) / 2)  # supertypes, sizes, points
-        others = count[None, :] - np.eye(len(count), dtype=int)
-        mean = np.prod(factors[..., None, :, :, :] ** others[:, :, None, None], axis=-3) @ (weights / 2)
-        return self._statistics(count[:, None] * probability * mean)
+        rows = probability.reshape(-1, len(count), len(self.sizes))
+        away = jnp.asarray((1.0 - points) / 2, dtype)[None, None, None, :]
+        factors = 1.0 - rows[..., None] * away  # profiles, supertypes, sizes, points
+        others = jnp.asarray(count[None, :] - np.eye(len(count), dtype=int), dtype)[None, :, :, None, None]
+        powers = jnp.prod(factors[:, None] ** others, axis=2)
+        mean = jnp.sum(powers * jnp.asarray(weights / 2, dtype)[None, None, None, :], axis=-1)
+        trades = jnp.asarray(count, dtype)[None, :, None] * rows * mean
+        return self._statistics(trades.reshape(probability.shape))
 
     def sample(self, probability: Profiles, episodes: int, seed: int) -> Statistics:
         """Episodes with drawn connections, long enough for ties to be shared evenly; a profile, or one for each."""
@@ -64,7 +74,9 @@ class ConnectivityMarket:
         connected = rng.random((episodes, len(of), len(size))) < probability[..., of, :][..., size]
         received = connected / np.maximum(connected.sum(axis=1, keepdims=True), 1)
         supertype, of_size = np.eye(len(self.providers))[of], np.eye(len(self.sizes))[size]
-        return self._statistics(np.einsum("epl,pj,lq->ejq", received, supertype, of_size) / np.asarray(self.takers))
+        trades = np.einsum("epl,pj,lq->ejq", received, supertype, of_size) / np.asarray(self.takers)
+        with jax.enable_x64(True):
+            return jax.tree.map(np.asarray, self._statistics(jnp.asarray(trades)))
 
     def best_of_random(self, targets: Targets, draws: int, seed: int) -> tuple[Profile, float]:
         """The best of so many profiles drawn uniformly on [0, 1], and its reward by the exact statistics."""
@@ -99,12 +111,15 @@ class ConnectivityMarket:
             raise InvalidInput("probability", probability.tolist(), f"{shape[0]} × {shape[1]} numbers in [0, 1]")
         return probability
 
-    def _statistics(self, trades: Float[np.ndarray, "*episodes supertypes sizes"]) -> Statistics:
+    def _statistics(self, trades: Float[Array, "*episodes supertypes sizes"]) -> Statistics:
         """From the share of each size that each supertype trades."""
-        sizes, takers = np.asarray(self.sizes), np.asarray(self.takers)
-        with jax.enable_x64(True):
-            quantiles = np.asarray(percentiles(trades * takers, sizes))
-        return Statistics(share=trades @ (sizes * takers) / float(sizes @ takers), percentiles=quantiles)
+        sizes = jnp.asarray(self.sizes, trades.dtype)
+        count = trades * jnp.broadcast_to(jnp.asarray(self.takers, trades.dtype), trades.shape)
+        volume = float(np.dot(self.sizes, self.takers))
+        return Statistics(
+            share=jnp.sum(count * jnp.broadcast_to(sizes, trades.shape), axis=-1) / volume,
+            percentiles=percentiles(count, sizes),
+        )
 
 
 def closed_form(experiment: int) -> Profile:

@@ -42,6 +42,7 @@ from diffgames.studies.calibration_steps import (
     configs,
     half_width,
     measure_law,
+    new_calibrator,
     random_takers,
     retrain,
     taken,
@@ -198,7 +199,7 @@ def _calibrate(
     calibrator_key, pick_key, key = jax.random.split(key, 3)
     both = configs(config)
     particles = laws[jax.random.randint(pick_key, (config.episodes,), 0, laws.shape[0])]
-    calibrator = calsheq.new_calibrator(problem, calibrator_key, config.width, both[1])
+    calibrator = new_calibrator(config, problem, calibrator_key)
     state = calsheq.start(problem, random_takers(), learned.agents, calibrator, particles, key, both, config.updates)
     return taken(config, context, problem, state, config.updates, slot="calsheq", label="calibrating")
 

@@ -43,6 +43,12 @@ class CalibratedMarket(LearningParameters, ExchangeParameters):
     calibrator_kl_target: Annotated[
         float, Parameter("target of the calibrator's KL penalty", "nats", minimum=1e-09)
     ] = 0.01
+    calibrator_exploration: Annotated[
+        float | None,
+        Parameter(
+            "first deviation of its increments, halves of a range; null: 0.61, as of any new policy", minimum=1e-2
+        ),
+    ] = None
     trainings: Annotated[int, Parameter("of new agents under the frozen law of Λ", "trainings", minimum=2)] = 3
     training_updates: Annotated[
         int | None, Parameter("of each of them; null: as many as of the calibration", "updates", minimum=1)

@@ -12,7 +12,7 @@ from scipy.stats import t
 from diffgames.calibration import calsheq
 from diffgames.calibration.calsheq import CalibrationState, Problem
 from diffgames.learning.policy import FixedProbabilities, Profile
-from diffgames.learning.ppo import PPOConfig, new_learner
+from diffgames.learning.ppo import Learner, PPOConfig, new_learner
 from diffgames.learning.train import initial_profile
 from diffgames.markets.environment import OTCMarket
 from diffgames.studies.calibration_parameters import CalibratedMarket
@@ -61,6 +61,12 @@ def configs(config: CalibratedMarket) -> tuple[PPOConfig, PPOConfig]:
     )
 
 
+def new_calibrator(config: CalibratedMarket, problem: Problem, key: PRNGKeyArray) -> Learner:
+    """A calibrator of the stated width and exploration."""
+    own, explored = configs(config)[1], config.calibrator_exploration
+    return calsheq.new_calibrator(problem.space, problem.increments, key, config.width, own, explored)
+
+
 def begin(
     config: CalibratedMarket, problem: Problem, key: PRNGKeyArray, laws: jax.Array, calibrating: bool
 ) -> CalibrationState:
@@ -70,7 +76,7 @@ def begin(
     agents = new_learner(
         initial_profile(problem.market, agent_key, config.width, config.recurrent)["provider"], both[0]
     )
-    calibrator = calsheq.new_calibrator(problem, calibrator_key, config.width, both[1]) if calibrating else None
+    calibrator = new_calibrator(config, problem, calibrator_key) if calibrating else None
     return calsheq.start(problem, random_takers(), agents, calibrator, laws, key, both, config.updates)
 
 

@@ -23,6 +23,7 @@ STUDIES: dict[str, str] = {
     "calibration-2": "diffgames.studies.calibration:CALIBRATION_2",
     "calibration-3": "diffgames.studies.calibration:CALIBRATION_3",
     "calibration-4": "diffgames.studies.calibration:CALIBRATION_4",
+    "calibration-ablation": "diffgames.studies.calibration_ablation:STUDY",
     "calibrate": "diffgames.studies.calibrate:STUDY",
     "shared-equilibria": "diffgames.studies.shared_equilibria:STUDY",
     "exchange-fit": "diffgames.studies.exchange_fit:STUDY",
