@@ -27,7 +27,7 @@ from diffgames.calibration.supertype_profile import SupertypeProfile
 from diffgames.calibration.targets import Statistics, Target, flow_curve, flow_points, near, percentiles, reward
 from diffgames.errors import RunFailed
 from diffgames.learning import distribution
-from diffgames.learning.policy import Profile, actor_critic
+from diffgames.learning.policy import ActorCritic, Profile, actor_critic
 from diffgames.learning.ppo import Learner, PPOConfig, improve, new_learner
 from diffgames.learning.rollout import Experience, PerEpisode, play
 from diffgames.learning.train import OUTCOMES, SAVE_EVERY, Checkpoint, Outcome, ProgressCallback, take_updates
@@ -73,7 +73,7 @@ def new_calibrator(
     """
     role = space.role(increments)
     policy = actor_critic(role, key, width)
-    if exploration is not None:
+    if exploration is not None and isinstance(policy, ActorCritic):
         bias = policy.head_bias.at[0, role.action.size :].set(math.log(exploration))
         policy = eqx.tree_at(lambda one: one.head_bias, policy, bias)
     return new_learner(policy, config)
@@ -188,7 +188,7 @@ def settled(space: SupertypeProfile, increments: bool, calibrator: Learner, laws
     """The particles after so many of the calibrator's mean increments, without what it draws to explore."""
 
     def step(laws: Array, _: None) -> tuple[Array, None]:
-        _, head, _ = calibrator.policy((), space.seen(laws, increments))
+        head = calibrator.policy((), space.seen(laws, increments))[1]
         return space.moved(laws, distribution.mode(space.action(increments), head), increments), None
 
     return jax.lax.scan(step, laws, None, length=steps)[0]
@@ -198,7 +198,8 @@ def _advance(
     problem: Problem, fixed: Profile, state: CalibrationState, config: tuple[PPOConfig, PPOConfig]
 ) -> tuple[CalibrationState, dict[str, Any]]:
     key, law_key, play_key, agent_key, calibrator_key = jax.random.split(state.key, 5)
-    episodes, moved = config[0].episodes, None
+    episodes = config[0].episodes
+    moved: Move | None = None
     if state.calibrator is None:
         laws = state.laws[jax.random.randint(law_key, (episodes,), 0, state.laws.shape[0])]
     else:
