@@ -1,4 +1,4 @@
-"""Does the calibrator need the state, and small first steps? CALSHEQ where connectivity alone decides (Figure 25).
+"""Does the calibrator need the state, or small first steps? CALSHEQ where connectivity alone decides (Figure 25).
 
 The calibrator of Vadori et al., Algorithm 1, is trained against exact statistics, without agents
 (`calibration.connectivity_calsheq`), in three ways that share their seeds:
