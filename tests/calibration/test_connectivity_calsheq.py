@@ -1,4 +1,4 @@
-"""The calibrator alone reaches the targets of exact statistics, and small first steps are why."""
+"""The calibrator alone reaches the targets of exact statistics, and starts near them with small first steps."""
 
 import jax
 import numpy as np
