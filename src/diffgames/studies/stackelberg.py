@@ -112,7 +112,7 @@ def _means(config: StackelbergConfig, solution: LinearQuadraticSolution, context
     moments = second_moments(closed_loop(game, solution.profile), jnp.asarray(start)[None], jnp.asarray(time))
     theory_mean, covariance = map(np.asarray, mean_and_covariance(moments))
     theory = theory_mean, np.sqrt(np.maximum(np.einsum("taa->ta", covariance), 0.0))
-    return parts.means_of(game, time, theory, (paths.mean, paths.deviation))
+    return parts.means_of(game, time, theory, (np.asarray(paths.mean), np.asarray(paths.deviation)))
 
 
 def _failed(config: StackelbergConfig, game: LinearQuadraticGame, escape: float) -> StudyResult:
