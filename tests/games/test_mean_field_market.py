@@ -20,7 +20,8 @@ from diffgames.games.mean_field_grid import (
 )
 from diffgames.games.mean_field_market import Market
 from diffgames.numerics.cells import CellAxis, Cells
-from diffgames.solvers.mean_field_newton import FlowSystem, solve_mean_field
+from diffgames.solvers.mean_field_equations import FlowSystem
+from diffgames.solvers.mean_field_newton import solve_mean_field
 
 SHARE = np.asarray([0.6, 0.4])
 

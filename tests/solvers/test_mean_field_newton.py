@@ -12,7 +12,8 @@ from congestion import Aim, Bump, Crowded, Effort, congestion, unit_interval
 from diffgames.errors import InvalidInput
 from diffgames.games.mean_field_grid import AgentType, MeanSpeed, Moment, TypedMeanFieldGame
 from diffgames.numerics.cells import CellAxis, Cells
-from diffgames.solvers.mean_field_newton import FlowSystem, solve_mean_field
+from diffgames.solvers.mean_field_equations import FlowSystem
+from diffgames.solvers.mean_field_newton import solve_mean_field
 from diffgames.solvers.mean_field_scheme import MeanFieldScheme, least
 
 
@@ -187,12 +188,12 @@ def test_slips_are_named(change, key):
 
 
 def test_one_program_serves_all_numbers():
-    from diffgames.solvers import mean_field_newton
+    from diffgames.solvers import mean_field_equations
 
     solve_mean_field(congestion(), unit_interval(40), 20)
-    programs = mean_field_newton._linearized._cached._cache_size()
+    programs = mean_field_equations._linearized._cached._cache_size()
     solve_mean_field(congestion(0.7), unit_interval(40), 20)
-    assert mean_field_newton._linearized._cached._cache_size() == programs
+    assert mean_field_equations._linearized._cached._cache_size() == programs
     assert isinstance(congestion(), eqx.Module)
     assert MeanFieldScheme(congestion(), unit_interval(10)).extra == 0.0
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import jax
 
-from diffgames.solvers.mean_field_newton import FlowSystem, MeanFieldSolution, solve_mean_field
+from diffgames.solvers.mean_field_equations import FlowSystem
+from diffgames.solvers.mean_field_newton import MeanFieldSolution, solve_mean_field
 from diffgames.studies.mean_field import MeanFieldConfig, cells_of, game_of
 
 CELLS, VISCOSITIES, MIDDLE = (50, 80, 100, 200, 400), (1.0, 0.3, 0.1, 0.03, 0.01), 100

@@ -18,16 +18,15 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import xarray
-from matplotlib.axes import Axes
 from scipy.stats import binomtest
 
 from diffgames.errors import InvalidInput
 from diffgames.games.market_making import MarketMakingGame
-from diffgames.plotting import COLOURS, axes_or_new, label
 from diffgames.simulation.market_maker import Outcomes, Surroundings, simulate_quotes, step_table
 from diffgames.simulation.market_maker_exact import certainty_equivalents, inventory_survival, wealth_moments
+from diffgames.studies import market_maker_survival_figures as figures
 from diffgames.studies.context import RunContext
-from diffgames.studies.drawing import Drawing, lines, number_table
+from diffgames.studies.drawing import Drawing, lines
 from diffgames.studies.market_maker import profile_of
 from diffgames.studies.market_maker_parameters import MarketMakingParameters, game_of, solution_memory, unit_warnings
 from diffgames.studies.market_maker_strategies import (
@@ -78,7 +77,6 @@ class SurvivalConfig(MarketMakingParameters):
     ] = (1.0, 4.0)
 
 
-_MONEY = "price × inventory"
 Table = partial(Headline, shape="strategies × worlds")
 
 
@@ -95,18 +93,18 @@ class SurvivalHeadline:
     survival_simulated: Annotated[Any, Table("share of simulated paths inside the inventory limit")]
     survival_error: Annotated[Any, _half("survival_simulated, with what renewing quotes costs")]
     certainty_equivalent: Annotated[
-        Any, Table("of the game's objective, the predator's payments included; exact", _MONEY)
+        Any, Table("of the game's objective, the predator's payments included; exact", figures.MONEY)
     ]
-    theta: Annotated[Any, Headline("θ of the equilibrium: hyper-alert in the world `both`, unrenewed", _MONEY)]
+    theta: Annotated[Any, Headline("θ of the equilibrium: hyper-alert in the world `both`, unrenewed", figures.MONEY)]
     worst_case: Annotated[
-        Any, Headline("least certainty equivalent over the threats, exact", _MONEY, shape="strategies")
+        Any, Headline("least certainty equivalent over the threats, exact", figures.MONEY, shape="strategies")
     ]
     threatened: Annotated[
         Any,
         Headline(
             "certainty equivalents when attackers answer the quotes; threats: each of rate_factors with each "
             "of predator_factors, in rising order",
-            _MONEY,
+            figures.MONEY,
             shape="strategies × threats",
         ),
     ]
@@ -114,21 +112,21 @@ class SurvivalHeadline:
         Any,
         Headline(
             "price of insurance: certainty equivalent given up against the best strategy in world exogenous",
-            _MONEY,
+            figures.MONEY,
             shape="strategies",
         ),
     ]
-    pnl: Annotated[Any, Table("mean PnL m + qS at T without ruin, exact", _MONEY)]
-    pnl_deviation: Annotated[Any, Table("standard deviation of PnL, exact", _MONEY)]
+    pnl: Annotated[Any, Table("mean PnL m + qS at T without ruin, exact", figures.MONEY)]
+    pnl_deviation: Annotated[Any, Table("standard deviation of PnL, exact", figures.MONEY)]
     sharpe: Annotated[Any, Table("mean over standard deviation of PnL at T, exact", optional=True)]
-    pnl_simulated: Annotated[Any, Table("mean PnL of the simulated paths", _MONEY)]
-    pnl_error: Annotated[Any, _half("pnl_simulated", _MONEY)]
+    pnl_simulated: Annotated[Any, Table("mean PnL of the simulated paths", figures.MONEY)]
+    pnl_error: Annotated[Any, _half("pnl_simulated", figures.MONEY)]
     ruin: Annotated[Any, Table("share of paths ruined by loss")]
     ruin_error: Annotated[Any, _half("ruin")]
-    pnl_ended: Annotated[Any, Table("mean PnL where ruin forces a sale and ends the day", _MONEY)]
-    pnl_ended_error: Annotated[Any, _half("pnl_ended", _MONEY)]
-    drawdown: Annotated[Any, Table("mean of the largest drawdown", _MONEY)]
-    drawdown_error: Annotated[Any, _half("drawdown", _MONEY)]
+    pnl_ended: Annotated[Any, Table("mean PnL where ruin forces a sale and ends the day", figures.MONEY)]
+    pnl_ended_error: Annotated[Any, _half("pnl_ended", figures.MONEY)]
+    drawdown: Annotated[Any, Table("mean of the largest drawdown", figures.MONEY)]
+    drawdown_error: Annotated[Any, _half("drawdown", figures.MONEY)]
     fills: Annotated[Any, Table("mean number of fills", "fills")]
     fills_error: Annotated[Any, _half("fills", "fills")]
 
@@ -312,7 +310,7 @@ def _sample(outcomes: dict[str, dict[str, np.ndarray]]) -> xarray.Dataset:
 
 def _outcomes(headline: SurvivalHeadline, dangers: list[tuple[float, float]]) -> xarray.Dataset:
     """The tables behind the figures."""
-    both, money = ("strategy", "world"), {"units": _MONEY, "long_name": "certainty equivalent"}
+    both, money = ("strategy", "world"), {"units": figures.MONEY, "long_name": "certainty equivalent"}
     tables = ("survival", "survival_simulated", "survival_error", "ruin", "ruin_error", "pnl_ended")
     return xarray.Dataset(
         {name: (both, getattr(headline, name)) for name in tables}
@@ -331,50 +329,6 @@ def _outcomes(headline: SurvivalHeadline, dangers: list[tuple[float, float]]) ->
             ),
         },
     )
-
-
-def _survival(data: xarray.Dataset, ax: Axes | None = None) -> Axes:
-    """Exact survival of the inventory limit, and below it what the simulation says."""
-    rows = (100 * data[name] for name in ("survival", "survival_simulated", "survival_error"))
-    texts = _texts("{:.3g}\n({:.1f} ± {:.1f})", *rows)
-    title = "Survival of the inventory limit: exact (simulated, 95%)"
-    return number_table(axes_or_new(ax), 100 * data.survival, texts, "P(inside the limit) [%]", title, top=100.0)
-
-
-def _ruin(data: xarray.Dataset, ax: Axes | None = None) -> Axes:
-    """Share of paths ruined by loss, and what is earned where ruin ends the day."""
-    ruin, title = 100 * data.ruin, "Ruin by loss (95%), and mean PnL with forced sale"
-    texts = _texts("{:.3g}\n± {:.2g}, PnL {:.1f}", ruin, 100 * data.ruin_error, data.pnl_ended)
-    return number_table(axes_or_new(ax), ruin, texts, "ruined by loss [%]", title, top=max(float(ruin.max()), 1.0))
-
-
-def _texts(form: str, *tables: xarray.DataArray) -> np.ndarray:
-    return np.vectorize(form.format)(*(table.values for table in tables))
-
-
-def _insurance(data: xarray.Dataset, ax: Axes | None = None) -> Axes:
-    """The worst of it against the price paid in quiet times."""
-    ax = axes_or_new(ax)
-    for row, strategy in enumerate(data.strategy.values):
-        price, worst = float(data.insurance[row]), float(data.worst_case[row])
-        ax.plot(price, worst, "o", color=COLOURS[row], label=f"{strategy}: {worst:.2f} for {price:.2f}")
-    words = ("price: given up where nobody attacks", _MONEY)
-    return label(ax, x=words, y=("worst of them", _MONEY), title="Insurance: higher and further left is better")
-
-
-def _densities(world: str):
-    """The panel of PnL densities in a world, forced sales included."""
-
-    def panel(data: xarray.Dataset, ax: Axes | None = None) -> Axes:
-        ax, wealth = axes_or_new(ax), data.pnl.sel(world=world)
-        low, high = np.quantile(wealth, [0.001, 0.999])
-        edges = np.linspace(low, max(high, low + 1e-9), 60)
-        for row, strategy in enumerate(data.strategy.values):
-            density, _ = np.histogram(wealth[row], edges, density=True)
-            ax.plot(0.5 * (edges[1:] + edges[:-1]), density, color=COLOURS[row], label=strategy)
-        return label(ax, x=("PnL at T", _MONEY), y=("density", f"1/({_MONEY})"), title=f"World: {world}")
-
-    return panel
 
 
 def memory(config: SurvivalConfig) -> dict[str, float]:
@@ -401,17 +355,19 @@ STUDY = Study(
     example="diffgames run market-maker-survival --set controller=full loss_limit=2",
     published="survival as work to do, no numbers",
     figures={
-        "survival": Drawing("which strategy survives in which world", "outcomes", _survival, width=9.0, height=4.2),
-        "ruin": Drawing("which loses most on the way", "outcomes", _ruin, width=9.0, height=4.2),
+        "survival": Drawing(
+            "which strategy survives in which world", "outcomes", figures.survival, width=9.0, height=4.2
+        ),
+        "ruin": Drawing("which loses most on the way", "outcomes", figures.ruin, width=9.0, height=4.2),
         "insurance": Drawing(
             "what is lost in the worst case, and what not losing it costs",
             "outcomes",
             lines("threatened", by="strategy", marker="o", title="Worth under every threat"),
-            _insurance,
+            figures.insurance,
             width=5.4,
         ),
         "distributions": Drawing(
-            "who loses rarely and much", "pnl", _densities("calm"), _densities("worst"), width=5.4
+            "who loses rarely and much", "pnl", figures.densities("calm"), figures.densities("worst"), width=5.4
         ),
     },
 )
