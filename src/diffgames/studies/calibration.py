@@ -234,31 +234,54 @@ SHARED: dict[str, Any] = {
         )
     },
 }
-
-
-def _experiment(number: int, asked: str, longest: dict[str, Any]) -> Study:
-    """The study of one of the paper's experiments."""
-    return Study(
-        name=f"calibration-{number}",
-        source=f"Vadori et al., arXiv 2210.07184, Section 5.1, experiment {number}",
-        shows=f"supertypes are calibrated while agents learn: {asked}",
-        config=CalibrationConfig,
-        run=functools.partial(run, experiment=number),
-        memory=functools.partial(memory, experiment=number),
-        presets={"quick": QUICK | SEARCHED, "paper": LONG | longest},
-        minutes={"quick": 2.5, "paper": 3000.0},
-        example=f"diffgames run calibration-{number} --set updates=600 --set bayesian_every=30",
-        **SHARED,
-    )
-
-
-CALIBRATION_1 = _experiment(
-    1, "share of supertype 1 ≥ .15, of all ≥ .8, supertype 1's percentiles 8, 8, 8, 9, 9, 9, 10, 10, 10", {}
+CALIBRATION_1 = Study(
+    name="calibration-1",
+    source="Vadori et al., arXiv 2210.07184, Section 5.1, experiment 1",
+    shows="supertypes are calibrated while agents learn: share of supertype 1 ≥ .15, of all ≥ .8, "
+    "supertype 1's percentiles 8, 8, 8, 9, 9, 9, 10, 10, 10",
+    config=CalibrationConfig,
+    run=functools.partial(run, experiment=1),
+    memory=functools.partial(memory, experiment=1),
+    presets={"quick": QUICK | SEARCHED, "paper": LONG},
+    minutes={"quick": 2.5, "paper": 3000.0},
+    example="diffgames run calibration-1 --set updates=600 --set bayesian_every=30",
+    **SHARED,
 )
-CALIBRATION_2 = _experiment(2, "those of experiment 1, and supertype 2's percentiles 2, 3, 3, 4, 5, 5, 6, 6, 7", {})
-CALIBRATION_3 = _experiment(3, "those of experiment 2, with ten providers", {"updates": 3333})
-CALIBRATION_4 = _experiment(
-    4,
-    "share of supertype 1 = .25, of all ≥ .8, with ten providers whose risk aversion is calibrated too",
-    {"updates": 3333},
+CALIBRATION_2 = Study(
+    name="calibration-2",
+    source="Vadori et al., arXiv 2210.07184, Section 5.1, experiment 2",
+    shows="supertypes are calibrated while agents learn: those of experiment 1, and supertype 2's "
+    "percentiles 2, 3, 3, 4, 5, 5, 6, 6, 7",
+    config=CalibrationConfig,
+    run=functools.partial(run, experiment=2),
+    memory=functools.partial(memory, experiment=2),
+    presets={"quick": QUICK | SEARCHED, "paper": LONG},
+    minutes={"quick": 2.5, "paper": 3000.0},
+    example="diffgames run calibration-2 --set updates=600 --set bayesian_every=30",
+    **SHARED,
+)
+CALIBRATION_3 = Study(
+    name="calibration-3",
+    source="Vadori et al., arXiv 2210.07184, Section 5.1, experiment 3",
+    shows="supertypes are calibrated while agents learn: those of experiment 2, with ten providers",
+    config=CalibrationConfig,
+    run=functools.partial(run, experiment=3),
+    memory=functools.partial(memory, experiment=3),
+    presets={"quick": QUICK | SEARCHED, "paper": LONG | {"updates": 3333}},
+    minutes={"quick": 2.5, "paper": 3000.0},
+    example="diffgames run calibration-3 --set updates=600 --set bayesian_every=30",
+    **SHARED,
+)
+CALIBRATION_4 = Study(
+    name="calibration-4",
+    source="Vadori et al., arXiv 2210.07184, Section 5.1, experiment 4",
+    shows="supertypes are calibrated while agents learn: share of supertype 1 = .25, of all ≥ .8, "
+    "with ten providers whose risk aversion is calibrated too",
+    config=CalibrationConfig,
+    run=functools.partial(run, experiment=4),
+    memory=functools.partial(memory, experiment=4),
+    presets={"quick": QUICK | SEARCHED, "paper": LONG | {"updates": 3333}},
+    minutes={"quick": 2.5, "paper": 3000.0},
+    example="diffgames run calibration-4 --set updates=600 --set bayesian_every=30",
+    **SHARED,
 )
